@@ -1,0 +1,50 @@
+"""Trains a keras_rl_prob agent on CartPole and prints its rate after every epoch; see throughput.py."""
+
+import argparse
+import os
+import time
+
+START = time.time()
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import gymnasium
+import keras
+
+import keras_rl_prob as krp
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--agent", choices=["RecurrentPPO", "PPO"], default="RecurrentPPO")
+parser.add_argument("--gym", choices=["sync", "vector_entry_point", "async"], help="default: the native environment")
+parser.add_argument("--envs", type=int, default=32)
+parser.add_argument("--steps", type=int, default=128)
+parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--rollouts-per-epoch", type=int, default=20)
+args = parser.parse_args()
+
+
+class Rate(keras.callbacks.Callback):
+    """Prints environment steps per second of each epoch, and when the first update was done."""
+
+    first = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start, self.steps = time.time(), int(self.model.env_steps.numpy())
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.first is None:
+            self.first = time.time() - START
+            print(f"first progress after {self.first:.1f} s", flush=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = (int(self.model.env_steps.numpy()) - self.steps) / (time.time() - self.start)
+        print(f"epoch {epoch}: {rate:,.0f} env steps/s, return {float(logs['return']):.1f}", flush=True)
+
+
+if args.gym:
+    env = gymnasium.make_vec("CartPole-v1", args.envs, vectorization_mode=args.gym)
+else:
+    env = krp.envs.make("tf/CartPole-v1", args.envs)
+agent = getattr(krp, args.agent)(rollout_steps=args.steps)
+agent.compile(keras.optimizers.Adam(1e-3, epsilon=1e-5, global_clipnorm=0.5))
+updates = args.rollouts_per_epoch * agent.minibatches * agent.update_epochs
+agent.fit(env, epochs=args.epochs, steps_per_epoch=updates, verbose=0, callbacks=[Rate()])

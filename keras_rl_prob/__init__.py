@@ -1,0 +1,30 @@
+"""Reinforcement learning for people who think in Keras: an agent is a `keras.Model`."""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "`keras_rl_prob` needs the TensorFlow backend: set the environment variable KERAS_BACKEND=tensorflow before Keras is "
+        f"imported. Received: keras.backend.backend()={keras.backend.backend()!r}"
+    )
+
+from keras_rl_prob import callbacks, distributions, envs, layers, networks
+from keras_rl_prob.agents import PPO, Agent, KLPenalty, Policy, RecurrentPPO
+from keras_rl_prob.version import __version__
+
+
+__all__ = [
+    "PPO",
+    "Agent",
+    "KLPenalty",
+    "Policy",
+    "RecurrentPPO",
+    "__version__",
+    "callbacks",
+    "distributions",
+    "envs",
+    "layers",
+    "networks",
+]
+
+envs.register_environments()

@@ -1,0 +1,419 @@
+"""`Agent`: a `keras.Model` that learns from environments; what all agents share."""
+
+import abc
+import contextlib
+import random
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import spaces
+from keras_rl_prob.agents import contract
+from keras_rl_prob.agents.policy import Policy
+from keras_rl_prob.drivers.evaluation import play_episodes
+from keras_rl_prob.envs import is_owned, opened
+from keras_rl_prob.layers import RunningNormalization, Unrolled
+
+MAX_EVALUATION_ENVS = 32
+FAILURES = ("", "an observation of the environment", "a reward of the environment", "the loss or its gradient")
+
+
+class Agent(keras.Model, abc.ABC):
+    """Base of all agents: `compile`, `fit(env)`, `evaluate(env)`, `predict`, `save`, for any environment.
+
+    A subclass gives the default network, the source of its updates and `train_step`. The agent is built when `fit` or
+    `build` first sees an environment: the observation and action spaces become part of it and are saved with it.
+
+    Args:
+        network: Functional model for one step (no time axis) from an observation to `{"action": nest of heads' outputs}`
+            and whatever else the algorithm needs, or `None` for a default made from the environment's spaces.
+        normalize_observations: Whether real-valued observations are centred and scaled by running statistics.
+        name: Name of the model.
+    """
+
+    def __init__(self, network=None, *, normalize_observations=False, name=None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.network = network
+        self.normalize_observations = normalize_observations
+        self.observation_space = self.action_space = None
+        self._requested_jit_compile = "auto"
+
+    # ---- what a subclass provides -----------------------------------------------------------------------------
+
+    network_outputs = ("action",)
+    """Keys that the network's outputs must have."""
+
+    log_names = ("return", "length", "env_steps")
+    """Keys of what `train_step` returns, in the order in which they are shown."""
+
+    @abc.abstractmethod
+    def default_network(self, observation_space, action_space):
+        """The Functional model that is used when the agent was made without one."""
+
+    @abc.abstractmethod
+    def updates_per_rollout(self, num_envs):
+        """Gradient steps that one rollout of `num_envs` environments gives; `ValueError` where the numbers do not fit."""
+
+    @abc.abstractmethod
+    def make_source(self, env, seed):
+        """A `tf.data.Dataset` of the data of one gradient step each, collected from `env` with the agent as it is."""
+
+    # ---- Keras' surface ---------------------------------------------------------------------------------------
+
+    def compile(self, optimizer=None, *, jit_compile="auto", run_eagerly=False):
+        """Chooses how the network is trained.
+
+        Args:
+            optimizer: A Keras optimizer, its name, or `None` for `Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)`.
+            jit_compile: Whether to compile with XLA; `"auto"` compiles unless the network has convolutions that run on
+                a CPU, where TensorFlow's own kernels are faster.
+            run_eagerly: Whether `train_step` runs as plain Python, for debugging.
+        """
+        if optimizer is None:
+            optimizer = keras.optimizers.Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)
+        self._requested_jit_compile = jit_compile
+        super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
+
+    def get_compile_config(self):
+        """The arguments of `compile`, for saving."""
+        if not self.compiled:
+            return None
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "jit_compile": self._requested_jit_compile,
+            "run_eagerly": self.run_eagerly,
+        }
+
+    def compile_from_config(self, config):
+        """Compiles a loaded agent, whose optimizer's variables are then restored."""
+        self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
+        if self.built:
+            self.optimizer.build(self.network.trainable_variables)
+
+    def build(self, env):
+        """Makes the network and the normalisers for an environment; `fit` does this by itself.
+
+        Args:
+            env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
+        """
+        if not isinstance(env, tuple):
+            with opened(env, 1 if is_owned(env) else None) as made:
+                env = made.observation_space, made.action_space
+        observation_space, action_space = env
+        for name, space in zip(("observation_space", "action_space"), env, strict=True):
+            spaces.check_supported(space, name)
+        network = self.network or self.default_network(observation_space, action_space)
+        contract.check_network(network, self.network_outputs, observation_space, action_space)
+        self.network = network
+        self.observation_space, self.action_space = observation_space, action_space
+        self._unrolled = Unrolled(network)
+        self._heads = contract.ActionHeads(network)
+        self.observation_normalizers = []
+        if self.normalize_observations:
+            for spec in keras.tree.flatten(spaces.tensor_specs(observation_space)):
+                layer = RunningNormalization() if spec.dtype == tf.float32 else keras.layers.Identity()
+                layer.build((None, *spec.shape))
+                self.observation_normalizers.append(layer)
+        self.env_steps = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="env_steps")
+        self.failure = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="failure")
+        self.built = True
+
+    def get_build_config(self):
+        """The spaces that the agent was built for."""
+        if not self.built:
+            return None
+        return {name: spaces.serialize(getattr(self, name)) for name in ("observation_space", "action_space")}
+
+    def build_from_config(self, config):
+        """Builds a loaded agent for the spaces that it was saved with."""
+        self.build(tuple(spaces.deserialize(config[name]) for name in ("observation_space", "action_space")))
+
+    def get_config(self):
+        """The constructor's arguments; the network as it is, also where it was made by default."""
+        return {
+            "network": None if self.network is None else keras.saving.serialize_keras_object(self.network),
+            "normalize_observations": self.normalize_observations,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The agent that `get_config` described."""
+        return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+
+    def call(self, observation, training=False):
+        """The network's outputs for a batch of observations, recurrent state at zero."""
+        return self.network(self.normalize(observation), training=training)
+
+    def fit(
+        self,
+        env,
+        epochs=1,
+        steps_per_epoch=None,
+        validation_data=None,
+        validation_episodes=20,
+        validation_freq=1,
+        callbacks=None,
+        initial_epoch=0,
+        seed=None,
+        verbose="auto",
+        num_envs=None,
+        **unsupported,
+    ):
+        """Trains on an environment.
+
+        Args:
+            env: An environment id, a `gymnasium.Env`, a callable that makes one, a `gymnasium.vector.VectorEnv` or a
+                native environment.
+            epochs: Epoch at which to stop.
+            steps_per_epoch: Gradient steps in an epoch, a multiple of the updates that one rollout gives; ten rollouts
+                when left out.
+            validation_data: Environment to `evaluate` in after an epoch (`val_return`, `val_length`), or `None`.
+            validation_episodes: Episodes of each such evaluation.
+            validation_freq: Epochs from one such evaluation to the next.
+            callbacks: List of Keras callbacks.
+            initial_epoch: Epoch at which to start.
+            seed: Integer that determines everything random; drawn from Python's `random` when left out, so that
+                `keras.utils.set_random_seed` makes runs repeatable.
+            verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
+            num_envs: Environments to make from an id or a callable, 32 when left out.
+
+        Returns:
+            Keras' `History`. Its `history` has `return` and `length` (means over the episodes that finished in an epoch,
+            NaN where none did), `env_steps` (total so far), the losses and diagnostics of the algorithm, and with
+            `validation_data` the results of `evaluate` under `val_` names.
+
+        Raises:
+            TypeError: `env` is nothing to learn from, or arguments of supervised learning were given.
+            ValueError: `compile` was not called, or arguments do not fit each other, the network or the environment.
+            FloatingPointError: An observation, a reward or a loss is not finite; no weights were changed by it.
+        """
+        _reject(unsupported, epochs)
+        self._assert_compile_called("fit")
+        seed = random.randrange(2**31) if seed is None else seed
+        if validation_data is not None and validation_data is env and not is_owned(env):
+            raise ValueError(
+                "`validation_data` must not be the very environment that is trained on: evaluation would reset it. Pass a "
+                f"second environment or an id. Received: env={env!r} twice"
+            )
+        with contextlib.ExitStack() as stack:
+            made = stack.enter_context(opened(env, num_envs))
+            updates = self.updates_per_rollout(made.num_envs)
+            steps_per_epoch = _check_steps(steps_per_epoch, updates)
+            self._prepare_for(made, updates)
+            stack.enter_context(_surfacing(made))
+            validation = None
+            if validation_data is not None:
+                validation = self._episodes(validation_data, validation_episodes, True, 0, stack)
+            return super().fit(
+                self.make_source(made, seed),
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                validation_data=validation,
+                validation_freq=validation_freq,
+                callbacks=callbacks,
+                initial_epoch=initial_epoch,
+                verbose=verbose,
+                shuffle=False,
+            )
+
+    def evaluate(
+        self, env=None, episodes=20, deterministic=True, return_dict=False, seed=0, verbose="auto", callbacks=None, **cached
+    ):
+        """Plays whole episodes and reports their mean return; changes nothing in the agent.
+
+        Every environment plays the same number of episodes; when `episodes` is not a multiple of the environments of a
+        given vector environment, the number is rounded up.
+
+        Args:
+            env: As in `fit`. It must not be the environment object of a training that is under way.
+            episodes: How many episodes.
+            deterministic: Whether to take the mode of the policy instead of samples.
+            return_dict: Whether to return a dict instead of a list.
+            seed: Integer; the same seed gives the same episodes, so that evaluations can be compared.
+            verbose: `"auto"`, 0, 1 or 2.
+            callbacks: List of Keras callbacks.
+
+        Returns:
+            `{"return": ..., "length": ...}` or, with `return_dict=False`, the list of the two: mean undiscounted return
+            and mean length in environment steps.
+        """
+        if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` evaluates on the source that `fit` above made
+            return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
+        _reject(cached)
+        self._assert_compile_called("evaluate")
+        with contextlib.ExitStack() as stack:
+            source = self._episodes(env, episodes, deterministic, seed, stack)
+            kept = self.steps_per_execution, [variable.numpy() for variable in self.metrics_variables]
+            self.steps_per_execution = 1
+            try:
+                logs = super().evaluate(source, verbose=verbose, callbacks=callbacks, return_dict=True)
+            finally:
+                self.steps_per_execution = kept[0]
+                for variable, value in zip(self.metrics_variables, kept[1], strict=True):
+                    variable.assign(value)
+        return logs if return_dict else [logs["return"], logs["length"]]
+
+    def make_test_function(self, force=False):
+        """The only element of an evaluation source is the result."""
+
+        def result(source):
+            logs = next(source)
+            return {"return": logs["return"], "length": logs["length"]}
+
+        self.test_function = result
+
+    def policy(self, num_envs=None, deterministic=True, seed=0):
+        """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
+        return Policy(self, num_envs, deterministic, seed)
+
+    def predict_step(self, data):
+        """Deterministic actions for a batch of observations, or of sequences of them with time on axis 1."""
+        observation = data[0] if isinstance(data, tuple) and len(data) == 1 else data
+        leaf, spec = keras.tree.flatten(observation)[0], keras.tree.flatten(spaces.tensor_specs(self.observation_space))[0]
+        if len(leaf.shape) == len(spec.shape) + 1:
+            outputs = self.call(observation)
+            return self.environment_action(self.distribution(outputs["action"]).mode(), outputs["action"])
+        observation = keras.tree.map_structure(_swap_time_and_batch, observation)
+        steps, rows = keras.tree.flatten(observation)[0].shape[:2]
+        is_first = tf.one_hot(0, steps, on_value=True, off_value=False, axis=0)[:, None] & tf.ones((1, rows), tf.bool)
+        outputs, _ = self._unrolled(self.normalize(observation), is_first, self.initial_state(rows))
+        action = self.environment_action(self.distribution(outputs["action"]).mode(), outputs["action"])
+        return keras.tree.map_structure(_swap_time_and_batch, action)
+
+    def make_predict_function(self, force=False):
+        """Keras calls `predict_function` with a list of batches; every batch shape has its own trace."""
+        if self.predict_function is None or force:
+            step = self.predict_step if self.run_eagerly else tf.function(self.predict_step, autograph=False)
+
+            def predict_batches(batches):
+                actions = [step(batch) for batch in batches]
+                return keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *actions)
+
+            self.predict_function = predict_batches
+
+    def make_train_function(self, force=False):
+        """Keras' train function, followed by a look at whether the updates were healthy."""
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        update = self.train_function
+
+        def checked_update(iterator):
+            logs = update(iterator)
+            logs = {name: logs[name] for name in self.log_names}  # a graph sorts them
+            failure = int(self.failure.numpy())
+            if failure:
+                losses = {key: float(value) for key, value in logs.items() if "loss" in key}
+                raise FloatingPointError(
+                    f"{FAILURES[failure]} is not finite. The weights are those of before that update, and training has "
+                    f"stopped. Received: {losses}"
+                )
+            return logs
+
+        self.train_function = checked_update
+
+    # ---- what drivers and subclasses use ----------------------------------------------------------------------
+
+    def initial_state(self, batch_size):
+        """Recurrent state at the start of an episode, a nest of zeros `[batch_size, ...]`; `()` without memory."""
+        return self._unrolled.initial_state(batch_size)
+
+    def normalize(self, observation):
+        """Observations as the network takes them: real-valued ones normalised if so configured, all else as it is."""
+        if not self.normalize_observations:
+            return observation
+        flat = keras.tree.flatten(observation)
+        normalized = [layer(x) for layer, x in zip(self.observation_normalizers, flat, strict=True)]
+        return keras.tree.pack_sequence_as(observation, normalized)
+
+    def distribution(self, parameters):
+        """The `Joint` distribution over actions for a nest of the heads' parameters."""
+        return self._heads.distribution(parameters)
+
+    def environment_action(self, raw, parameters):
+        """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
+        return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
+
+    def _prepare_for(self, env, updates):
+        """Builds the agent, its optimizer and its train function for `env`, or checks that they fit it."""
+        if self.built:
+            contract.check_same_spaces(self, env)
+        else:
+            self.build((env.observation_space, env.action_space))
+        if not self.optimizer.built:
+            self.optimizer.build(self.network.trainable_variables)
+        self.failure.assign(0)
+        compiled_for = (updates, env.num_envs, self._resolved_jit_compile())
+        if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:
+            self._compiled_for = compiled_for
+            self.steps_per_execution, self.jit_compile = updates, compiled_for[-1]
+            self.train_function = self.test_function = None
+
+    def _resolved_jit_compile(self):
+        if self.run_eagerly:
+            return False
+        if self._requested_jit_compile != "auto":
+            return self._requested_jit_compile
+        convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in self.network._flatten_layers())
+        return not convolutions or bool(tf.config.list_physical_devices("GPU"))
+
+    def _episodes(self, env, episodes, deterministic, seed, stack):
+        """A `tf.data` source of one element, the result of an evaluation; `stack` closes what it opens."""
+        if not isinstance(episodes, int) or episodes < 1:
+            raise ValueError(f"`episodes` must be a positive integer. Received: episodes={episodes!r}")
+        count = None
+        if is_owned(env):
+            count = max(n for n in range(1, min(episodes, MAX_EVALUATION_ENVS) + 1) if episodes % n == 0)
+        made = stack.enter_context(opened(env, count))
+        if self.built:
+            contract.check_same_spaces(self, made)
+        else:
+            self.build((made.observation_space, made.action_space))
+        stack.enter_context(_surfacing(made))
+        each = -(-episodes // made.num_envs)
+        play = play_episodes(self, made, each, deterministic, seed, self._resolved_jit_compile())
+        return tf.data.Dataset.range(1).map(tf.autograph.experimental.do_not_convert(lambda _: play()))
+
+
+def _swap_time_and_batch(x):
+    return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
+
+
+@contextlib.contextmanager
+def _surfacing(env):
+    """Raises an exception of a Python environment as itself instead of as the failure of a graph."""
+    try:
+        yield
+    except tf.errors.OpError:
+        error = getattr(env, "error", None)
+        if error is None:
+            raise
+        env.error = None
+        raise error from None
+
+
+def _reject(unsupported, epochs=1):
+    """Raises a `TypeError` for arguments that belong to supervised learning."""
+    if unsupported:
+        name, value = next(iter(unsupported.items()))
+        raise TypeError(
+            f"`{name}` is not an argument here: an agent learns from an environment, which makes its own data, targets and "
+            f"batches. Received: {name}={value!r}"
+        )
+    if not isinstance(epochs, int):
+        raise TypeError(f"`epochs` must be an integer (there is no `y` to fit). Received: epochs={epochs!r}")
+
+
+def _check_steps(steps_per_epoch, updates):
+    """`steps_per_epoch` as a whole number of rollouts; ten of them for `None`."""
+    if steps_per_epoch is None:
+        return 10 * updates
+    if not isinstance(steps_per_epoch, int) or steps_per_epoch < 1 or steps_per_epoch % updates:
+        below = steps_per_epoch // updates * updates if isinstance(steps_per_epoch, int) else 0
+        nearest = f"{below} or {below + updates}" if below > 0 else f"{updates}"
+        raise ValueError(
+            f"`steps_per_epoch` counts gradient steps and must be a multiple of the {updates} that one rollout gives, such as "
+            f"{nearest}. Received: steps_per_epoch={steps_per_epoch!r}"
+        )
+    return steps_per_epoch

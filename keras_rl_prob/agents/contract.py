@@ -1,0 +1,152 @@
+"""What a network must be for an agent to use it, checked before anything is built."""
+
+import keras
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from keras_rl_prob import spaces
+from keras_rl_prob.distributions import Joint
+from keras_rl_prob.layers import Head, StatefulRNN
+
+HEAD_FOR = {"continuous": "DenseNormal", "discrete": "DenseCategorical", "binary": "DenseBernoulli"}
+
+
+class ActionHeads:
+    """The heads behind a network's action outputs, found through its Functional graph; not tracked by Keras again.
+
+    Args:
+        network: A checked network.
+    """
+
+    def __init__(self, network):
+        self._heads = keras.tree.map_structure(lambda output: output._keras_history.operation, network.output["action"])
+
+    def distribution(self, parameters):
+        """The `Joint` of the heads' distributions for a nest of their parameters."""
+        return Joint(keras.tree.map_structure(lambda head, x: head.distribution(x), self._heads, parameters))
+
+
+def check_network(network, output_names, observation_space, action_space):
+    """Raises a `ValueError` unless `network` maps observations of the one space to heads for the other.
+
+    Args:
+        network: What the user gave as `network`.
+        output_names: Keys that its output must have.
+        observation_space: Gymnasium space.
+        action_space: Gymnasium space.
+    """
+    if not isinstance(network, keras.Model) or not hasattr(network, "inputs"):
+        raise ValueError(
+            "`network` must be a Functional `keras.Model` for one step: "
+            f'`keras.Model(inputs, {{"action": head(x), "value": keras.layers.Dense(1)(x)}})`. Received: network={network!r}'
+        )
+    _check_inputs(network, observation_space)
+    outputs = network.output
+    if not isinstance(outputs, dict) or not set(output_names) <= set(outputs):
+        got = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+        raise ValueError(f"`network` must output a dict with the keys {list(output_names)}. Received: outputs={got}")
+    if "value" in output_names and tuple(outputs["value"].shape[1:]) != (1,):
+        raise ValueError(
+            "`network`'s \"value\" must be one number for each observation, as from `keras.layers.Dense(1)`. "
+            f"Received: shape={tuple(outputs['value'].shape)}"
+        )
+    _check_heads(outputs["action"], action_space)
+
+
+def check_same_spaces(agent, env):
+    """Raises a `ValueError` unless `env` has the spaces that `agent` was built for."""
+    for name in ("observation_space", "action_space"):
+        built, got = getattr(agent, name), getattr(env, name)
+        if spaces.tensor_specs(built) != spaces.tensor_specs(got) or _categories(built) != _categories(got):
+            raise ValueError(
+                f"`env` must have the {name} that the agent was built for. Expected: {built}. Received: {got}"
+            )
+
+
+def _categories(space):
+    """What the shapes of a space do not tell: the kinds of its leaves and how many classes they have."""
+    return [(type(leaf), str(getattr(leaf, "n", None)), str(getattr(leaf, "nvec", None))) for leaf in spaces.leaves(space)]
+
+
+def _check_inputs(network, observation_space):
+    specs = spaces.tensor_specs(observation_space)
+    expected = keras.tree.map_structure(lambda spec: tuple(spec.shape), specs)
+    received = keras.tree.map_structure(lambda x: tuple(x.shape[1:]), network._inputs_struct)
+    if isinstance(received, list) and len(received) == 1 and not isinstance(specs, tuple):
+        received = received[0]
+    flat_expected, flat_received = _flat_shapes(specs), [tuple(x.shape[1:]) for x in network.inputs]
+    fits = len(flat_expected) == len(flat_received) and all(
+        len(a) == len(b) and all(m is None or n == m for n, m in zip(a, b, strict=True))
+        for a, b in zip(flat_expected, flat_received, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"`network`'s inputs must have the shapes of the observation space {observation_space}, without a time axis. "
+            f"Expected: {expected}. Received: {received}"
+        )
+
+
+def _flat_shapes(specs):
+    return [tuple(spec.shape) for spec in keras.tree.flatten(specs)]
+
+
+def _check_heads(outputs, action_space):
+    wanted = spaces.map_structure(_describe, action_space)
+    leaves = spaces.leaves(action_space)
+    try:
+        keras.tree.assert_same_structure(outputs, spaces.map_structure(lambda leaf: 0, action_space))
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"`network`'s \"action\" must have the structure of the action space {action_space}, one head for each component. "
+            f"Expected: {wanted}. Received: {keras.tree.map_structure(lambda x: tuple(x.shape), outputs)}"
+        ) from None
+    for output, leaf in zip(keras.tree.flatten(outputs), leaves, strict=True):
+        head = output._keras_history.operation
+        if not isinstance(head, Head):
+            raise ValueError(
+                f"`network`'s \"action\" must come from a head of `keras_rl_prob.layers`, here {_describe(leaf)} for {leaf}. "
+                f"Received: {type(head).__name__} {head.name!r}"
+            )
+        kind, shape, classes = _kind(leaf)
+        fits = head.action_kind == kind and tuple(head.action_shape) == shape
+        if fits and kind == "discrete":
+            fits = np.array_equal(head.num_classes, classes)
+        if not fits:
+            raise ValueError(
+                f"`network`'s head {head.name!r} does not fit the action space {leaf}. Expected: {_describe(leaf)}. "
+                f"Received: {type(head).__name__} of {head.action_kind} actions with shape {tuple(head.action_shape)}"
+            )
+
+
+def _kind(leaf):
+    if isinstance(leaf, gym_spaces.Box):
+        return "continuous", leaf.shape, None
+    if isinstance(leaf, gym_spaces.MultiBinary):
+        return "binary", leaf.shape, None
+    return "discrete", leaf.shape, leaf.n if isinstance(leaf, gym_spaces.Discrete) else leaf.nvec
+
+
+def _describe(leaf):
+    kind, shape, _ = _kind(leaf)
+    if isinstance(leaf, gym_spaces.Discrete):
+        shape = (int(leaf.n),)
+    if isinstance(leaf, gym_spaces.MultiDiscrete):
+        shape = (*leaf.shape, int(leaf.nvec.max()))
+    return f"{HEAD_FOR[kind]}({shape})"
+
+
+def has_memory(network):
+    """Whether a network holds a `StatefulRNN`."""
+    return any(isinstance(layer, StatefulRNN) for layer in network._flatten_layers())
+
+
+def check_positive_integer(name, value):
+    """Raises a `ValueError` unless `value` is an integer of at least 1."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+
+
+def check_fraction(name, value):
+    """Raises a `ValueError` unless `value` is between 0 and 1."""
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={value!r}")

@@ -1,0 +1,60 @@
+"""The KL penalty that can replace or accompany PPO's clipping."""
+
+import dataclasses
+
+import keras
+
+from keras_rl_prob.ops.losses import adapt_kl_beta, kl_cutoff
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+@dataclasses.dataclass(frozen=True)
+class KLPenalty:
+    """Penalty on KL(old policy || new policy): `beta * KL + cutoff_coef * max(KL - cutoff_factor * target, 0)^2`.
+
+    After the updates on a rollout, beta grows by 1.5 where the mean KL of the last pass over the data was above
+    `target * (1 + tolerance)` and shrinks by 1.5 where it was below `target * (1 - tolerance)`. With `clip_ratio=None` this
+    is the objective of Schulman et al. (2017), section 4, with the cutoff term of Hafner et al. (2017), "TensorFlow Agents".
+
+    Args:
+        target: The KL, in nats for one step, that beta is adapted to.
+        initial_beta: Beta before the first update; 0 leaves only the cutoff term.
+        tolerance: Relative distance from the target within which beta stays as it is.
+        cutoff_factor: Multiple of the target from which on the cutoff term grows.
+        cutoff_coef: Weight of the cutoff term; 0 for none.
+
+    Example:
+
+    ```python
+    agent = krp.RecurrentPPO(clip_ratio=None, kl_penalty=krp.KLPenalty(target=0.01))
+    ```
+    """
+
+    target: float = 0.01
+    initial_beta: float = 1.0
+    tolerance: float = 0.3
+    cutoff_factor: float = 2.0
+    cutoff_coef: float = 1000.0
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value < 0 or (field.name == "target" and value == 0):
+                raise ValueError(f"`{field.name}` must be positive. Received: {field.name}={value}")
+
+    def loss(self, kl, beta):
+        """The penalty for a mean KL, scalars."""
+        return beta * kl + kl_cutoff(kl, self.target, self.cutoff_factor, self.cutoff_coef)
+
+    def adapted(self, beta, kl):
+        """Beta for the next rollout, given the mean KL of the last pass over this one."""
+        return adapt_kl_beta(beta, kl, self.target, self.tolerance)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config):
+        """The penalty that `get_config` described."""
+        return cls(**config)

@@ -1,0 +1,65 @@
+"""A step-by-step policy for play and deployment."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_rl_prob import spaces
+
+
+class Policy:
+    """An agent that acts one step at a time and remembers what it has seen since `reset`.
+
+    Args:
+        agent: A built agent.
+        num_envs: Batch size of the observations, or `None` for single observations without a batch axis.
+        deterministic: Whether to take the mode of the policy instead of samples.
+        seed: Integer for the samples.
+
+    Example:
+
+    ```python
+    policy = agent.policy()
+    observation, _ = env.reset()
+    policy.reset()
+    action = policy(observation)
+    ```
+    """
+
+    def __init__(self, agent, num_envs=None, deterministic=True, seed=0):
+        self._agent, self._single = agent, num_envs is None
+        self._num_envs, self._seed = num_envs or 1, seed
+        self._act = tf.function(
+            lambda observation, is_first, state, seed: agent.act(observation, is_first, state, seed, deterministic)[::2],
+            autograph=False,
+        )
+        self._specs = spaces.tensor_specs(agent.observation_space)
+        self._steps = 0
+        self.reset()
+
+    def reset(self):
+        """Forgets everything: the next observation starts an episode."""
+        self._state = self._agent.initial_state(self._num_envs)
+        self._is_first = np.ones(self._num_envs, bool)
+
+    def __call__(self, observation, is_first=None):
+        """Returns the action for an observation.
+
+        Args:
+            observation: What a Gymnasium environment returned (of a vector environment if `num_envs` was given).
+            is_first: bool `[num_envs]`; which environments have just been reset. Left out, only the first observation
+                after `reset` starts episodes.
+
+        Returns:
+            An action as the environment takes it.
+        """
+        is_first = self._is_first if is_first is None else np.asarray(is_first, bool)
+        if self._single:
+            observation = spaces.map_values(lambda x: np.asarray(x)[None], self._agent.observation_space, observation)
+        flat = spaces.encode(self._agent.observation_space, observation)
+        nest = tf.nest.pack_sequence_as(self._specs, [tf.constant(x) for x in flat])
+        seed = tf.constant([self._seed, self._steps])
+        action, self._state = self._act(nest, tf.constant(is_first), self._state, seed)
+        self._is_first = np.zeros(self._num_envs, bool)
+        self._steps += 1
+        decoded = spaces.decode(self._agent.action_space, [x.numpy() for x in tf.nest.flatten(action)])
+        return spaces.map_values(lambda x: x[0], self._agent.action_space, decoded) if self._single else decoded

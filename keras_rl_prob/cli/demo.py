@@ -1,0 +1,58 @@
+"""`python -m keras_rl_prob.cli.demo`: an agent learns to balance a pole whose speed it cannot see, in under a minute."""
+
+import argparse
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import keras
+
+import keras_rl_prob as krp
+from keras_rl_prob.callbacks import PlotLearningCurve, RecordVideo
+
+ENV = "krp/CartPoleNoVel-v1"
+
+
+def main():
+    """Trains, evaluates over 100 episodes, and leaves `best.keras`, `curve.png` and `episode.gif` in the folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/demo"), help="default: runs/demo")
+    parser.add_argument("--epochs", type=int, default=10, help="default: 10, of 40,960 environment steps each")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(args.seed)
+
+    best = args.folder / "best.keras"
+    updates = args.epochs * 10 * 16
+    agent = krp.RecurrentPPO()
+    agent.compile(
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.PolynomialDecay(1e-3, updates, 1e-4), epsilon=1e-5, global_clipnorm=0.5
+        )
+    )
+    agent.fit(
+        ENV,
+        epochs=args.epochs,
+        validation_data=ENV,
+        callbacks=[
+            keras.callbacks.ModelCheckpoint(best, monitor="val_return", mode="max", save_best_only=True),
+            PlotLearningCurve(args.folder / "curve.png", title=f"RecurrentPPO on {ENV}"),
+        ],
+    )
+
+    agent = keras.saving.load_model(best)
+    print(f"\n{best}, 100 episodes of {ENV}:")
+    result = agent.evaluate(ENV, episodes=100, return_dict=True)
+    print(f"mean return {result['return']:.1f}, mean length {result['length']:.1f}")
+    recorder = RecordVideo(ENV, args.folder / "episode.gif")
+    recorder.set_model(agent)
+    recorder.on_train_end()
+    print(f"Look at {args.folder / 'curve.png'} and {args.folder / 'episode.gif'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""Distributions of actions, on top of TensorFlow Probability."""
+
+from keras_rl_prob.distributions.bounded_normal import BoundedNormal
+from keras_rl_prob.distributions.joint import Joint
+from keras_rl_prob.distributions.normal import Normal
+
+__all__ = ["BoundedNormal", "Joint", "Normal"]

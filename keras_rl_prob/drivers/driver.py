@@ -1,0 +1,158 @@
+"""The in-graph loop between an agent and a batch of environments."""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from keras_rl_prob.trajectory import TimeStep
+
+
+class Rollout(NamedTuple):
+    """`T` rows of `B` environments, and what followed the last of them.
+
+    Attributes:
+        observation: Nest `[T, B, ...]`.
+        is_first: bool `[T, B]`; the row starts an episode.
+        valid: bool `[T, B]`; False where the row is a final observation, whose action was ignored.
+        record: Nest `[T, B, ...]`; what the agent's `act` asked to have kept.
+        reward: float32 `[T, B]`; received for the row's action.
+        discount: float32 `[T, B]`; 0 where the row's action terminated the episode, else 1.
+        ended: bool `[T, B]`; the row's action ended the episode, by termination or truncation.
+        final_value: float32 `[T, B]`; the agent's value of the final observation where the environment reset within the
+            same step after a truncation, else 0. The empty tuple for environments whose final observations are rows.
+        state: Nest `[T / sequence_length, B, ...]`; recurrent state at the first row of each sequence.
+        next_step: `TimeStep` `[B, ...]` after the last row.
+        next_state: Nest `[B, ...]`; recurrent state after the last row.
+    """
+
+    observation: Any
+    is_first: tf.Tensor
+    valid: tf.Tensor
+    record: Any
+    reward: tf.Tensor
+    discount: tf.Tensor
+    ended: tf.Tensor
+    final_value: Any
+    state: Any
+    next_step: TimeStep
+    next_state: Any
+
+
+class Driver(tf.Module):
+    """Steps an agent through a batch of environments; each `collect` continues where the last one stopped.
+
+    The states of the environments, the agent's memory and the random key are variables of the driver.
+
+    Args:
+        agent: Has `initial_state(batch_size)`, `act(observation, is_first, state, seed) -> (action, record, state)` and
+            `final_value(observation, state) -> [B]`.
+        env: A native or Gymnasium environment (see `keras_rl_prob.envs.make`).
+        steps: Rows in a rollout, `T`.
+        sequence_length: Rows between two stored recurrent states; divides `steps`.
+        seed: Integer; determines the environments' resets and the actions.
+        jit_compile: Whether to compile with XLA what can be: the whole loop for native environments, the agent's part of
+            each step for Python environments.
+    """
+
+    def __init__(self, agent, env, *, steps, sequence_length, seed, jit_compile=True):
+        super().__init__(name="driver")
+        self._agent, self._env = agent, env
+        self._steps, self._sequence_length = steps, sequence_length
+        self._final_value = agent.final_value
+        self._act = agent.act
+        self._rollout = self._loop
+        if jit_compile and env.compilable:
+            self._rollout = tf.function(self._loop, jit_compile=True, autograph=False)
+        elif jit_compile:
+            self._act = tf.function(agent.act, jit_compile=True, autograph=False)
+            self._final_value = tf.function(agent.final_value, jit_compile=True, autograph=False)
+        key = tf.random.stateless_uniform((2, 2), (seed, 0), None, None, tf.int32)
+        env_state, step = env.reset(key[0])
+        carry = (env_state, step, agent.initial_state(env.num_envs))
+        self._specs = self._row_specs(*carry)
+        self._variables = tf.nest.map_structure(lambda x: tf.Variable(x, trainable=False), carry)
+        self._key = tf.Variable(key[1], trainable=False, name="key")
+
+    def collect(self):
+        """Plays `steps` rows with the current agent; returns a `Rollout`."""
+        carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)
+        rows, carry, final_value, states = self._rollout(carry, self._key.read_value())
+        tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
+        self._key.assign_add([0, self._steps])
+        observation, is_first, valid, record, reward, discount, ended = rows
+        return Rollout(
+            observation, is_first, valid, record, reward, discount, ended, final_value, states, carry[1], carry[2]
+        )
+
+    def _loop(self, carry, key):
+        """`steps` rows as `steps / sequence_length` sequences, the recurrent state kept at the start of each."""
+        length = self._sequence_length
+        sequences = self._steps // length
+        row_specs, state_specs = self._specs
+
+        def sequence(i, carry):
+            carry_after, rows = _stack_loop(length, lambda t, c: self._row(c, key + [0, i * length + t]), carry, row_specs)
+            return carry_after, (rows, carry[2])
+
+        if sequences == 1:
+            carry_after, (rows, state) = sequence(0, carry)
+            states = tf.nest.map_structure(lambda x: x[None], state)
+        else:
+            stacked = tf.nest.map_structure(lambda s: tf.TensorSpec((length, *s.shape), s.dtype), row_specs)
+            carry_after, (rows, states) = _stack_loop(sequences, sequence, carry, (stacked, state_specs))
+            rows = tf.nest.map_structure(lambda x: tf.reshape(x, (self._steps, *x.shape[2:])), rows)
+        *rows, final_value = rows
+        return tuple(rows), carry_after, final_value, states
+
+    def _row(self, carry, seed):
+        """One step of agent and environments; the row holds what the agent saw, what it did and what came of it."""
+        env_state, step, state = carry
+        action, record, next_state = self._act(step.observation, step.is_first, state, seed)
+        env_state, next_step = self._env.step(env_state, action)
+        row = (
+            step.observation,
+            step.is_first,
+            step.is_first | ~step.is_last,
+            record,
+            next_step.reward,
+            next_step.discount,
+            next_step.is_last,
+            self._value_beside(next_step, next_state),
+        )
+        return (env_state, next_step, next_state), row
+
+    def _value_beside(self, step, state):
+        """Value of final observations that are not rows, computed only when an episode was truncated."""
+        if isinstance(step.final_observation, tuple) and not step.final_observation:
+            return ()
+        truncated = step.is_last & (step.discount > 0)
+        return tf.cond(
+            tf.reduce_any(truncated),
+            lambda: tf.where(truncated, self._final_value(step.final_observation, state), 0.0),
+            lambda: tf.zeros_like(step.reward),
+        )
+
+    def _row_specs(self, env_state, step, state):
+        """Shapes and dtypes of a row, from what the agent does with the first observation, and of the recurrent state."""
+        act = tf.function(self._agent.act, autograph=False)
+        _, record, _ = act.get_concrete_function(
+            *tf.nest.map_structure(tf.TensorSpec.from_tensor, (step.observation, step.is_first, state)),
+            tf.TensorSpec((2,), tf.int32),
+        ).structured_outputs
+        beside = () if isinstance(step.final_observation, tuple) and not step.final_observation else step.reward
+        row = (step.observation, step.is_first, step.is_first, record, step.reward, step.discount, step.is_last, beside)
+        return tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), (row, state))
+
+
+def _stack_loop(length, step, carry, specs):
+    """Runs `step(t, carry) -> (carry, row)` `length` times; returns the last carry and the rows stacked on axis 0."""
+    arrays = [tf.TensorArray(spec.dtype, length, element_shape=spec.shape) for spec in tf.nest.flatten(specs)]
+
+    def body(t, carry, arrays):
+        carry, row = step(t, carry)
+        return t + 1, carry, [array.write(t, x) for array, x in zip(arrays, tf.nest.flatten(row), strict=True)]
+
+    _, carry, arrays = tf.while_loop(
+        lambda t, *_: t < length, body, (0, carry, arrays), maximum_iterations=length, parallel_iterations=1
+    )
+    return carry, tf.nest.pack_sequence_as(specs, [array.stack() for array in arrays])

@@ -1,0 +1,42 @@
+"""Returns and lengths of the episodes that a driver plays."""
+
+import tensorflow as tf
+
+from keras_rl_prob.ops.returns import running_sums
+
+
+class EpisodeStatistics(tf.Module):
+    """Follows episodes across rollouts and reports the ones that finished.
+
+    Args:
+        num_envs: Batch size `B`.
+    """
+
+    def __init__(self, num_envs):
+        super().__init__(name="episode_statistics")
+        self._score = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="score")
+        self._length = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="length")
+
+    def update(self, reward, valid, ended):
+        """Takes in one rollout.
+
+        Args:
+            reward: float32 `[T, B]`, not normalised.
+            valid: bool `[T, B]`; False for rows that are no environment steps.
+            ended: bool `[T, B]`; the row's action ended its episode.
+
+        Returns:
+            A dict of float32 scalars: the sums `"return"` and `"length"` over the episodes that finished, and their
+            number `"episodes"`.
+        """
+        carries = 1.0 - tf.cast(ended, tf.float32)  # [T, B]
+        scores = running_sums(reward, carries, self._score.read_value())
+        lengths = running_sums(tf.cast(valid, tf.float32), carries, self._length.read_value())
+        self._score.assign(scores[-1] * carries[-1])
+        self._length.assign(lengths[-1] * carries[-1])
+        finished = 1.0 - carries
+        return {
+            "return": tf.reduce_sum(scores * finished),
+            "length": tf.reduce_sum(lengths * finished),
+            "episodes": tf.reduce_sum(finished),
+        }

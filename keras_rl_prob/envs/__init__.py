@@ -1,0 +1,19 @@
+"""Environments: native TensorFlow ones, Gymnasium's behind the same functional signature, wrappers and registration."""
+
+from keras_rl_prob.envs.factory import is_owned, make, opened
+from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
+from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
+from keras_rl_prob.envs.registration import register_environments
+from keras_rl_prob.envs.wrappers import MaskVelocity
+
+__all__ = [
+    "GymnasiumEnv",
+    "MaskVelocity",
+    "NativeEnv",
+    "is_owned",
+    "make",
+    "make_native",
+    "native_ids",
+    "opened",
+    "register_environments",
+]

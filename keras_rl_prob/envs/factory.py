@@ -1,0 +1,96 @@
+"""`make`: everything that `fit(env)` accepts, as an environment with the driver's functional signature."""
+
+import contextlib
+
+import gymnasium
+
+from keras_rl_prob import spaces
+from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
+from keras_rl_prob.envs.native import NativeEnv, make_native
+
+DEFAULT_NUM_ENVS = 32
+ACCEPTED = (
+    'an environment id such as "CartPole-v1" or "tf/CartPole-v1", a `gymnasium.Env`, a callable that makes one, '
+    "a `gymnasium.vector.VectorEnv`, or a native environment"
+)
+
+
+def make(env, num_envs=None):
+    """Builds the batch of environments that an agent trains on or is evaluated in.
+
+    Args:
+        env: An environment id (`"tf/..."` for native ones, all else goes to Gymnasium), a `gymnasium.Env` (a batch of
+            one), a callable that makes a `gymnasium.Env`, a `gymnasium.vector.VectorEnv`, or a `NativeEnv`.
+        num_envs: How many environments to make from an id or a callable; 32 when left out. An environment that is
+            already made keeps its own number.
+
+    Returns:
+        A `NativeEnv` or a `GymnasiumEnv`.
+
+    Raises:
+        TypeError: `env` is none of these.
+        ValueError: The id is unknown, `num_envs` does not fit, or the spaces are not supported.
+    """
+    if num_envs is not None and (not isinstance(num_envs, int) or num_envs < 1):
+        raise ValueError(f"`num_envs` must be a positive integer. Received: num_envs={num_envs!r}")
+    made = _make(env, num_envs)
+    if num_envs is not None and made.num_envs != num_envs:
+        raise ValueError(
+            f"`num_envs` sizes environments made from an id or a callable; an environment that is already made keeps its "
+            f"own number. Received: num_envs={num_envs} with an env of {made.num_envs}"
+        )
+    spaces.check_supported(made.observation_space, "observation_space")
+    spaces.check_supported(made.action_space, "action_space")
+    return made
+
+
+@contextlib.contextmanager
+def opened(env, num_envs=None):
+    """`make(env, num_envs)` for a while: closes at the end what it made, and leaves open what the caller made."""
+    made = make(env, num_envs)
+    try:
+        yield made
+    finally:
+        if is_owned(env):
+            made.close()
+
+
+def is_owned(env):
+    """Whether `make(env)` builds environments that the caller then closes, rather than borrowing the user's."""
+    return not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv | NativeEnv | GymnasiumEnv)
+
+
+def _make(env, num_envs):
+    count = num_envs or DEFAULT_NUM_ENVS
+    if isinstance(env, NativeEnv | GymnasiumEnv):
+        return env
+    if isinstance(env, gymnasium.vector.VectorEnv) or _looks_like_vector_env(env):
+        return GymnasiumEnv(env)
+    if isinstance(env, gymnasium.Env):
+        return GymnasiumEnv(gymnasium.vector.SyncVectorEnv([lambda: env]))
+    if isinstance(env, str):
+        return make_native(env, count) if env.startswith("tf/") else _from_gymnasium_id(env, count)
+    if callable(env):
+        first = env()
+        if isinstance(first, gymnasium.Env):
+            makers = iter([lambda: first])
+            return GymnasiumEnv(gymnasium.vector.SyncVectorEnv([next(makers, env) for _ in range(count)]))
+        if isinstance(first, gymnasium.vector.VectorEnv | NativeEnv) or _looks_like_vector_env(first):
+            return _make(first, None)
+        raise TypeError(f"`env` as a callable must make a `gymnasium.Env`. Received: env={env!r}, which made {first!r}")
+    raise TypeError(f"`env` must be {ACCEPTED}. Received: env={env!r} of type {type(env).__name__}")
+
+
+def _looks_like_vector_env(env):
+    """EnvPool's environments have Gymnasium's vector interface without its base class."""
+    return not isinstance(env, type) and all(hasattr(env, name) for name in ("num_envs", "single_action_space", "reset", "step"))
+
+
+def _from_gymnasium_id(env_id, count):
+    try:
+        return GymnasiumEnv(gymnasium.make_vec(env_id, num_envs=count))
+    except gymnasium.error.UnregisteredEnv as error:
+        raise ValueError(
+            f"`env` must be an environment id that Gymnasium knows, or one of the native ids that start with 'tf/'. "
+            f"Received: env={env_id!r}. {error}"
+        ) from error

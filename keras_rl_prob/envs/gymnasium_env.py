@@ -1,0 +1,130 @@
+"""Gymnasium vector environments behind the functional signature that the driver calls."""
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+from gymnasium.vector import AutoresetMode
+
+from keras_rl_prob import spaces
+from keras_rl_prob.trajectory import TimeStep
+
+
+class GymnasiumEnv:
+    """A `gymnasium.vector.VectorEnv` as `reset(seed)` and `step(env_state, action)` inside a TensorFlow graph.
+
+    All three autoreset modes become the rows that `TimeStep` describes. An exception raised by the environment is kept in
+    `error`, so that whoever runs the graph can raise it as it was.
+
+    Args:
+        vector_env: The vector environment; `close` closes it.
+    """
+
+    compilable = False
+
+    def __init__(self, vector_env):
+        self.vector_env = vector_env
+        self.num_envs = vector_env.num_envs
+        self.observation_space = vector_env.single_observation_space
+        self.action_space = vector_env.single_action_space
+        self.error = None
+        mode = (vector_env.metadata or {}).get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._mode = mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+        self._specs = spaces.tensor_specs(self.observation_space)
+        self._flat_specs = tf.nest.flatten(self._specs)
+        self._steps = 0
+
+    def reset(self, seed):
+        """Resets every environment.
+
+        Args:
+            seed: int32 `[2]`.
+
+        Returns:
+            The environment state (bool `[B]`: which episodes have just ended) and the first `TimeStep`.
+        """
+        flat = self._call(self._reset, [seed], [spec.dtype for spec in self._flat_specs])
+        batch = (self.num_envs,)
+        never = tf.zeros(batch, tf.bool)
+        observation = self._pack(flat)
+        final = observation if self._resets_within_step else ()
+        return never, TimeStep(observation, tf.zeros(batch), tf.ones(batch), tf.ones(batch, tf.bool), never, final)
+
+    def step(self, env_state, action):
+        """Steps every environment with a nest of actions `[B, ...]`; returns the new state and `TimeStep`."""
+        count, within = len(self._flat_specs), self._resets_within_step
+        dtypes = [spec.dtype for spec in self._flat_specs] * (2 if within else 1)
+        flat = self._call(self._step, tf.nest.flatten(action), [tf.float32, tf.float32, tf.bool, *dtypes])
+        reward, discount, is_last = (tf.ensure_shape(x, (self.num_envs,)) for x in flat[:3])
+        observation = self._pack(flat[3 : 3 + count])
+        if within:
+            return is_last, TimeStep(observation, reward, discount, is_last, is_last, self._pack(flat[3 + count :]))
+        return is_last, TimeStep(observation, reward, discount, env_state, is_last)
+
+    def close(self):
+        """Closes the vector environment, also when a worker process has died."""
+        if isinstance(self.vector_env, gymnasium.vector.AsyncVectorEnv):
+            self.vector_env.close(terminate=True)
+        else:
+            self.vector_env.close()
+
+    @property
+    def _resets_within_step(self):
+        return self._mode is not AutoresetMode.NEXT_STEP
+
+    def _pack(self, flat):
+        shaped = [tf.ensure_shape(x, (self.num_envs, *spec.shape)) for x, spec in zip(flat, self._flat_specs, strict=True)]
+        return tf.nest.pack_sequence_as(self._specs, shaped)
+
+    def _reset(self, seed):
+        self._steps = 0
+        observation, _ = self.vector_env.reset(seed=int(np.abs(seed).sum() % 2**31))
+        return spaces.encode(self.observation_space, observation)
+
+    def _step(self, *flat_action):
+        self._steps += 1
+        action = spaces.decode(self.action_space, flat_action)
+        observation, reward, terminated, truncated, info = self.vector_env.step(action)
+        is_last = np.logical_or(terminated, truncated)
+        discount = np.logical_not(terminated).astype(np.float32)
+        final = []
+        if self._resets_within_step:
+            final = spaces.encode(self.observation_space, observation)
+            if is_last.any():
+                final = [x.copy() for x in final]
+                observation = self._start_new_episodes(observation, is_last, info, final)
+        encoded = spaces.encode(self.observation_space, observation)
+        return [np.asarray(reward, np.float32), discount, is_last, *encoded, *final]
+
+    def _start_new_episodes(self, observation, is_last, info, final):
+        """Resets what ended (DISABLED) or has been reset (SAME_STEP); puts the old episodes' last rows into `final`."""
+        if self._mode is AutoresetMode.DISABLED:
+            return self.vector_env.reset(options={"reset_mask": is_last})[0]
+        final_obs = info["final_obs"]
+        for index in np.flatnonzero(is_last):
+            if isinstance(final_obs, np.ndarray) and final_obs.dtype == object:  # one element for each environment
+                last = spaces.map_values(lambda x: np.asarray(x)[None], self.observation_space, final_obs[index])
+            else:  # one batch for all
+                last = spaces.map_values(lambda x, i=index: x[i : i + 1], self.observation_space, final_obs)
+            for array, value in zip(final, spaces.encode(self.observation_space, last), strict=True):
+                array[index] = value[0]
+        return observation
+
+    def _call(self, function, inputs, dtypes):
+        """Runs Python in the graph; remembers what it raised and says in a note where that happened."""
+
+        def guarded(*args):
+            try:
+                return function(*args)
+            except Exception as error:
+                if self.error is None:
+                    what = "a worker process of the environment has died" if isinstance(error, EOFError | OSError) else "see above"
+                    error.add_note(
+                        f"Raised by the environment {self.vector_env} at step {self._steps} of this run ({what}). "
+                        "The agent is unharmed: mend the environment and call `fit` again to go on training."
+                    )
+                    self.error = error
+                raise
+
+        outputs = tf.numpy_function(guarded, inputs, dtypes)
+        return outputs if isinstance(outputs, list | tuple) else [outputs]  # eagerly, a list of one comes back bare
+

@@ -1,0 +1,141 @@
+"""The base class of environments written in TensorFlow: three pure functions become a batch with autoreset."""
+
+import abc
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from keras_rl_prob.trajectory import TimeStep
+
+
+class NativeState(NamedTuple):
+    """All that decides the future of a batch of native environments.
+
+    Attributes:
+        simulator: Nest of tensors `[B, ...]`, what `initial_state` and `transition` return.
+        age: int32 `[B]`, transitions since the episode began.
+        is_last: bool `[B]`; the episode is over and the next step resets it.
+        key: int32 `[2]`, the random key that the latest step used.
+    """
+
+    simulator: Any
+    age: tf.Tensor
+    is_last: tf.Tensor
+    key: tf.Tensor
+
+
+class NativeEnv(abc.ABC):
+    """`num_envs` copies of one environment, stepped together inside a TensorFlow graph.
+
+    A subclass sets the class attributes `observation_space` and `action_space` (Gymnasium spaces of one copy), perhaps
+    `max_episode_steps`, and writes three pure functions of batched tensors with static shapes: `initial_state`, `observe`
+    and `transition`. The base adds the time limit, autoreset and random keys. Rows follow Gymnasium's NEXT_STEP
+    autoreset as `TimeStep` describes it; reaching the time limit gives `is_last` with discount 1, unless the same
+    transition also terminated.
+
+    Args:
+        num_envs: Number of copies, `B`.
+        max_episode_steps: Transitions after which an episode is truncated; default: the class attribute, where None
+            means no limit.
+
+    Example:
+
+    ```python
+    class Corridor(NativeEnv):
+        observation_space = gymnasium.spaces.Box(0.0, 5.0, (1,))
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def initial_state(self, seed):
+            return tf.zeros((self.num_envs, 1))
+
+        def observe(self, state):
+            return state
+
+        def transition(self, state, action, seed):
+            state = tf.maximum(state + 2.0 * tf.cast(action[:, None], tf.float32) - 1.0, 0.0)
+            arrived = state[:, 0] >= 5.0
+            return state, tf.cast(arrived, tf.float32), arrived
+    ```
+    """
+
+    compilable = True
+    max_episode_steps: int | None = None
+
+    def __init__(self, num_envs, *, max_episode_steps=None):
+        if not isinstance(num_envs, int) or num_envs < 1:
+            raise ValueError(f"`num_envs` must be a positive integer. Received: num_envs={num_envs!r}")
+        if max_episode_steps is not None:
+            if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
+                raise ValueError(
+                    "`max_episode_steps` must be a positive integer, or None for the environment's own limit. "
+                    f"Received: max_episode_steps={max_episode_steps!r}"
+                )
+            self.max_episode_steps = max_episode_steps
+        self.num_envs = num_envs
+
+    @abc.abstractmethod
+    def initial_state(self, seed):
+        """Returns the nest `[B, ...]` in which episodes begin; `seed`: int32 `[2]`, one key for the whole batch.
+
+        It runs in every step (most of its rows are discarded), so one random draw should serve all of it.
+        """
+
+    @abc.abstractmethod
+    def observe(self, state):
+        """Returns the observations `[B, ...]` of `state`."""
+
+    @abc.abstractmethod
+    def transition(self, state, action, seed):
+        """Returns `(state, reward, terminated)`: a nest, float32 `[B]` and bool `[B]`.
+
+        It also runs on rows whose episode is over; what it returns there is discarded.
+        """
+
+    def reset(self, seed):
+        """Starts an episode in every copy.
+
+        Args:
+            seed: int32 `[2]`; two seeds give unrelated streams, however close they are.
+
+        Returns:
+            The `NativeState` and the first `TimeStep`, `is_first` everywhere.
+        """
+        seed = tf.cast(seed, tf.int32)
+        if seed.shape != (2,):
+            raise ValueError(f"`seed` must be an integer tensor of shape (2,). Received: seed={seed}")
+        # Hashed once, so that counting upwards from here does not run into the neighbouring seed's keys.
+        key = tf.random.split(seed, 1, alg="philox")[0]
+        state = self.initial_state(key)
+        never = tf.zeros((self.num_envs,), tf.bool)
+        time_step = TimeStep(self.observe(state), tf.zeros((self.num_envs,)), tf.ones((self.num_envs,)), ~never, never)
+        return NativeState(state, tf.zeros((self.num_envs,), tf.int32), never, key), time_step
+
+    def step(self, env_state, action):
+        """Moves every copy by one row.
+
+        Args:
+            env_state: The `NativeState` that `reset` or `step` returned.
+            action: Tensor `[B, ...]` like `action_space`; ignored where `env_state.is_last`.
+
+        Returns:
+            The new `NativeState` and `TimeStep`.
+        """
+        key, is_first = env_state.key + [0, 1], env_state.is_last
+        moved, reward, terminated = self.transition(env_state.simulator, action, key + [1, 0])
+        state = tf.nest.map_structure(lambda new, old: _where(is_first, new, old), self.initial_state(key), moved)
+        age = tf.where(is_first, 0, env_state.age + 1)
+        terminated &= ~is_first
+        is_last = terminated
+        if self.max_episode_steps is not None:
+            is_last |= age >= self.max_episode_steps
+        reward, discount = tf.where(is_first, 0.0, reward), tf.where(terminated, 0.0, 1.0)
+        time_step = TimeStep(self.observe(state), reward, discount, is_first, is_last)
+        return NativeState(state, age, is_last, key), time_step
+
+    def close(self):
+        """Does nothing: there is nothing to release."""
+
+
+def _where(condition, x, y):
+    """`tf.where` with a `[B]` condition for tensors `[B, ...]`."""
+    return tf.where(tf.reshape(condition, (-1,) + (1,) * (x.shape.rank - 1)), x, y)

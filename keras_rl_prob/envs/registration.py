@@ -1,0 +1,37 @@
+"""Makes this library's Gymnasium environments known to `gymnasium.make`."""
+
+import gymnasium
+
+from keras_rl_prob.envs.wrappers import MaskVelocity
+
+_ORIGINALS = {
+    "krp/AcrobotNoVel-v1": "Acrobot-v1",
+    "krp/CartPoleNoVel-v1": "CartPole-v1",
+    "krp/MountainCarContinuousNoVel-v0": "MountainCarContinuous-v0",
+    "krp/MountainCarNoVel-v0": "MountainCar-v0",
+    "krp/PendulumNoVel-v1": "Pendulum-v1",
+}
+
+
+def register_environments():
+    """Registers the classic-control environments with masked velocities, `krp/CartPoleNoVel-v1` and so on.
+
+    Each is the original (same dynamics, time limit and rendering) inside `MaskVelocity`. Everything is registered by name, so
+    specs can travel to worker processes. Calling it again changes nothing.
+
+    Example:
+
+    >>> register_environments()
+    >>> gymnasium.make("krp/CartPoleNoVel-v1").spec.max_episode_steps
+    500
+    """
+    for name, original in _ORIGINALS.items():
+        if name not in gymnasium.registry:
+            spec = gymnasium.spec(original)
+            gymnasium.register(
+                name,
+                entry_point=spec.entry_point,
+                reward_threshold=spec.reward_threshold,
+                max_episode_steps=spec.max_episode_steps,
+                additional_wrappers=(MaskVelocity.wrapper_spec(),),
+            )

@@ -1,0 +1,59 @@
+"""Gymnasium wrappers."""
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+# Unwrapped class -> what the observation is multiplied with: 0 hides a velocity.
+VELOCITY_MASKS = {
+    "AcrobotEnv": (1.0, 1.0, 1.0, 1.0, 0.0, 0.0),
+    "CartPoleEnv": (1.0, 0.0, 1.0, 0.0),
+    "Continuous_MountainCarEnv": (1.0, 0.0),
+    "MountainCarEnv": (1.0, 0.0),
+    "PendulumEnv": (1.0, 1.0, 0.0),
+}
+
+
+class MaskVelocity(gymnasium.ObservationWrapper, RecordConstructorArgs):
+    """Shows 0 in place of velocities, so that acting well needs memory; shape and space stay as they are.
+
+    Args:
+        env: An environment with one-dimensional `Box` observations.
+        mask: Sequence of 0 and 1, one per component of the observation; default: the mask of the five classic-control
+            environments (`VELOCITY_MASKS`), found by the class of `env.unwrapped`.
+
+    Raises:
+        ValueError: If there is no mask for the environment or the mask does not fit its observations.
+
+    Example:
+
+    >>> env = MaskVelocity(gymnasium.make("Pendulum-v1"))
+    >>> observation, _ = env.reset(seed=0)
+    >>> float(observation[2])
+    0.0
+    """
+
+    def __init__(self, env, mask=None):
+        RecordConstructorArgs.__init__(self, mask=mask)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        mask = np.array(_find_mask(env) if mask is None else mask)
+        if mask.shape != env.observation_space.shape or not np.isin(mask, (0, 1)).all():
+            raise ValueError(
+                "`mask` must hold a 0 or a 1 for every component of the observation. "
+                f"Received: mask={mask.tolist()}, env.observation_space={env.observation_space}"
+            )
+        self.mask = mask.astype(env.observation_space.dtype)
+
+    def observation(self, observation):
+        """Returns the observation times the mask."""
+        return observation * self.mask
+
+
+def _find_mask(env):
+    for base in type(env.unwrapped).__mro__:
+        if base.__name__ in VELOCITY_MASKS:
+            return VELOCITY_MASKS[base.__name__]
+    raise ValueError(
+        f"`env` must be one of {sorted(VELOCITY_MASKS)} when no `mask` is given; for any other environment say which "
+        f"components to keep, as in `MaskVelocity(env, mask=[1, 0])`. Received: env={env}"
+    )

@@ -1,0 +1,19 @@
+"""Keras layers: heads that parameterise action distributions, memory, running normalisation."""
+
+from keras_rl_prob.layers.dense_bernoulli import DenseBernoulli
+from keras_rl_prob.layers.dense_categorical import DenseCategorical
+from keras_rl_prob.layers.dense_normal import DenseNormal
+from keras_rl_prob.layers.head import Head
+from keras_rl_prob.layers.running_normalization import RunningNormalization
+from keras_rl_prob.layers.stateful_rnn import StatefulRNN
+from keras_rl_prob.layers.unrolled import Unrolled
+
+__all__ = [
+    "DenseBernoulli",
+    "DenseCategorical",
+    "DenseNormal",
+    "Head",
+    "RunningNormalization",
+    "StatefulRNN",
+    "Unrolled",
+]

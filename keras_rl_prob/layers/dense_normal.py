@@ -1,0 +1,150 @@
+"""A head for real-valued actions."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_rl_prob.distributions import BoundedNormal, Normal
+from keras_rl_prob.layers.head import Head
+
+tfd = tfp.distributions
+
+MIN_SCALE = 1e-3  # keeps log-probabilities finite when a policy becomes certain
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class DenseNormal(Head):
+    """Independent normal distributions, for Box action spaces; actions are float32 `[..., *output_shape]`.
+
+    Parameters are `[..., *output_shape, 2]`, location and scale; with a mask `[..., *output_shape, 3]`, mask last.
+
+    - Without bounds: a normal distribution.
+    - Soft bounds: `loc = mid + half * tanh(.)` lies within the bounds, samples may lie beyond them (environments clip).
+    - Hard bounds: a `BoundedNormal`; location and scale are those of the normal before the tanh.
+
+    `scale = MIN_SCALE + (initial_scale - MIN_SCALE) * a(s) / a(0)` with `a = scale_activation` and `s = 0` at first.
+    With soft bounds it is multiplied by half the range: `initial_scale` is in units of half the range there, in units
+    of the action without bounds, and in those of tanh's argument with hard bounds.
+
+    A masked component is absent: it is always at `loc`, adds 0 to log-probability, entropy and KL divergence, and
+    passes no gradient.
+
+    Args:
+        output_shape: int or tuple of ints, the shape of one action.
+        bounds: `None` or finite numbers that broadcast to `(*output_shape, 2)`, `(low, high)` on the last axis:
+            `[-1, 1]` for all components, or `[[-1, 1], [0, 2]]` one by one.
+        hard_bounds: bool, whether samples must stay within the bounds.
+        state_dependent_scale: bool, whether the scale depends on the features or is a learned vector.
+        loc_activation: Keras activation or `None`, for the location, before bounds.
+        scale_activation: Keras activation that is positive and increasing, such as "softplus" or "exponential".
+        initial_scale: float above 0.001, the scale before training (where the kernel adds nothing).
+        **kwargs: arguments of `Head` (`use_bias`, `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
+            `bias_regularizer`) and of `keras.layers.Layer`.
+
+    Attributes:
+        low, high: float32 arrays `output_shape`, the bounds, or `None`.
+
+    Example:
+        >>> head = DenseNormal((2,), bounds=[-1.0, 1.0], hard_bounds=True)
+        >>> head.distribution(head(tf.ones([32, 8]))).sample(seed=tf.constant([1, 2])).shape
+        TensorShape([32, 2])
+    """
+
+    action_kind = "continuous"
+
+    def __init__(
+        self,
+        output_shape,
+        bounds=None,
+        hard_bounds=False,
+        state_dependent_scale=False,
+        loc_activation=None,
+        scale_activation="softplus",
+        initial_scale=1.0,
+        **kwargs,
+    ):
+        super().__init__(output_shape, **kwargs)
+        if hard_bounds and bounds is None:
+            raise ValueError("`hard_bounds` needs `bounds`. Received: hard_bounds=True, bounds=None")
+        if not initial_scale > MIN_SCALE:
+            raise ValueError(f"`initial_scale` must be above {MIN_SCALE}. Received: initial_scale={initial_scale}")
+        self.bounds = None if bounds is None else np.asarray(bounds, "float64").tolist()
+        self.low, self.high = _split_bounds(self.bounds, self.mask_shape)
+        self.hard_bounds = hard_bounds
+        self.state_dependent_scale = state_dependent_scale
+        self.loc_activation = keras.activations.get(loc_activation)
+        self.scale_activation = keras.activations.get(scale_activation)
+        self.initial_scale = float(initial_scale)
+        with tf.init_scope():
+            self._activation_at_0 = float(self.scale_activation(tf.zeros([])))
+        if not self._activation_at_0 > 0:
+            raise ValueError(f"`scale_activation` must be positive at 0. Received: scale_activation={scale_activation}")
+
+    @property
+    def projection_shape(self):
+        """Shape of what the linear map gives for one row of features."""
+        return (*self.mask_shape, 2) if self.state_dependent_scale else self.mask_shape
+
+    def build(self, input_shape):
+        """Creates the weights."""
+        super().build(input_shape)
+        if not self.state_dependent_scale:
+            self.scale = self.add_weight(name="scale", shape=self.mask_shape, initializer="zeros", autocast=False)
+
+    def call(self, inputs):
+        """Returns location, scale and perhaps the mask, float32 `[..., *output_shape, 2 or 3]`."""
+        outputs, mask = self.project(inputs)
+        if self.state_dependent_scale:
+            loc, scale = tf.unstack(outputs, axis=-1)
+        else:
+            loc, scale = outputs, tf.zeros_like(outputs) + tf.cast(self.scale, tf.float32)
+        loc = self.loc_activation(loc)
+        scale = self.scale_activation(scale) / self._activation_at_0
+        scale = MIN_SCALE + (self.initial_scale - MIN_SCALE) * scale
+        if self.bounds is not None and not self.hard_bounds:
+            half = 0.5 * (self.high - self.low)
+            loc, scale = 0.5 * (self.low + self.high) + half * tf.tanh(loc), half * scale
+        return tf.stack([loc, scale] if mask is None else [loc, scale, tf.cast(mask, tf.float32)], axis=-1)
+
+    def distribution(self, params):
+        """Returns a distribution of float32 actions `[..., *output_shape]`."""
+        loc, scale, *mask = tf.unstack(params, axis=-1)
+        mask = tf.cast(mask[0], tf.bool) if mask else None
+        event_ndims = len(self.action_shape)
+        if self.hard_bounds:
+            return BoundedNormal(loc, scale, self.low, self.high, event_ndims=event_ndims, mask=mask)
+        normal = Normal(loc, scale)
+        if mask is not None:
+            normal = tfd.Masked(normal, mask, safe_sample_fn=tfd.Distribution.mode)
+        return tfd.Independent(normal, event_ndims)
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the parameters."""
+        masked = isinstance(input_shape[0], (list, tuple))
+        return (*super().compute_output_shape(input_shape), 3 if masked else 2)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "bounds": self.bounds,
+            "hard_bounds": self.hard_bounds,
+            "state_dependent_scale": self.state_dependent_scale,
+            "loc_activation": keras.activations.serialize(self.loc_activation),
+            "scale_activation": keras.activations.serialize(self.scale_activation),
+            "initial_scale": self.initial_scale,
+        }
+
+
+def _split_bounds(bounds, shape):
+    """Broadcasts `bounds` to `(*shape, 2)` and returns its two halves, float32 `shape`, or `(None, None)`."""
+    if bounds is None:
+        return None, None
+    try:
+        low, high = np.moveaxis(np.broadcast_to(np.asarray(bounds, "float32"), (*shape, 2)), -1, 0)
+    except ValueError:
+        raise ValueError(f"`bounds` must broadcast to the shape {(*shape, 2)}. Received: bounds={bounds}") from None
+    if not np.all(np.isfinite(low) & np.isfinite(high) & (low < high)):
+        raise ValueError(f"`bounds` must be finite and every low below its high. Received: bounds={bounds}")
+    return low, high

@@ -1,0 +1,110 @@
+"""Normalisation by statistics of everything seen so far."""
+
+import keras
+import tensorflow as tf
+
+MAX_COUNT = 1e6  # float32 cannot count beyond 2^24
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class RunningNormalization(keras.layers.Layer):
+    """`(x - mean) / sqrt(variance + epsilon)`, clipped to +-`clip`; before any update mean is 0 and variance 1.
+
+    Calling the layer never changes the statistics; `update` does. Each entry of a row has its own: a layer built for
+    `(None, *features)` keeps them with shape `features`, and takes inputs `[..., *features]` with any leading axes.
+    Build it explicitly if it might see sequences first: `layer.build((None, 4))`, `layer.build((None,))` for rewards.
+
+    Batches are merged by the parallel form of Welford's algorithm; n is the batch's rows, d its mean minus ours:
+
+        w = n / (count + n);   mean += w d;   variance = (1 - w) variance + w batch_variance + w (1 - w) d^2
+
+    `count` stops at a million, since float32 cannot count beyond 2^24 and an ever smaller w would be lost to rounding:
+    up to there the result is the mean and (population) variance of all rows, from there an exponential average.
+
+    Args:
+        center: bool, whether to subtract the mean. Rewards are only scaled: subtracting would change the task.
+        clip: float or `None`, the largest absolute output.
+        epsilon: float, added to the variance.
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Example:
+        >>> layer = RunningNormalization()
+        >>> layer.build((None, 2))
+        >>> layer.update(tf.constant([[0.0, 5.0], [2.0, 5.0]]))
+        >>> layer(tf.constant([[2.0, 5.0]])).numpy().round(3).tolist()
+        [[1.0, 0.0]]
+
+    References:
+        Chan, Golub and LeVeque (1979), Updating formulae and a pairwise algorithm for computing sample variances.
+    """
+
+    def __init__(self, center=True, clip=10.0, epsilon=1e-8, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # statistics need float32 inputs
+        if clip is not None and not clip > 0:
+            raise ValueError(f"`clip` must be positive or None. Received: clip={clip}")
+        if not epsilon > 0:
+            raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}")
+        self.center = center
+        self.clip = clip
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        """Creates the statistics, of shape `input_shape[1:]`."""
+
+        def statistic(name, shape, initializer):
+            return self.add_weight(name=name, shape=shape, initializer=initializer, dtype="float32", trainable=False)
+
+        features = tuple(input_shape[1:])
+        self.mean = statistic("mean", features, "zeros")
+        self.variance = statistic("variance", features, "ones")
+        self.count = statistic("count", (), "zeros")
+
+    def call(self, inputs):
+        """Normalises `[..., *features]` by the statistics as they are."""
+        x = tf.cast(inputs, tf.float32)
+        if self.center:
+            x -= self.mean
+        x *= tf.math.rsqrt(self.variance + self.epsilon)
+        if self.clip is not None:
+            x = tf.clip_by_value(x, -self.clip, self.clip)
+        return tf.cast(x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`."""
+        return input_shape
+
+    def update(self, inputs, mask=None):
+        """Merges a batch into the statistics.
+
+        Args:
+            inputs: number `[..., *features]`, finite where the mask is True.
+            mask: optional bool `[...]`, which rows count. Without any, nothing changes.
+        """
+        if not self.built:
+            raise ValueError("`update` needs a built layer: call `build((None, *features))` first")
+        x = tf.cast(inputs, tf.float32)
+        features_ndims = len(self.mean.shape)
+        rows_axes = list(range(x.shape.rank - features_ndims))
+        rows = tf.cast(tf.ones(tf.shape(x)[: len(rows_axes)]) if mask is None else mask, tf.bool)
+        present = tf.reshape(rows, tf.concat([tf.shape(rows), [1] * features_ndims], axis=0))
+        n = tf.reduce_sum(tf.cast(rows, tf.float32))
+
+        def batch_mean(values):
+            return tf.reduce_sum(tf.where(present, values, tf.zeros_like(values)), rows_axes) / tf.maximum(n, 1.0)
+
+        delta = batch_mean(x - self.mean)  # [*features]
+        batch_variance = batch_mean(tf.square(x - self.mean - delta))
+        weight = n / tf.maximum(self.count + n, 1.0)
+        self.mean.assign_add(weight * delta)
+        self.variance.assign((1 - weight) * (self.variance + weight * tf.square(delta)) + weight * batch_variance)
+        self.count.assign(tf.minimum(self.count + n, MAX_COUNT))
+
+    def reset(self):
+        """Forgets everything seen so far."""
+        self.mean.assign(tf.zeros_like(self.mean))
+        self.variance.assign(tf.ones_like(self.variance))
+        self.count.assign(0.0)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "center": self.center, "clip": self.clip, "epsilon": self.epsilon}

@@ -1,0 +1,86 @@
+"""A per-step network as a pure function of a sequence and a state."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob.layers.stateful_rnn import StatefulRNN, unroll_scope
+
+
+class Unrolled:
+    """Runs a network for one step over whole sequences, and hands its recurrent state in and out.
+
+    The network, a Functional model as a rule, sees all rows of a sequence in one batch `[T * B, ...]`; only its
+    `StatefulRNN` layers, at any depth of sub-models, see time. Their state is zeroed before rows where `is_first`.
+    The state is a tuple with one entry per `StatefulRNN`, `()` for a feed-forward network.
+
+    Args:
+        network: A Keras model without a time axis. Each `StatefulRNN` may occur in it once.
+
+    Example:
+    ```python
+    unrolled = Unrolled(network)
+    state = unrolled.initial_state(batch_size)
+    outputs, state = unrolled(observations, is_first, state)  # [T, B, ...]
+    outputs, state = unrolled.step(observation, is_first, state)  # [B, ...]
+    ```
+    """
+
+    def __init__(self, network):
+        if not isinstance(network, keras.Model):
+            raise TypeError(f"`network` must be a keras.Model. Received: network={network}")
+        self.network = network
+        self._memories = [x for x in network._flatten_layers() if isinstance(x, StatefulRNN)]
+
+    def initial_state(self, batch_size):
+        """Zeros, with the structure of every state: one entry `[batch_size, ...]` per `StatefulRNN`."""
+        return tuple(layer.initial_state(batch_size) for layer in self._memories)
+
+    def __call__(self, observations, is_first, state, training=False):
+        """Runs the network over a sequence.
+
+        Args:
+            observations: Nest of tensors `[T, B, ...]`.
+            is_first: bool `[T, B]`, static shape; the state is zeroed before these rows.
+            state: As returned by `initial_state(B)` or a previous call.
+            training: Passed to the network.
+
+        Returns:
+            `(outputs, state)`: the network's outputs, each `[T, B, ...]`, and the state after the last row, not yet
+            reset.
+
+        Raises:
+            ValueError: If `T` or `B` is not static or does not agree between arguments, if `state` has another
+                structure, or if a `StatefulRNN` is called twice.
+        """
+        is_first = tf.convert_to_tensor(is_first)
+        if is_first.shape.rank != 2 or None in is_first.shape:
+            raise ValueError(f"`is_first` must have a static shape [T, B]. Received: is_first.shape={is_first.shape}")
+        steps, rows = is_first.shape
+
+        def fold(x):
+            x = tf.convert_to_tensor(x)
+            if x.shape.rank is None or x.shape[:2] != (steps, rows):
+                raise ValueError(
+                    f"`observations` must start with the shape of `is_first`, {(steps, rows)}. "
+                    f"Received: observations with shape {x.shape}"
+                )
+            return tf.reshape(x, (steps * rows, *x.shape[2:]))
+
+        observations = keras.tree.map_structure(fold, observations)
+        outputs, state = self._run(observations, is_first, state, training)
+        return keras.tree.map_structure(lambda y: tf.reshape(y, (steps, rows, *y.shape[1:])), outputs), state
+
+    def step(self, observations, is_first, state, training=False):
+        """One row: as `__call__` without the time axis, `[B, ...]`, and without a loop."""
+        return self._run(observations, tf.convert_to_tensor(is_first)[None], state, training)
+
+    def _run(self, observations, is_first, state, training):
+        """Folded rows `[T * B, ...]`, `is_first` `[T, B]`."""
+        if not isinstance(state, tuple) or len(state) != len(self._memories):
+            raise ValueError(
+                f"`state` must be a tuple with one entry per StatefulRNN of the network, {len(self._memories)}. "
+                f"Received: state={state}"
+            )
+        with unroll_scope(~is_first, zip(self._memories, state, strict=True)) as scope:
+            outputs = self.network(observations, training=training)
+        return outputs, tuple(scope.final_states.get(layer, scope.states[layer]) for layer in self._memories)

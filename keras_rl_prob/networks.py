@@ -1,0 +1,169 @@
+"""Default networks, made from an environment's spaces."""
+
+import keras
+import numpy as np
+from gymnasium import spaces as gym_spaces
+from keras import layers
+
+from keras_rl_prob import spaces
+from keras_rl_prob.envs import is_owned, opened
+from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, StatefulRNN
+
+CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
+
+
+def feed_forward(env, units=(64, 64)):
+    """A network without memory: separate tanh layers for the policy and for the value.
+
+    Images (uint8 of rank 3) go through the convolutions of `nature_cnn` first, which both share.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
+        units: Widths of the hidden layers.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
+    """
+    observation_space, action_space = _spaces_of(env)
+    inputs, x = encoder(observation_space)
+    policy = value = x
+    for width in units:
+        policy, value = _dense(width)(policy), _dense(width)(value)
+    return _network(inputs, policy, value, action_space)
+
+
+def recurrent(env, cell="lstm", units=64):
+    """A network with memory: a tanh layer and a recurrent layer, shared by policy and value.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
+        cell: `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
+        units: Width of the hidden layer, and of the recurrent one where `cell` is a name.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
+    """
+    observation_space, action_space = _spaces_of(env)
+    inputs, x = encoder(observation_space)
+    x = StatefulRNN(_cell(cell, units))(_dense(units)(x))
+    return _network(inputs, x, x, action_space)
+
+
+def nature_cnn(env, cell=None, units=128):
+    """The convolutions of Mnih et al. (2015) and a Dense layer of 512, with memory if `cell` is given.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its observations hold an image.
+        cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
+        units: Width of the recurrent layer where `cell` is a name.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
+    """
+    observation_space, action_space = _spaces_of(env)
+    if not any(_is_image(leaf) for leaf in spaces.leaves(observation_space)):
+        raise ValueError(f"`env` must have an image (uint8, rank 3) in its observations. Received: {observation_space}")
+    inputs, x = encoder(observation_space)
+    if cell is not None:
+        x = StatefulRNN(_cell(cell, units))(x)
+    return _network(inputs, x, x, action_space)
+
+
+def encoder(observation_space):
+    """Input layers for every component of an observation and one flat feature vector of them all.
+
+    Real numbers are flattened, classes become one-hot, images go through the convolutions of `nature_cnn`.
+
+    Args:
+        observation_space: A Gymnasium space.
+
+    Returns:
+        `(inputs, features)`: a nest of `keras.Input`s like the space, and a tensor `[B, F]`.
+    """
+    specs = spaces.tensor_specs(observation_space)
+    inputs = keras.tree.pack_sequence_as(
+        specs,
+        [
+            keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name="_".join(map(str, path)) or "observation")
+            for path, spec in keras.tree.flatten_with_path(specs)
+        ],
+    )
+    features = [
+        _features(leaf, x) for leaf, x in zip(spaces.leaves(observation_space), keras.tree.flatten(inputs), strict=True)
+    ]
+    return inputs, layers.Concatenate()(features) if len(features) > 1 else features[0]
+
+
+def heads(action_space, x):
+    """A nest of heads' outputs for every component of an action.
+
+    Bounded Box components get a normal distribution squashed into the bounds, unbounded ones a plain normal distribution.
+
+    Args:
+        action_space: A Gymnasium space.
+        x: Features `[B, F]`.
+
+    Returns:
+        A nest of parameter tensors, like the space.
+    """
+    return spaces.map_structure(lambda leaf: _head(leaf)(x), action_space)
+
+
+def _spaces_of(env):
+    if not isinstance(env, tuple):
+        with opened(env, 1 if is_owned(env) else None) as made:
+            return made.observation_space, made.action_space
+    for name, space in zip(("observation_space", "action_space"), env, strict=True):
+        spaces.check_supported(space, name)
+    return env
+
+
+def _network(inputs, policy, value, action_space):
+    value = layers.Dense(1, kernel_initializer=keras.initializers.Orthogonal(1.0), name="value")(value)
+    return keras.Model(inputs, {"action": heads(action_space, policy), "value": value})
+
+
+def _dense(width, activation="tanh"):
+    return layers.Dense(width, activation, kernel_initializer=keras.initializers.Orthogonal(np.sqrt(2.0)))
+
+
+def _cell(cell, units):
+    if not isinstance(cell, str):
+        return cell
+    if cell not in CELLS:
+        raise ValueError(f"`cell` must be one of {sorted(CELLS)} or a Keras RNN cell. Received: cell={cell!r}")
+    return CELLS[cell](units)
+
+
+def _is_image(leaf):
+    return isinstance(leaf, gym_spaces.Box) and leaf.dtype == np.uint8 and len(leaf.shape) == 3
+
+
+def _features(leaf, x):
+    if _is_image(leaf):
+        x = layers.Rescaling(1.0 / 255)(x)
+        for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+            size = min(size, *x.shape[1:3])
+            x = layers.Conv2D(filters, size, stride, activation="relu", kernel_initializer="orthogonal")(x)
+        return _dense(512, "relu")(layers.Flatten()(x))
+    if isinstance(leaf, gym_spaces.Discrete):
+        return layers.CategoryEncoding(int(leaf.n), output_mode="one_hot")(x)
+    if isinstance(leaf, gym_spaces.MultiDiscrete):
+        return layers.Flatten()(layers.CategoryEncoding(int(leaf.nvec.max()), output_mode="one_hot")(x))
+    scale = 1.0 / 255 if isinstance(leaf, gym_spaces.Box) and leaf.dtype == np.uint8 else 1.0
+    if not np.issubdtype(leaf.dtype, np.floating):
+        x = layers.Rescaling(scale)(x)
+    return x if len(leaf.shape) == 1 else layers.Reshape((int(np.prod(leaf.shape)),))(x)
+
+
+def _head(leaf):
+    if isinstance(leaf, gym_spaces.Discrete):
+        return DenseCategorical((int(leaf.n),))
+    if isinstance(leaf, gym_spaces.MultiDiscrete):
+        return DenseCategorical((*leaf.shape, int(leaf.nvec.max())), num_classes=leaf.nvec.tolist())
+    if isinstance(leaf, gym_spaces.MultiBinary):
+        return DenseBernoulli(leaf.shape)
+    bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
+    if not np.isfinite(bounds).all():
+        return DenseNormal(leaf.shape)
+    return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True)

@@ -1,0 +1,246 @@
+"""Recurrent cells over a time-major sequence, with the state zeroed where an episode starts.
+
+`lstm` and `gru` take inputs that are already projected (one matrix product for a whole sequence) and have gradients
+written by hand: what does not depend on the backward recursion is computed for all steps at once, so that the backward
+loop is one small matrix product and a few multiplications, and the gradient of the recurrent kernel is a single product
+at the end. `unroll` runs any cell and leaves its gradient to TensorFlow.
+
+`keep` `[T, R]` is 0 at the rows where an episode starts, else 1. The state is zeroed *before* such a row is processed.
+No loop is built for `T = 1`. `T` must be static (else `ValueError`), and all shapes must be for compilation with XLA.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def lstm(inputs, recurrent_kernel, keep, state):
+    """Long short-term memory, Keras' gate order (input, forget, candidate, output) and default activations.
+
+    `i, f, o = sigmoid(.)`, `g = tanh(.)` of `inputs[t] + h @ recurrent_kernel`; `c = f * c + i * g`; `h = o * tanh(c)`.
+
+    Args:
+        inputs: Float tensor `[T, R, 4H]`, input projections including the bias.
+        recurrent_kernel: Float tensor `[H, 4H]`.
+        keep: Tensor `[T, R]`, 0 where an episode starts.
+        state: Tuple `(h, c)` of float tensors `[R, H]`.
+
+    Returns:
+        `(outputs, (h, c))`: outputs `[T, R, H]` and the state after the last step. Gradients flow through both, to
+        `inputs`, `recurrent_kernel` and `state`.
+
+    References:
+        [Hochreiter and Schmidhuber, 1997](https://doi.org/10.1162/neco.1997.9.8.1735), with forget gates.
+    """
+    keep = _checked_keep(keep, inputs, recurrent_kernel, gates=4)  # [T, R, 1]
+    h, c = state
+    if inputs.shape[0] == 1:
+        _, c, h = _lstm_step(inputs[0], recurrent_kernel, keep[0], h, c)
+        return h[None], (h, c)
+    outputs, c = _lstm_sequence(inputs, recurrent_kernel, keep, h, c)
+    return outputs, (outputs[-1], c)
+
+
+def gru(inputs, recurrent_kernel, recurrent_bias, keep, state):
+    """Gated recurrent unit, Keras' gate order (update, reset, candidate), default activations, `reset_after=True`.
+
+    With `a = inputs[t]` and `b = h @ recurrent_kernel + recurrent_bias`, each in three parts:
+    `z = sigmoid(a_z + b_z)`, `r = sigmoid(a_r + b_r)`, `n = tanh(a_n + r * b_n)`; `h = z * h + (1 - z) * n`.
+
+    Args:
+        inputs: Float tensor `[T, R, 3H]`, input projections including the input bias.
+        recurrent_kernel: Float tensor `[H, 3H]`.
+        recurrent_bias: Float tensor `[3H]`.
+        keep: Tensor `[T, R]`, 0 where an episode starts.
+        state: Float tensor `[R, H]`.
+
+    Returns:
+        `(outputs, state)`: outputs `[T, R, H]` and the state after the last step. Gradients flow through both, to
+        `inputs`, `recurrent_kernel`, `recurrent_bias` and `state`.
+
+    References:
+        [Cho et al., 2014](https://arxiv.org/abs/1406.1078), the reset gate applied after the product, as in cuDNN.
+    """
+    keep = _checked_keep(keep, inputs, recurrent_kernel, gates=3)  # [T, R, 1]
+    if inputs.shape[0] == 1:
+        state = _gru_step(inputs[0], recurrent_kernel, recurrent_bias, keep[0], state)
+        return state[None], state
+    outputs = _gru_sequence(inputs, recurrent_kernel, recurrent_bias, keep, state)
+    return outputs, outputs[-1]
+
+
+def unroll(step, inputs, keep, state):
+    """Any recurrent cell over a sequence, differentiated by TensorFlow.
+
+    Args:
+        step: Function `(inputs [R, ...], state) -> (outputs, state)`, all nests; the state keeps its structure, shapes
+            and dtypes.
+        inputs: Nest of tensors `[T, R, ...]`.
+        keep: Tensor `[T, R]`, 0 where an episode starts.
+        state: Nest of tensors `[R, ...]` of any dtype.
+
+    Returns:
+        `(outputs, state)`: nest of tensors `[T, R, ...]` and the state after the last step.
+    """
+    keep = tf.cast(keep, tf.bool)
+    for x in tf.nest.flatten(inputs):
+        _check_time(keep, x)
+    steps = keep.shape[0]
+
+    def at(t, state):
+        return step(tf.nest.map_structure(lambda x: x[t], inputs), _zero_unless(keep[t], state))
+
+    first, state = at(0, state)
+    if steps == 1:
+        return tf.nest.map_structure(lambda x: x[None], first), state
+    arrays = tf.nest.map_structure(lambda x: tf.TensorArray(x.dtype, steps, element_shape=x.shape).write(0, x), first)
+
+    def body(t, state, arrays):
+        outputs, state = at(t, state)
+        return t + 1, state, tf.nest.map_structure(lambda array, x: array.write(t, x), arrays, outputs)
+
+    _, state, arrays = _loop(lambda t, *_: t < steps, body, (1, state, arrays), steps - 1)
+    return tf.nest.map_structure(lambda array: array.stack(), arrays), state
+
+
+@tf.custom_gradient
+def _lstm_sequence(inputs, kernel, keep, h0, c0):
+    """`(outputs [T, R, H], last c)`; `keep` is `[T, R, 1]`."""
+    steps, rows, units = inputs.shape[0], h0.shape[0], h0.shape[1]
+
+    def body(t, h, c, gates, cs):
+        gate, c, h = _lstm_step(inputs[t], kernel, keep[t], h, c)
+        return t + 1, h, c, gates.write(t, gate), cs.write(t, c)
+
+    arrays = [tf.TensorArray(inputs.dtype, steps, element_shape=(rows, n)) for n in (4 * units, units)]
+    _, _, last_c, gates, cs = _loop(lambda t, *_: t < steps, body, (0, h0, c0, *arrays), steps)
+    gates, cs = gates.stack(), cs.stack()  # [T, R, 4H], [T, R, H]
+    i, f, g, o = tf.split(gates, 4, axis=-1)
+    tanh_c = tf.tanh(cs)
+    hs = o * tanh_c
+
+    def gradient(d_hs, d_last_c):
+        h_before, c_before = _before(hs, h0) * keep, _before(cs, c0) * keep
+        # dz = concat([dc, dc, dc, dh]) * slope, where dc already holds what reaches c through h.
+        slope = tf.concat([g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g), tanh_c * o * (1 - o)], -1)
+        h_to_c, c_to_c, kernel_t = o * (1 - tanh_c * tanh_c), f * keep, tf.transpose(kernel)
+
+        def backward(t, dh, dc, dzs):
+            dh = dh + d_hs[t]
+            dc = dc + dh * h_to_c[t]
+            dz = tf.concat([dc, dc, dc, dh], -1) * slope[t]
+            return t - 1, tf.matmul(dz, kernel_t) * keep[t], dc * c_to_c[t], dzs.write(t, dz)
+
+        array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, 4 * units))
+        start = (steps - 1, tf.zeros_like(h0), d_last_c, array)
+        _, dh, dc, dzs = _loop(lambda t, *_: t >= 0, backward, start, steps)
+        dz = dzs.stack()
+        return dz, _outer(h_before, dz), None, dh, dc
+
+    return (hs, last_c), gradient
+
+
+@tf.custom_gradient
+def _gru_sequence(inputs, kernel, bias, keep, h0):
+    """Outputs `[T, R, H]`; `keep` is `[T, R, 1]`."""
+    steps, rows, units = inputs.shape[0], h0.shape[0], h0.shape[1]
+
+    def body(t, h, hs):
+        h = _gru_step(inputs[t], kernel, bias, keep[t], h)
+        return t + 1, h, hs.write(t, h)
+
+    array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, units))
+    hs = _loop(lambda t, *_: t < steps, body, (0, h0, array), steps)[2].stack()
+
+    def gradient(d_hs):
+        h_before = _before(hs, h0) * keep
+        inner = tf.tensordot(h_before, kernel, 1) + bias  # [T, R, 3H], all steps at once rather than saved
+        z, r, n = _gru_gates(inputs, inner)
+        # With dh the whole gradient of h: d(inputs) = tile(dh) * slope, d(inner) = tile(dh) * inner_slope.
+        n_slope = (1 - z) * (1 - n * n)
+        zr_slope = [(h_before - n) * z * (1 - z), n_slope * inner[..., 2 * units :] * r * (1 - r)]
+        slope, inner_slope = tf.concat([*zr_slope, n_slope], -1), tf.concat([*zr_slope, n_slope * r], -1)
+        kernel_t = tf.transpose(kernel)
+
+        def backward(t, dh, dhs):
+            dh = dh + d_hs[t]
+            d_inner = tf.concat([dh, dh, dh], -1) * inner_slope[t]
+            return t - 1, (dh * z[t] + tf.matmul(d_inner, kernel_t)) * keep[t], dhs.write(t, dh)
+
+        array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, units))
+        _, dh0, dhs = _loop(lambda t, *_: t >= 0, backward, (steps - 1, tf.zeros_like(h0), array), steps)
+        dh = tf.tile(dhs.stack(), [1, 1, 3])
+        d_inner = dh * inner_slope
+        return dh * slope, _outer(h_before, d_inner), tf.reduce_sum(d_inner, [0, 1]), None, dh0
+
+    return hs, gradient
+
+
+def _lstm_step(x, kernel, keep, h, c):
+    """One step; returns the activated gates `[R, 4H]`, c and h."""
+    z = x + tf.matmul(h, kernel) * keep
+    # sigmoid(z) = tanh(z / 2) / 2 + 1/2, so one tanh serves all gates: fewer, larger kernels inside the loop.
+    units = h.shape[-1]
+    scale = tf.constant(np.repeat([0.5, 0.5, 1.0, 0.5], units), x.dtype)
+    shift = tf.constant(np.repeat([0.5, 0.5, 0.0, 0.5], units), x.dtype)
+    gates = tf.tanh(z * scale) * scale + shift
+    i, f, g, o = tf.split(gates, 4, axis=-1)
+    c = f * (c * keep) + i * g
+    return gates, c, o * tf.tanh(c)
+
+
+def _gru_step(x, kernel, bias, keep, h):
+    h = h * keep
+    z, _, n = _gru_gates(x, tf.matmul(h, kernel) + bias)
+    return z * h + (1 - z) * n
+
+
+def _gru_gates(x, inner):
+    """Update gate, reset gate and candidate from the projections of the input and of the state, `[..., 3H]`."""
+    units = x.shape[-1] // 3
+    zr = 0.5 * tf.tanh(0.5 * (x[..., : 2 * units] + inner[..., : 2 * units])) + 0.5  # a sigmoid, faster under XLA
+    z, r = tf.split(zr, 2, axis=-1)
+    return z, r, tf.tanh(x[..., 2 * units :] + r * inner[..., 2 * units :])
+
+
+def _loop(condition, body, start, steps):
+    return tf.while_loop(condition, body, start, maximum_iterations=steps, parallel_iterations=1)
+
+
+def _before(states, initial):
+    """The state that each step started from, `[T, R, H]`."""
+    return tf.concat([initial[None], states[:-1]], 0)
+
+
+def _outer(x, dy):
+    """Gradient of the kernel of `y = x @ kernel`, `[T, R, N]` and `[T, R, M]` -> `[N, M]`."""
+    return tf.tensordot(x, dy, [[0, 1], [0, 1]])
+
+
+def _zero_unless(keep, state):
+    """Zeroes the rows `[R, ...]` where `keep` `[R]` is false; works for every dtype."""
+
+    def reset(x):
+        mask = tf.reshape(keep, [-1] + [1] * (len(x.shape) - 1))
+        return tf.where(mask, x, tf.zeros_like(x))
+
+    return tf.nest.map_structure(reset, state)
+
+
+def _checked_keep(keep, inputs, kernel, gates):
+    """`keep` as `[T, R, 1]` of the inputs' dtype."""
+    keep = tf.cast(keep, inputs.dtype)
+    _check_time(keep, inputs)
+    if inputs.shape[-1] != kernel.shape[-1] or kernel.shape[-1] != gates * kernel.shape[0]:
+        raise ValueError(
+            f"`inputs` must be [T, R, {gates}H] projections for a `recurrent_kernel` [H, {gates}H]. "
+            f"Received: inputs.shape={inputs.shape}, recurrent_kernel.shape={kernel.shape}"
+        )
+    return keep[..., None]
+
+
+def _check_time(keep, x):
+    if x.shape.rank is None or x.shape[0] is None or not x.shape[:2].is_compatible_with(keep.shape):
+        raise ValueError(
+            "`inputs` must be [T, R, ...] for `keep` [T, R], with a static T. "
+            f"Received: inputs.shape={x.shape}, keep.shape={keep.shape}"
+        )

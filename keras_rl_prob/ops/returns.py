@@ -1,0 +1,190 @@
+"""Returns and advantages: every estimator here is one backward linear recursion over the time axis.
+
+All arguments are time-major, `[T, B]` unless said otherwise, and describe transitions: row `t` is the transition from
+observation `t` to observation `t + 1`.
+
+* `rewards`: reward received on arriving.
+* `discounts`: gamma times `TimeStep.discount` of the arriving row, hence 0 where the episode *terminated*.
+* `values`, `next_values`: value of the observation left and of the one reached. `next_values[t]` equals `values[t + 1]`
+  except at the last row and where an episode was truncated.
+* `continues`: 1, or 0 where the episode ended with this transition, by termination *or* truncation. A truncation thus
+  bootstraps from `next_values` but lets nothing of the following episode through.
+"""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+
+def reverse_linear_scan(decays, increments, initial=None):
+    """Solves `x[t] = increments[t] + decays[t] * x[t + 1]` backwards over axis 0.
+
+    The recursion is a scan of the associative composition of affine maps, so its depth is logarithmic in `T`.
+
+    Args:
+        decays: Float tensor `[T, ...]`.
+        increments: Float tensor of the same shape.
+        initial: `x[T]`, float tensor `[...]`; zeros if None.
+
+    Returns:
+        `x`, a tensor like `increments`.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Example:
+    >>> reverse_linear_scan([0.5, 0.5, 0.5], [1.0, 1.0, 1.0], initial=8.0).numpy().tolist()
+    [2.75, 3.5, 5.0]
+    """
+    increments, decays = _aligned(increments=increments, decays=decays)
+    if initial is not None:
+        initial = tf.convert_to_tensor(initial, increments.dtype)[None]
+        increments = tf.concat([increments, initial], 0)  # [T+1, ...]
+        decays = tf.concat([decays, tf.zeros_like(initial)], 0)
+
+    def compose(later, earlier):
+        return later[0] * earlier[0], earlier[1] + earlier[0] * later[1]
+
+    solution = tfp.math.scan_associative(compose, (decays[::-1], increments[::-1]))[1][::-1]
+    return solution if initial is None else solution[:-1]
+
+
+def running_sums(x, carries, initial):
+    """Sums of what came so far, forwards: `y[t] = x[t] + carries[t - 1] * y[t - 1]`, where `y[0] = x[0] + initial`.
+
+    The way to follow an episode's return through rollouts: `initial` is `y[-1] * carries[-1]` of the rollout before.
+
+    Args:
+        x: Float tensor `[T, ...]`.
+        carries: Float tensor of the same shape, what the transition passes on: 0 where a sum ends, else a discount.
+        initial: Float tensor `[...]`, carried over from before.
+
+    Returns:
+        `y`, a tensor like `x`.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    x, carries = _aligned(x=x, carries=carries)
+    decays = tf.concat([tf.ones_like(carries[:1]), carries[:-1]], 0)
+    return reverse_linear_scan(decays[::-1], x[::-1], initial)[::-1]
+
+
+def gae(rewards, discounts, values, next_values, continues, lambda_):
+    """Generalized advantage estimation.
+
+    `delta[t] = rewards[t] + discounts[t] * next_values[t] - values[t]`,
+    `A[t] = delta[t] + discounts[t] * lambda_ * continues[t] * A[t + 1]`, `A[T] = 0`. `lambda_=0` is the TD error,
+    `lambda_=1` the discounted return minus the value; `A + values` are the lambda-returns.
+
+    Args:
+        rewards: Float tensor `[T, B]`; this and the following as in the module's docstring.
+        discounts: Float tensor `[T, B]`.
+        values: Float tensor `[T, B]`.
+        next_values: Float tensor `[T, B]`.
+        continues: Float or bool tensor `[T, B]`.
+        lambda_: Float, or a tensor that broadcasts to `[T, B]`.
+
+    Returns:
+        Advantages `[T, B]`.
+
+    References:
+        [Schulman et al., 2016](https://arxiv.org/abs/1506.02438), eq. (16), with the reward that follows observation
+        `t` written `rewards[t]` and the sum cut at the end of the episode or of the rollout.
+    """
+    rewards, discounts, values, next_values, continues = _aligned(
+        rewards=rewards, discounts=discounts, values=values, next_values=next_values, continues=continues
+    )
+    deltas = rewards + discounts * next_values - values
+    return reverse_linear_scan(discounts * lambda_ * continues, deltas)
+
+
+def lambda_returns(rewards, discounts, next_values, continues, lambda_):
+    """TD(lambda) returns, a geometric mean of all n-step returns that fit into the episode and the rollout.
+
+    `G[t] = rewards[t] + discounts[t] * ((1 - l[t]) * next_values[t] + l[t] * G[t + 1])` with
+    `l[t] = lambda_ * continues[t]` and `G[T] = next_values[T - 1]`.
+
+    Args:
+        rewards: Float tensor `[T, B]`; this and the following as in the module's docstring.
+        discounts: Float tensor `[T, B]`.
+        next_values: Float tensor `[T, B]`.
+        continues: Float or bool tensor `[T, B]`.
+        lambda_: Float, or a tensor that broadcasts to `[T, B]`.
+
+    Returns:
+        Returns `[T, B]`.
+
+    References:
+        Sutton and Barto, 2018, section 12.1.
+    """
+    rewards, discounts, next_values, continues = _aligned(
+        rewards=rewards, discounts=discounts, next_values=next_values, continues=continues
+    )
+    mixture = lambda_ * continues
+    increments = rewards + discounts * (1.0 - mixture) * next_values
+    return reverse_linear_scan(discounts * mixture, increments, initial=next_values[-1])
+
+
+def discounted_returns(rewards, discounts, next_values, continues):
+    """Discounted sum of the rewards to the end of the episode, or of the rollout and then bootstrapped (Monte Carlo).
+
+    `G[t] = rewards[t] + discounts[t] * (G[t + 1] where continues[t] else next_values[t])`, `G[T] = next_values[T - 1]`.
+    Pass zeros as `next_values` for returns that never bootstrap.
+
+    Args:
+        rewards: Float tensor `[T, B]`; this and the following as in the module's docstring.
+        discounts: Float tensor `[T, B]`.
+        next_values: Float tensor `[T, B]`.
+        continues: Float or bool tensor `[T, B]`.
+
+    Returns:
+        Returns `[T, B]`.
+    """
+    return lambda_returns(rewards, discounts, next_values, continues, 1.0)
+
+
+def n_step_returns(rewards, discounts, next_values, continues, n):
+    """Returns over at most `n` rewards, then bootstrapped.
+
+    `G[t]` sums the discounted rewards of the transitions `t ... t + m - 1` and adds the discounted
+    `next_values[t + m - 1]`, where `m <= n` stops at the end of the episode and of the rollout.
+
+    Args:
+        rewards: Float tensor `[T, B]`; this and the following as in the module's docstring. `T` must be static.
+        discounts: Float tensor `[T, B]`.
+        next_values: Float tensor `[T, B]`.
+        continues: Float or bool tensor `[T, B]`.
+        n: Positive integer.
+
+    Returns:
+        Returns `[T, B]`.
+
+    Raises:
+        ValueError: If `n` is less than 1 or the shapes differ.
+
+    References:
+        Sutton and Barto, 2018, eq. (7.1).
+    """
+    if n < 1:
+        raise ValueError(f"`n` must be a positive integer. Received: n={n}")
+    rewards, discounts, next_values, continues = _aligned(
+        rewards=rewards, discounts=discounts, next_values=next_values, continues=continues
+    )
+    returns = rewards + discounts * next_values
+    for _ in range(min(n, rewards.shape[0]) - 1):
+        later = tf.concat([returns[1:], next_values[-1:]], 0)
+        returns = rewards + discounts * tf.where(continues > 0, later, next_values)
+    return returns
+
+
+def _aligned(**tensors):
+    """The arguments as tensors of the first one's dtype, after checking that all have its shape."""
+    name, reference = next(iter(tensors.items()))
+    reference = tf.convert_to_tensor(reference)
+    aligned = {key: tf.cast(x, reference.dtype) for key, x in tensors.items()}
+    for key, x in aligned.items():
+        if not reference.shape.is_compatible_with(x.shape):
+            raise ValueError(
+                f"`{key}` must have the shape of `{name}`, {reference.shape}. Received: {key}.shape={x.shape}"
+            )
+    return tuple(aligned.values())

@@ -1,0 +1,158 @@
+"""Gymnasium spaces as nests of tensors: the only place (with the environment adapters) that knows Dict, Tuple and Box.
+
+A `Dict` space becomes a dict (keys sorted), a `Tuple` a tuple, and every other supported space a leaf. `Discrete` spaces that
+do not start at 0 are shifted, so that inside the library class indices always start at 0.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from gymnasium import spaces
+
+LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def map_structure(function, space):
+    """Applies `function` to every leaf of `space`; returns a nest of dicts and tuples with the results."""
+    if isinstance(space, spaces.Dict):
+        return {key: map_structure(function, space.spaces[key]) for key in sorted(space.spaces)}
+    if isinstance(space, spaces.Tuple):
+        return tuple(map_structure(function, child) for child in space.spaces)
+    return function(space)
+
+
+def leaves(space):
+    """The leaf spaces of `space` in the order of its flattened nest."""
+    return keras.tree.flatten(map_structure(lambda leaf: leaf, space))
+
+
+def check_supported(space, name):
+    """Raises a `ValueError` unless `space` is made of Box, Discrete, MultiDiscrete, MultiBinary, Tuple and Dict.
+
+    Args:
+        space: A Gymnasium space.
+        name: What to call it in the message, such as `"action_space"`.
+    """
+    for leaf in leaves(space):
+        if not isinstance(leaf, LEAVES):
+            raise ValueError(
+                f"`{name}` must be made of Box, Discrete, MultiDiscrete, MultiBinary, Tuple and Dict spaces. "
+                f"Received: {name}={space}, which contains {type(leaf).__name__}"
+            )
+    if not leaves(space):
+        raise ValueError(f"`{name}` must have at least one component. Received: {name}={space}")
+
+
+def tensor_specs(space):
+    """Nest of `tf.TensorSpec`s of one element of `space`: float32 for real numbers, uint8 for images, int32 for all else."""
+
+    def spec(leaf):
+        if np.issubdtype(leaf.dtype, np.floating):
+            return tf.TensorSpec(leaf.shape, tf.float32)
+        return tf.TensorSpec(leaf.shape, tf.uint8 if leaf.dtype == np.uint8 else tf.int32)
+
+    return map_structure(spec, space)
+
+
+def pairs(space, value):
+    """Yields each leaf space with its part of `value`, in the order of `leaves`."""
+    if isinstance(space, spaces.Dict):
+        for key in sorted(space.spaces):
+            yield from pairs(space.spaces[key], value[key])
+    elif isinstance(space, spaces.Tuple):
+        for child, part in zip(space.spaces, value, strict=True):
+            yield from pairs(child, part)
+    else:
+        yield space, value
+
+
+def map_values(function, space, value):
+    """Applies `function` to every leaf of `value`, an element of `space` or a batch of them."""
+    iterator = pairs(space, value)
+    return map_structure(lambda leaf: function(next(iterator)[1]), space)
+
+
+def encode(space, values):
+    """Flattens a batch of Gymnasium values (a nest of arrays `[B, ...]`) to a list of arrays in `tensor_specs`' dtypes."""
+    return [_encode(leaf, np.asarray(value)) for leaf, value in pairs(space, values)]
+
+
+def _encode(space, array):
+    if array.shape[1:] != space.shape:
+        raise ValueError(
+            f"The environment returned an observation whose shape does not fit its space. "
+            f"Expected: {space.shape} (of {space}). Received: {array.shape[1:]}"
+        )
+    dtype = np.float32 if np.issubdtype(space.dtype, np.floating) else np.uint8 if space.dtype == np.uint8 else np.int32
+    return (array - space.start).astype(dtype) if _has_start(space) else array.astype(dtype, copy=False)
+
+
+def decode(space, flat):
+    """The inverse of `encode`: a list of arrays `[B, ...]` as the nest of arrays that a Gymnasium vector environment takes."""
+    iterator = iter(flat)
+
+    def leaf(space):
+        array = next(iterator)
+        return (array + space.start).astype(space.dtype) if _has_start(space) else array.astype(space.dtype, copy=False)
+
+    return map_structure(leaf, space)
+
+
+def _has_start(space):
+    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start)
+
+
+def clip(space, action):
+    """Clips the Box leaves of a nest of action tensors `[B, ...]` to the bounds of `space`; leaves all else as it is."""
+
+    def leaf(space, value):
+        if not isinstance(space, spaces.Box) or not (np.isfinite(space.low).any() or np.isfinite(space.high).any()):
+            return value
+        low, high = space.low, space.high
+        return tf.clip_by_value(value, tf.constant(low, value.dtype), tf.constant(high, value.dtype))
+
+    flat = [leaf(*pair) for pair in zip(leaves(space), keras.tree.flatten(action), strict=True)]
+    return keras.tree.pack_sequence_as(action, flat)
+
+
+def serialize(space):
+    """A JSON-ready description of `space`; `deserialize` gives back an equal space."""
+    if isinstance(space, spaces.Dict):
+        return {"type": "Dict", "spaces": {key: serialize(child) for key, child in space.spaces.items()}}
+    if isinstance(space, spaces.Tuple):
+        return {"type": "Tuple", "spaces": [serialize(child) for child in space.spaces]}
+    if isinstance(space, spaces.Box):
+        bounds = {"low": _bound(space.low), "high": _bound(space.high)}
+        return {"type": "Box", "shape": list(space.shape), "dtype": np.dtype(space.dtype).name, **bounds}
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    return {"type": "MultiBinary", "shape": list(space.shape)}
+
+
+def _bound(array):
+    """A bound as nested lists of JSON numbers, a single number where all are equal; infinities as strings."""
+    array = np.asarray(array)
+    if array.size and (array == array.flat[0]).all():
+        array = array.flat[0]
+    return keras.tree.map_structure(lambda x: x if np.isfinite(x) else str(x), array.tolist())
+
+
+def deserialize(config):
+    """The space that `serialize` described."""
+    kind = config["type"]
+    if kind == "Dict":
+        return spaces.Dict({key: deserialize(child) for key, child in config["spaces"].items()})
+    if kind == "Tuple":
+        return spaces.Tuple([deserialize(child) for child in config["spaces"]])
+    if kind == "Box":
+        dtype, shape = np.dtype(config["dtype"]), tuple(config["shape"])
+        low, high = (np.array(keras.tree.map_structure(dtype.type, config[key]), dtype) for key in ("low", "high"))
+        return spaces.Box(np.broadcast_to(low, shape), np.broadcast_to(high, shape), shape, dtype.type)
+    if kind == "Discrete":
+        return spaces.Discrete(config["n"], start=config["start"])
+    if kind == "MultiDiscrete":
+        return spaces.MultiDiscrete(np.array(config["nvec"]), start=np.array(config["start"]))
+    shape = config["shape"]
+    return spaces.MultiBinary(shape[0] if len(shape) == 1 else shape)

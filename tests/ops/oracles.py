@@ -1,0 +1,92 @@
+"""Second opinions in NumPy, float64, written from the forward definitions: explicit sums, never the same recursion."""
+
+import numpy as np
+
+
+def linear_scan(decays, increments, initial):
+    """`x[t] = sum_k (prod_{t <= j < k} decays[j]) increments[k]`, and the initial value behind all decays."""
+    steps = len(increments)
+    x = [sum(np.prod(decays[t:k], axis=0) * increments[k] for k in range(t, steps)) for t in range(steps)]
+    return np.stack([x[t] + np.prod(decays[t:], axis=0) * initial for t in range(steps)])
+
+
+def running_sums(x, carries, initial):
+    """`y[t] = sum_{k <= t} (prod_{k <= j < t} carries[j]) x[k]`, and the initial value behind all carries before t."""
+    y = [sum(np.prod(carries[k:t], axis=0) * x[k] for k in range(t + 1)) for t in range(len(x))]
+    return np.stack([y[t] + np.prod(carries[:t], axis=0) * initial for t in range(len(x))])
+
+
+def n_step_return(rewards, discounts, next_values, continues, n):
+    """At most n rewards, then the value of where they led to."""
+    returns = np.zeros(rewards.shape)
+    for start, b in np.ndindex(*rewards.shape):
+        weight = 1.0
+        for t in range(start, start + n):
+            returns[start, b] += weight * rewards[t, b]
+            weight *= discounts[t, b]
+            if not continues[t, b] or t + 1 == min(start + n, len(rewards)):
+                returns[start, b] += weight * next_values[t, b]
+                break
+    return returns
+
+
+def horizon(continues, start, b):
+    """Number of transitions from `start` to the end of the episode or of the rollout."""
+    steps = 1
+    while continues[start + steps - 1, b] and start + steps < len(continues):
+        steps += 1
+    return steps
+
+
+def lambda_return(rewards, discounts, next_values, continues, lambda_):
+    """`(1 - lambda) sum_{n < N} lambda^(n - 1) G^(n) + lambda^(N - 1) G^(N)` with `N` steps left."""
+    of_n = [n_step_return(rewards, discounts, next_values, continues, n + 1) for n in range(len(rewards))]
+    returns = np.zeros(rewards.shape)
+    for t, b in np.ndindex(*rewards.shape):
+        last = horizon(continues, t, b)
+        returns[t, b] = (1 - lambda_) * sum(lambda_ ** (n - 1) * of_n[n - 1][t, b] for n in range(1, last))
+        returns[t, b] += lambda_ ** (last - 1) * of_n[last - 1][t, b]
+    return returns
+
+
+def gae(rewards, discounts, values, next_values, continues, lambda_):
+    """Equation (16) of the paper: `sum_k (prod discount * lambda) delta[t + k]` to the end of the episode."""
+    deltas = rewards + discounts * next_values - values
+    advantages = np.zeros(rewards.shape)
+    for t, b in np.ndindex(*rewards.shape):
+        for k in range(horizon(continues, t, b)):
+            advantages[t, b] += np.prod(discounts[t : t + k, b]) * lambda_**k * deltas[t + k, b]
+    return advantages
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm(inputs, kernel, keep, h, c):
+    """The equations of the cell, row by row, gate by gate; gates are ordered i, f, g, o."""
+    units, outputs = len(kernel), np.zeros((*inputs.shape[:2], len(kernel)))
+    h, c = h.copy(), c.copy()
+    for t, row in np.ndindex(*keep.shape):
+        if not keep[t, row]:
+            h[row] = c[row] = 0
+        i, f, g, o = [
+            inputs[t, row, k * units :][:units] + h[row] @ kernel[:, k * units :][:, :units] for k in range(4)
+        ]
+        c[row] = sigmoid(f) * c[row] + sigmoid(i) * np.tanh(g)
+        h[row] = outputs[t, row] = sigmoid(o) * np.tanh(c[row])
+    return outputs, h, c
+
+
+def gru(inputs, kernel, bias, keep, h):
+    """As `lstm`; gates are ordered z, r, n, and the reset gate acts on the projected state."""
+    units, outputs = len(kernel), np.zeros((*inputs.shape[:2], len(kernel)))
+    h = h.copy()
+    for t, row in np.ndindex(*keep.shape):
+        if not keep[t, row]:
+            h[row] = 0
+        x = [inputs[t, row, k * units :][:units] for k in range(3)]
+        y = [h[row] @ kernel[:, k * units :][:, :units] + bias[k * units :][:units] for k in range(3)]
+        z, r = sigmoid(x[0] + y[0]), sigmoid(x[1] + y[1])
+        h[row] = outputs[t, row] = z * h[row] + (1 - z) * np.tanh(x[2] + r * y[2])
+    return outputs, h
