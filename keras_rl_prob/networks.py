@@ -1,5 +1,7 @@
 """Default networks, made from an environment's spaces."""
 
+import math
+
 import keras
 import numpy as np
 from gymnasium import spaces as gym_spaces
@@ -124,7 +126,7 @@ def _network(inputs, policy, value, action_space):
 
 
 def _dense(width, activation="tanh"):
-    return layers.Dense(width, activation, kernel_initializer=keras.initializers.Orthogonal(np.sqrt(2.0)))
+    return layers.Dense(width, activation, kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0)))
 
 
 def _cell(cell, units):

@@ -43,9 +43,6 @@ class Agent(keras.Model, abc.ABC):
     network_outputs = ("action",)
     """Keys that the network's outputs must have."""
 
-    log_names = ("return", "length", "env_steps")
-    """Keys of what `train_step` returns, in the order in which they are shown."""
-
     @abc.abstractmethod
     def default_network(self, observation_space, action_space):
         """The Functional model that is used when the agent was made without one."""
@@ -143,7 +140,7 @@ class Agent(keras.Model, abc.ABC):
 
     def call(self, observation, training=False):
         """The network's outputs for a batch of observations, recurrent state at zero."""
-        return self.network(self.normalize(observation), training=training)
+        return keras.tree.lists_to_tuples(self.network(self.normalize(observation), training=training))
 
     def fit(
         self,
@@ -272,14 +269,12 @@ class Agent(keras.Model, abc.ABC):
         observation = data[0] if isinstance(data, tuple) and len(data) == 1 else data
         leaf, spec = keras.tree.flatten(observation)[0], keras.tree.flatten(spaces.tensor_specs(self.observation_space))[0]
         if len(leaf.shape) == len(spec.shape) + 1:
-            outputs = self.call(observation)
-            return self.environment_action(self.distribution(outputs["action"]).mode(), outputs["action"])
+            return self._deterministic_action(self.call(observation))
         observation = keras.tree.map_structure(_swap_time_and_batch, observation)
         steps, rows = keras.tree.flatten(observation)[0].shape[:2]
         is_first = tf.one_hot(0, steps, on_value=True, off_value=False, axis=0)[:, None] & tf.ones((1, rows), tf.bool)
         outputs, _ = self._unrolled(self.normalize(observation), is_first, self.initial_state(rows))
-        action = self.environment_action(self.distribution(outputs["action"]).mode(), outputs["action"])
-        return keras.tree.map_structure(_swap_time_and_batch, action)
+        return keras.tree.map_structure(_swap_time_and_batch, self._deterministic_action(outputs))
 
     def make_predict_function(self, force=False):
         """Keras calls `predict_function` with a list of batches; every batch shape has its own trace."""
@@ -301,7 +296,6 @@ class Agent(keras.Model, abc.ABC):
 
         def checked_update(iterator):
             logs = update(iterator)
-            logs = {name: logs[name] for name in self.log_names}  # a graph sorts them
             failure = int(self.failure.numpy())
             if failure:
                 losses = {key: float(value) for key, value in logs.items() if "loss" in key}
@@ -335,6 +329,9 @@ class Agent(keras.Model, abc.ABC):
         """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
         return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
 
+    def _deterministic_action(self, outputs):
+        return self.environment_action(self.distribution(outputs["action"]).mode(), outputs["action"])
+
     def _prepare_for(self, env, updates):
         """Builds the agent, its optimizer and its train function for `env`, or checks that they fit it."""
         if self.built:
@@ -347,7 +344,8 @@ class Agent(keras.Model, abc.ABC):
         compiled_for = (updates, env.num_envs, self._resolved_jit_compile())
         if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:
             self._compiled_for = compiled_for
-            self.steps_per_execution, self.jit_compile = updates, compiled_for[-1]
+            self.steps_per_execution = 1 if self.run_eagerly else updates  # one execution is one rollout
+            self.jit_compile = compiled_for[-1]
             self.train_function = self.test_function = None
 
     def _resolved_jit_compile(self):

@@ -19,7 +19,8 @@ class ActionHeads:
     """
 
     def __init__(self, network):
-        self._heads = keras.tree.map_structure(lambda output: output._keras_history.operation, network.output["action"])
+        outputs = keras.tree.lists_to_tuples(network.output["action"])
+        self._heads = keras.tree.map_structure(lambda output: output._keras_history.operation, outputs)
 
     def distribution(self, parameters):
         """The `Joint` of the heads' distributions for a nest of their parameters."""
@@ -41,7 +42,7 @@ def check_network(network, output_names, observation_space, action_space):
             f'`keras.Model(inputs, {{"action": head(x), "value": keras.layers.Dense(1)(x)}})`. Received: network={network!r}'
         )
     _check_inputs(network, observation_space)
-    outputs = network.output
+    outputs = None if isinstance(network, keras.Sequential) else network.output
     if not isinstance(outputs, dict) or not set(output_names) <= set(outputs):
         got = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
         raise ValueError(f"`network` must output a dict with the keys {list(output_names)}. Received: outputs={got}")
@@ -50,7 +51,7 @@ def check_network(network, output_names, observation_space, action_space):
             "`network`'s \"value\" must be one number for each observation, as from `keras.layers.Dense(1)`. "
             f"Received: shape={tuple(outputs['value'].shape)}"
         )
-    _check_heads(outputs["action"], action_space)
+    _check_heads(keras.tree.lists_to_tuples(outputs["action"]), action_space)
 
 
 def check_same_spaces(agent, env):
@@ -70,24 +71,19 @@ def _categories(space):
 
 def _check_inputs(network, observation_space):
     specs = spaces.tensor_specs(observation_space)
-    expected = keras.tree.map_structure(lambda spec: tuple(spec.shape), specs)
-    received = keras.tree.map_structure(lambda x: tuple(x.shape[1:]), network._inputs_struct)
-    if isinstance(received, list) and len(received) == 1 and not isinstance(specs, tuple):
-        received = received[0]
-    flat_expected, flat_received = _flat_shapes(specs), [tuple(x.shape[1:]) for x in network.inputs]
-    fits = len(flat_expected) == len(flat_received) and all(
-        len(a) == len(b) and all(m is None or n == m for n, m in zip(a, b, strict=True))
-        for a, b in zip(flat_expected, flat_received, strict=True)
+    expected = [tuple(spec.shape) for spec in keras.tree.flatten(specs)]
+    received = [tuple(x.shape[1:]) for x in network.inputs]
+    if len(expected) == len(received) and all(map(_fits, expected, received)):
+        return
+    raise ValueError(
+        f"`network`'s inputs must have the shapes of the observation space {observation_space}, without a time axis. "
+        f"Expected: {expected}. Received: {received}"
     )
-    if not fits:
-        raise ValueError(
-            f"`network`'s inputs must have the shapes of the observation space {observation_space}, without a time axis. "
-            f"Expected: {expected}. Received: {received}"
-        )
 
 
-def _flat_shapes(specs):
-    return [tuple(spec.shape) for spec in keras.tree.flatten(specs)]
+def _fits(shape, pattern):
+    """Whether an input of shape `pattern`, in which `None` stands for any size, takes a tensor of shape `shape`."""
+    return len(shape) == len(pattern) and all(n in (None, m) for m, n in zip(shape, pattern, strict=True))
 
 
 def _check_heads(outputs, action_space):

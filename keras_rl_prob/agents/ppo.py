@@ -100,18 +100,6 @@ class PPO(Agent):
     """
 
     network_outputs = ("action", "value")
-    log_names = (
-        "return",
-        "length",
-        "env_steps",
-        "loss",
-        "policy_loss",
-        "value_loss",
-        "entropy",
-        "kl",
-        "clip_fraction",
-        "explained_variance",
-    )
     default_has_memory = False
 
     def __init__(
@@ -182,7 +170,8 @@ class PPO(Agent):
         self._epoch_kl = self.add_weight(shape=(), initializer="zeros", trainable=False, name="epoch_kl")
         self._stopped = self.add_weight(shape=(), dtype="bool", initializer="zeros", trainable=False, name="stopped")
         self._episode_metrics = [EpisodeMean(name="return"), EpisodeMean(name="length")]
-        self._update_metrics = [keras.metrics.Mean(name=name) for name in self.log_names[3:]]
+        names = ("loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance")
+        self._update_metrics = [keras.metrics.Mean(name=name) for name in names]
 
     @property
     def metrics(self):
@@ -405,7 +394,7 @@ class PPO(Agent):
                 metric.update_state(logs[metric.name])
             else:
                 metric.update_state(data.report[metric.name], sample_weight=first)
-        return {**{metric.name: metric.result() for metric in self.metrics}, "env_steps": self.env_steps.value}
+        return {**{metric.name: metric.result() for metric in self.metrics}, "env_steps": tf.convert_to_tensor(self.env_steps)}
 
 
 def _failure(rollout):

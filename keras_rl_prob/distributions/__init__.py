@@ -2,6 +2,5 @@
 
 from keras_rl_prob.distributions.bounded_normal import BoundedNormal
 from keras_rl_prob.distributions.joint import Joint
-from keras_rl_prob.distributions.normal import Normal
 
-__all__ = ["BoundedNormal", "Joint", "Normal"]
+__all__ = ["BoundedNormal", "Joint"]

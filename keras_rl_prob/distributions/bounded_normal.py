@@ -6,9 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_rl_prob.distributions.normal import Normal
-
-tfb, tfd = tfp.bijectors, tfp.distributions
+tfd = tfp.distributions
 
 # The trapezoidal rule on the standard normal density. With 32 nodes it errs by at most 1e-7 (scale 1), 2e-6 (2) and
 # 2e-4 (3); Gauss-Hermite quadrature, whose outer nodes lie 10 standard deviations out, by 8e-8, 4e-4 and 4e-3.
@@ -16,7 +14,7 @@ _NODES = np.linspace(-5.5, 5.5, 32)
 _WEIGHTS = np.exp(-0.5 * _NODES**2) / np.sum(np.exp(-0.5 * _NODES**2))
 
 
-class _Squash(tfb.AutoCompositeTensorBijector):
+class _Squash(tfp.bijectors.AutoCompositeTensorBijector):
     """`y = mid + half * tanh(x)` on the interval `[low, high]`, with an inverse that is finite at both ends."""
 
     def __init__(self, low, high, validate_args=False, name="squash"):
@@ -55,7 +53,7 @@ class _Squash(tfb.AutoCompositeTensorBijector):
         return tf.math.log(0.5 * (self.high - self.low)) + 2.0 * (math.log(2.0) - x - tf.math.softplus(-2.0 * x))
 
 
-class BoundedNormal(tfd.TransformedDistribution):
+class BoundedNormal(tfp.distributions.TransformedDistribution):
     """`low + (high - low) * (tanh(x) + 1) / 2` of a normal `x`: a density on an interval that ends at its bounds.
 
     In float32 tanh(x) is 1 from x = 9.01 on, so `x` cannot be recovered from `y`. Keep the *raw* value `x` instead:
@@ -69,7 +67,8 @@ class BoundedNormal(tfd.TransformedDistribution):
     `log_prob(y)` exists too; its inverse is clipped to the largest float below 1, so it is finite at the bounds.
 
     `mean`, `variance`, `stddev` and `entropy` have no closed form. They are integrals over `x` by a fixed quadrature:
-    deterministic, differentiable, relative to the range within 2e-6 for `scale` up to 2, 2e-4 up to 3, 4e-2 at 10.
+    deterministic, differentiable, and wrong by less than 2e-6 (nats, half ranges) for a `scale` up to 2, 3e-4 up to 3,
+    5e-2 at 10.
     `mode` is, by convention, the squashed `loc`, which is the median; the density's own maximum may be at a bound.
     The KL divergence between two of these with equal bounds is the one between their normals, and exact.
 
@@ -103,7 +102,7 @@ class BoundedNormal(tfd.TransformedDistribution):
             self._event_ndims = int(event_ndims)
             self._mask = None if mask is None else tf.cast(mask, tf.bool)
             _check_order(self._low, self._high)
-            base = Normal(self._loc + tf.zeros_like(self._low + self._high), self._scale)
+            base = tfd.Normal(self._loc + tf.zeros_like(self._low + self._high), self._scale)
             if self._mask is not None:
                 base = tfd.Masked(base, self._mask, safe_sample_fn=tfd.Distribution.mode)
             super().__init__(

@@ -38,7 +38,7 @@ class Rollout(NamedTuple):
     next_state: Any
 
 
-class Driver(tf.Module):
+class Driver:
     """Steps an agent through a batch of environments; each `collect` continues where the last one stopped.
 
     The states of the environments, the agent's memory and the random key are variables of the driver.
@@ -55,7 +55,6 @@ class Driver(tf.Module):
     """
 
     def __init__(self, agent, env, *, steps, sequence_length, seed, jit_compile=True):
-        super().__init__(name="driver")
         self._agent, self._env = agent, env
         self._steps, self._sequence_length = steps, sequence_length
         self._final_value = agent.final_value

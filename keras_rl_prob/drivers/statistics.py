@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras_rl_prob.ops.returns import running_sums
 
 
-class EpisodeStatistics(tf.Module):
+class EpisodeStatistics:
     """Follows episodes across rollouts and reports the ones that finished.
 
     Args:
@@ -13,7 +13,6 @@ class EpisodeStatistics(tf.Module):
     """
 
     def __init__(self, num_envs):
-        super().__init__(name="episode_statistics")
         self._score = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="score")
         self._length = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="length")
 

@@ -61,11 +61,16 @@ class GymnasiumEnv:
         return is_last, TimeStep(observation, reward, discount, env_state, is_last)
 
     def close(self):
-        """Closes the vector environment, also when a worker process has died."""
-        if isinstance(self.vector_env, gymnasium.vector.AsyncVectorEnv):
-            self.vector_env.close(terminate=True)
-        else:
+        """Closes the vector environment, also when one of its worker processes has died."""
+        if not isinstance(self.vector_env, gymnasium.vector.AsyncVectorEnv):
             self.vector_env.close()
+            return
+        try:
+            self.vector_env.close(terminate=True)
+        except (EOFError, OSError):  # Gymnasium first waits for the answer of a dead worker
+            for process in self.vector_env.processes:
+                process.kill()
+            self.vector_env.closed = True
 
     @property
     def _resets_within_step(self):
@@ -93,7 +98,11 @@ class GymnasiumEnv:
                 final = [x.copy() for x in final]
                 observation = self._start_new_episodes(observation, is_last, info, final)
         encoded = spaces.encode(self.observation_space, observation)
-        return [np.asarray(reward, np.float32), discount, is_last, *encoded, *final]
+        reward = np.asarray(reward, np.float32)
+        _check_finite("reward", reward)
+        for array in (*encoded, *final):
+            _check_finite("observation", array)
+        return [reward, discount, is_last, *encoded, *final]
 
     def _start_new_episodes(self, observation, is_last, info, final):
         """Resets what ended (DISABLED) or has been reset (SAME_STEP); puts the old episodes' last rows into `final`."""
@@ -128,3 +137,10 @@ class GymnasiumEnv:
         outputs = tf.numpy_function(guarded, inputs, dtypes)
         return outputs if isinstance(outputs, list | tuple) else [outputs]  # eagerly, a list of one comes back bare
 
+
+def _check_finite(name, array):
+    """Raises a `FloatingPointError` that names the first environment whose numbers are not finite."""
+    if array.dtype == np.float32 and not np.isfinite(array).all():
+        rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        index = int(np.argmin(rows))
+        raise FloatingPointError(f"The {name} is not finite in environment {index}. Received: {name}={array[index]}")

@@ -16,11 +16,10 @@ _ORIGINALS = {
 def register_environments():
     """Registers the classic-control environments with masked velocities, `krp/CartPoleNoVel-v1` and so on.
 
-    Each is the original (same dynamics, time limit and rendering) inside `MaskVelocity`. Everything is registered by name, so
-    specs can travel to worker processes. Calling it again changes nothing.
+    Each is the original (same dynamics, time limit and rendering) inside `MaskVelocity`. Everything is registered by
+    name, so specs can travel to worker processes. Calling it again changes nothing.
 
     Example:
-
     >>> register_environments()
     >>> gymnasium.make("krp/CartPoleNoVel-v1").spec.max_episode_steps
     500

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_rl_prob.distributions import BoundedNormal, Normal
+from keras_rl_prob.distributions import BoundedNormal
 from keras_rl_prob.layers.head import Head
 
 tfd = tfp.distributions
@@ -98,13 +98,14 @@ class DenseNormal(Head):
         if self.state_dependent_scale:
             loc, scale = tf.unstack(outputs, axis=-1)
         else:
-            loc, scale = outputs, tf.zeros_like(outputs) + tf.cast(self.scale, tf.float32)
+            loc, scale = outputs, tf.cast(self.scale, tf.float32)
         loc = self.loc_activation(loc)
         scale = self.scale_activation(scale) / self._activation_at_0
         scale = MIN_SCALE + (self.initial_scale - MIN_SCALE) * scale
         if self.bounds is not None and not self.hard_bounds:
             half = 0.5 * (self.high - self.low)
             loc, scale = 0.5 * (self.low + self.high) + half * tf.tanh(loc), half * scale
+        scale += tf.zeros_like(loc)
         return tf.stack([loc, scale] if mask is None else [loc, scale, tf.cast(mask, tf.float32)], axis=-1)
 
     def distribution(self, params):
@@ -114,7 +115,7 @@ class DenseNormal(Head):
         event_ndims = len(self.action_shape)
         if self.hard_bounds:
             return BoundedNormal(loc, scale, self.low, self.high, event_ndims=event_ndims, mask=mask)
-        normal = Normal(loc, scale)
+        normal = tfd.Normal(loc, scale)
         if mask is not None:
             normal = tfd.Masked(normal, mask, safe_sample_fn=tfd.Distribution.mode)
         return tfd.Independent(normal, event_ndims)

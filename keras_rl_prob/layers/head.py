@@ -35,7 +35,7 @@ class Head(keras.layers.Layer):
         mask_shape: tuple of ints, the shape of the mask for one action: `output_shape`.
     """
 
-    action_kind = None
+    action_kind: str
 
     def __init__(
         self,

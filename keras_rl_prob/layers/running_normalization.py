@@ -50,14 +50,11 @@ class RunningNormalization(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the statistics, of shape `input_shape[1:]`."""
-
-        def statistic(name, shape, initializer):
-            return self.add_weight(name=name, shape=shape, initializer=initializer, dtype="float32", trainable=False)
-
+        options = {"dtype": "float32", "autocast": False, "trainable": False}
         features = tuple(input_shape[1:])
-        self.mean = statistic("mean", features, "zeros")
-        self.variance = statistic("variance", features, "ones")
-        self.count = statistic("count", (), "zeros")
+        self.mean = self.add_weight(name="mean", shape=features, initializer="zeros", **options)
+        self.variance = self.add_weight(name="variance", shape=features, initializer="ones", **options)
+        self.count = self.add_weight(name="count", shape=(), initializer="zeros", **options)
 
     def call(self, inputs):
         """Normalises `[..., *features]` by the statistics as they are."""

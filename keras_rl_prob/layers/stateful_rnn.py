@@ -25,7 +25,7 @@ class UnrollScope:
     final_states: dict = dataclasses.field(default_factory=dict)
 
 
-_scope = contextvars.ContextVar("keras_rl_prob_unroll_scope", default=None)  # one per thread: tf.data traces in its own
+_scope: contextvars.ContextVar[UnrollScope | None] = contextvars.ContextVar("unroll_scope", default=None)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ class Unrolled:
 
     The network, a Functional model as a rule, sees all rows of a sequence in one batch `[T * B, ...]`; only its
     `StatefulRNN` layers, at any depth of sub-models, see time. Their state is zeroed before rows where `is_first`.
-    The state is a tuple with one entry per `StatefulRNN`, `()` for a feed-forward network.
+    The state is a tuple with one entry per `StatefulRNN`, `()` for a feed-forward network. Lists in the outputs become
+    tuples, since a network that was saved and loaded no longer knows the difference.
 
     Args:
         network: A Keras model without a time axis. Each `StatefulRNN` may occur in it once.
@@ -28,6 +29,8 @@ class Unrolled:
     def __init__(self, network):
         if not isinstance(network, keras.Model):
             raise TypeError(f"`network` must be a keras.Model. Received: network={network}")
+        if not network.built:
+            raise ValueError(f"`network` must be built, by calling it once for example. Received: network={network}")
         self.network = network
         self._memories = [x for x in network._flatten_layers() if isinstance(x, StatefulRNN)]
 
@@ -82,5 +85,5 @@ class Unrolled:
                 f"Received: state={state}"
             )
         with unroll_scope(~is_first, zip(self._memories, state, strict=True)) as scope:
-            outputs = self.network(observations, training=training)
+            outputs = keras.tree.lists_to_tuples(self.network(observations, training=training))
         return outputs, tuple(scope.final_states.get(layer, scope.states[layer]) for layer in self._memories)

@@ -31,8 +31,8 @@ def lstm(inputs, recurrent_kernel, keep, state):
     References:
         [Hochreiter and Schmidhuber, 1997](https://doi.org/10.1162/neco.1997.9.8.1735), with forget gates.
     """
+    inputs, recurrent_kernel, h, c = map(tf.convert_to_tensor, (inputs, recurrent_kernel, *state))
     keep = _checked_keep(keep, inputs, recurrent_kernel, gates=4)  # [T, R, 1]
-    h, c = state
     if inputs.shape[0] == 1:
         _, c, h = _lstm_step(inputs[0], recurrent_kernel, keep[0], h, c)
         return h[None], (h, c)
@@ -60,6 +60,8 @@ def gru(inputs, recurrent_kernel, recurrent_bias, keep, state):
     References:
         [Cho et al., 2014](https://arxiv.org/abs/1406.1078), the reset gate applied after the product, as in cuDNN.
     """
+    arguments = (inputs, recurrent_kernel, recurrent_bias, state)
+    inputs, recurrent_kernel, recurrent_bias, state = map(tf.convert_to_tensor, arguments)
     keep = _checked_keep(keep, inputs, recurrent_kernel, gates=3)  # [T, R, 1]
     if inputs.shape[0] == 1:
         state = _gru_step(inputs[0], recurrent_kernel, recurrent_bias, keep[0], state)
@@ -81,6 +83,7 @@ def unroll(step, inputs, keep, state):
     Returns:
         `(outputs, state)`: nest of tensors `[T, R, ...]` and the state after the last step.
     """
+    inputs, state = tf.nest.map_structure(tf.convert_to_tensor, (inputs, state))
     keep = tf.cast(keep, tf.bool)
     for x in tf.nest.flatten(inputs):
         _check_time(keep, x)

@@ -256,20 +256,29 @@ def test_entropy_gradient_is_that_of_the_integral():
 
 
 def test_compiled_results_equal_eager_ones():
-    def results(loc, seed):
+    def results(loc, raw):
         distribution = BoundedNormal(loc, 0.7, [-1.0, 0.0], [1.0, 4.0], event_ndims=1)
-        raw = distribution.sample_raw(seed=seed)
         return (
-            raw,
             distribution.squash(raw),
             distribution.log_prob_raw(raw),
+            distribution.log_prob(distribution.high),
             distribution.entropy(),
             distribution.mean(),
+            distribution.stddev(),
         )
 
-    loc = tf.random.stateless_normal([5, 2], SEED)
-    for compiled, eager in zip(tf.function(results, jit_compile=True)(loc, SEED), results(loc, SEED), strict=True):
+    inputs = tf.random.stateless_normal([2, 5, 2], SEED)
+    for compiled, eager in zip(tf.function(results, jit_compile=True)(*inputs), results(*inputs), strict=True):
         np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-5)
+
+
+def test_compiled_samples_have_the_distribution():
+    distribution = BoundedNormal(0.5, 2.0, -1.0, 3.0)
+    draw = tf.function(lambda seed: distribution.sample_raw(100_000, seed=seed), jit_compile=True)
+    raw = draw(SEED).numpy()  # not the eager numbers: XLA makes other floats of the same random bits
+    np.testing.assert_allclose([raw.mean(), raw.std()], [0.5, 2.0], atol=4 * 2.0 / math.sqrt(100_000))
+    np.testing.assert_array_equal(raw, draw(SEED))
+    assert np.all(raw != draw(SEED + 1))
 
 
 def test_may_leave_a_function():

@@ -14,8 +14,8 @@ tfd = tfp.distributions
 SEED = tf.constant([3, 5])
 
 
-def hybrid(batch, seed=0):
-    """One distribution of each kind, and their parameters as float64 arrays."""
+def hybrid(batch, seed=0, copies=()):
+    """One distribution of each kind, perhaps many copies of them, and their parameters as float64 arrays."""
     rng = np.random.default_rng(seed)
     params = {
         "loc": rng.normal(size=(*batch, 2)),
@@ -24,7 +24,7 @@ def hybrid(batch, seed=0):
         "logits": rng.normal(size=(*batch, 4)),
         "binary": rng.normal(size=(*batch, 5)),
     }
-    f = {name: tf.constant(value, tf.float32) for name, value in params.items()}
+    f = {key: tf.constant(np.broadcast_to(x, (*copies, *x.shape)), tf.float32) for key, x in params.items()}
     move = BoundedNormal(f["bounded_loc"], 0.5, -1.0, 3.0, event_ndims=1)
     tool = tfd.Categorical(logits=f["logits"], dtype=tf.int32)
     keys = tfd.Independent(tfd.Bernoulli(logits=f["binary"], dtype=tf.int32), 1)
@@ -71,13 +71,13 @@ def test_entropy_is_the_sum_over_leaves(batch):
 
 
 def test_kl_divergence_is_the_expected_log_ratio():
-    a, b = Joint(hybrid((2,), seed=0)[0]), Joint(hybrid((2,), seed=1)[0])
-    kl = a.kl_divergence(b).numpy()
-    draw = tf.function(lambda seed: (lambda raw: a.log_prob(raw) - b.log_prob(raw))(a.sample(seed)), jit_compile=True)
-    log_ratios = np.array([draw(tf.constant([7, i])) for i in range(4000)])
-    np.testing.assert_allclose(log_ratios.mean(0), kl, atol=4 * log_ratios.std(0).max() / math.sqrt(4000))
-    assert np.all(np.abs(kl - b.kl_divergence(a)) > 0.5)  # so the order of the arguments matters above
-    np.testing.assert_allclose(a.kl_divergence(a), [0.0, 0.0], atol=1e-6)
+    a, b = (Joint(hybrid((2,), seed, copies=(20_000,))[0]) for seed in (0, 1))
+    raw = a.sample(SEED)
+    log_ratios = (a.log_prob(raw) - b.log_prob(raw)).numpy()
+    kl, reverse = a.kl_divergence(b)[0].numpy(), b.kl_divergence(a)[0].numpy()
+    np.testing.assert_allclose(log_ratios.mean(0), kl, atol=4 * log_ratios.std(0).max() / math.sqrt(20_000))
+    assert np.all(np.abs(kl - reverse) > 0.5)  # so the order of the arguments matters above
+    np.testing.assert_allclose(a.kl_divergence(a), np.zeros([20_000, 2]), atol=1e-6)
 
 
 def test_every_leaf_has_its_own_randomness():
@@ -129,16 +129,23 @@ def test_a_single_distribution_is_a_joint():
 
 
 def test_compiled_results_equal_eager_ones():
-    _, params = hybrid((3,))
+    # Given samples: XLA makes other floats of the same random bits.
+    raw = Joint(hybrid((3,))[0]).sample(SEED)
 
-    def results(logits, bounded_loc, seed):
-        joint = Joint((tfd.Categorical(logits), BoundedNormal(bounded_loc, 0.5, -1.0, 3.0, event_ndims=1)))
-        raw = joint.sample(seed)
-        return (*joint.action(raw)[1:], joint.log_prob(joint.mode()), joint.entropy(), joint.kl_divergence(joint))
+    def results(raw):
+        joint, other = Joint(hybrid((3,))[0]), Joint(hybrid((3,), seed=1)[0])
+        action = joint.action(raw)["rest"][0]
+        return action, joint.log_prob(raw), joint.log_prob(joint.mode()), joint.entropy(), joint.kl_divergence(other)
 
-    inputs = (tf.constant(params["logits"], tf.float32), tf.constant(params["bounded_loc"], tf.float32), SEED)
-    for compiled, eager in zip(tf.function(results, jit_compile=True)(*inputs), results(*inputs), strict=True):
+    for compiled, eager in zip(tf.function(results, jit_compile=True)(raw), results(raw), strict=True):
         np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-5)
+
+
+def test_compiled_samples_change_with_the_seed_alone():
+    draw = tf.function(lambda seed: Joint(hybrid((3,))[0]).sample(seed), jit_compile=True)
+    for first, again, other in zip(*(tf.nest.flatten(draw(seed)) for seed in (SEED, SEED, SEED + 1)), strict=True):
+        np.testing.assert_array_equal(first, again)
+        assert first.dtype == tf.int32 or np.all(first != other)
 
 
 @pytest.mark.parametrize(("first", "second"), [((), (3,)), ((3,), ()), ((3,), (2, 3)), ((1,), (3,))], ids=str)

@@ -56,6 +56,7 @@ def test_clipped_value_loss_by_hand(mode):
     # value, old value, target, loss for value_clip 0.2:
     rows = [
         (1.0, 0.0, 1.0, 0.64),  # clipped to 0.2: (0.2 - 1)^2, though the prediction is perfect
+        (1.5, 1.0, 1.5, 0.09),  # clipped to 1.2: (1.2 - 1.5)^2
         (0.1, 0.0, 1.0, 0.81),  # inside: (0.1 - 1)^2
         (-1.0, 0.0, 1.0, 4.0),  # away from the target: (-1 - 1)^2 is more than (-0.2 - 1)^2
         (-1.0, 0.0, -0.5, 0.25),  # (-1 + 0.5)^2 is more than (-0.2 + 0.5)^2

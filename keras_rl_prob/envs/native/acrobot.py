@@ -20,12 +20,10 @@ class Acrobot(NativeEnv):
 
     The action is a torque of -1 (0), 0 (1) or 1 (2) on the joint between the links. State is
     `[angle 1, angle 2, velocity 1, velocity 2]`, float32 `[B, 4]`, hanging at 0 and angle 2 relative to the first link;
-    observation `[cos 1, sin 1, cos 2, sin 2, velocity 1, velocity 2]`. Every transition costs 1 except the one that reaches
-    the height, which costs nothing and terminates; 500 transitions truncate. Integrated by one fourth-order Runge-Kutta
-    step of 0.2 s.
+    observation `[cos 1, sin 1, cos 2, sin 2, velocity 1, velocity 2]`. Every transition costs 1 except the one that
+    reaches the height, which costs nothing and terminates; 500 transitions truncate.
 
     Example:
-
     >>> env_state, time_step = Acrobot(num_envs=2).reset([0, 1])
     >>> tuple(env_state.simulator.shape), tuple(time_step.observation.shape)
     ((2, 4), (2, 6))
@@ -39,13 +37,16 @@ class Acrobot(NativeEnv):
     max_episode_steps = 500
 
     def initial_state(self, seed):
+        """Returns `[B, 4]` uniform in [-0.1, 0.1]."""
         return uniform(seed, (self.num_envs, 4), -0.1, 0.1)
 
     def observe(self, state):
+        """Returns `[B, 6]`."""
         cos, sin = tf.cos(state[:, :2]), tf.sin(state[:, :2])
         return tf.concat([tf.reshape(tf.stack([cos, sin], axis=-1), (-1, 4)), state[:, 2:]], axis=-1)
 
     def transition(self, state, action, seed):
+        """Integrates `DT` seconds by one fourth-order Runge-Kutta step; angles stay in [-pi, pi]."""
         state = _runge_kutta(state, tf.cast(action, tf.float32) - 1.0)
         angles = tf.math.floormod(state[:, :2] + math.pi, 2 * math.pi) - math.pi
         speeds = tf.clip_by_value(state[:, 2:], [-s for s in MAX_SPEEDS], MAX_SPEEDS)
@@ -70,7 +71,8 @@ def _derivative(state, torque):
     d2 = MASS * CENTRE**2 + coupling * tf.cos(angle2) + INERTIA
     d1 = d2 + MASS * CENTRE**2 + MASS * LENGTH**2 + coupling * tf.cos(angle2) + INERTIA
     phi2 = MASS * CENTRE * GRAVITY * tf.sin(angle1 + angle2)
-    phi1 = -coupling * sin2 * (speed2**2 + 2 * speed1 * speed2) + MASS * (CENTRE + LENGTH) * GRAVITY * tf.sin(angle1) + phi2
+    phi1 = MASS * (CENTRE + LENGTH) * GRAVITY * tf.sin(angle1) + phi2
+    phi1 -= coupling * sin2 * (speed2**2 + 2 * speed1 * speed2)
     rate2 = torque + d2 / d1 * phi1 - coupling * speed1**2 * sin2 - phi2
     rate2 /= MASS * CENTRE**2 + INERTIA - d2**2 / d1
     rate1 = -(d2 * rate2 + phi1) / d1

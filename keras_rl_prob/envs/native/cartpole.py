@@ -18,11 +18,10 @@ HIGH = np.array([2 * MAX_POSITION, np.inf, 2 * MAX_ANGLE, np.inf], np.float32)
 class CartPole(NativeEnv):
     """Gymnasium's `CartPole-v1`: balance a pole on a cart by pushing it left (0) or right (1).
 
-    State and observation are `[position, velocity, angle, angular velocity]`, float32 `[B, 4]`. Every transition earns 1;
-    leaving 2.4 units or 12 degrees terminates, 500 transitions truncate.
+    State and observation are `[position, velocity, angle, angular velocity]`, float32 `[B, 4]`. Every transition earns
+    1; leaving 2.4 units or 12 degrees terminates, 500 transitions truncate.
 
     Example:
-
     >>> env = CartPole(num_envs=2)
     >>> env_state, time_step = env.reset([0, 1])
     >>> env_state, time_step = env.step(env_state, tf.constant([0, 1]))
@@ -30,7 +29,8 @@ class CartPole(NativeEnv):
     array([1., 1.], dtype=float32)
 
     References:
-        Barto, Sutton and Anderson, "Neuronlike adaptive elements that can solve difficult learning control problems", 1983.
+        Barto, Sutton and Anderson, "Neuronlike adaptive elements that can solve difficult learning control
+        problems", 1983.
         Florian, "Correct equations for the dynamics of the cart-pole system", 2007.
     """
 
@@ -39,12 +39,15 @@ class CartPole(NativeEnv):
     max_episode_steps = 500
 
     def initial_state(self, seed):
+        """Returns `[B, 4]` uniform in [-0.05, 0.05]."""
         return uniform(seed, (self.num_envs, 4), -0.05, 0.05)
 
     def observe(self, state):
+        """Returns the state."""
         return state
 
     def transition(self, state, action, seed):
+        """Integrates `DT` seconds by one Euler step."""
         _, velocity, angle, spin = tf.unstack(state, axis=-1)  # [B] each
         force = tf.where(tf.equal(action, 1), FORCE, -FORCE)
         sin, cos = tf.sin(angle), tf.cos(angle)

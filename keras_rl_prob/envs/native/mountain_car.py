@@ -38,11 +38,10 @@ def at_goal(state, goal):
 class MountainCar(NativeEnv):
     """Gymnasium's `MountainCar-v0`: rock an underpowered car out of a valley; push left (0), not (1) or right (2).
 
-    State and observation are `[position, velocity]`, float32 `[B, 2]`. Every transition costs 1; the goal terminates, 200
-    transitions truncate.
+    State and observation are `[position, velocity]`, float32 `[B, 2]`. Every transition costs 1; the goal terminates,
+    200 transitions truncate.
 
     Example:
-
     >>> env_state, time_step = MountainCar(num_envs=8).reset([0, 1])
     >>> bool(tf.reduce_all(tf.abs(time_step.observation[:, 0] + 0.5) <= 0.1))
     True
@@ -56,12 +55,15 @@ class MountainCar(NativeEnv):
     max_episode_steps = 200
 
     def initial_state(self, seed):
+        """Returns `[B, 2]`: cars at rest, position uniform in [-0.6, -0.4]."""
         position = uniform(seed, (self.num_envs, 1), -0.6, -0.4)
         return tf.concat([position, tf.zeros_like(position)], axis=-1)
 
     def observe(self, state):
+        """Returns the state."""
         return state
 
     def transition(self, state, action, seed):
+        """Drives on with full power or none."""
         state = drive(state, FORCE * (tf.cast(action, tf.float32) - 1.0))
         return state, -tf.ones((self.num_envs,)), at_goal(state, GOAL)

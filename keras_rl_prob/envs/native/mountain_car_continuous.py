@@ -11,11 +11,10 @@ POWER, GOAL = 0.0015, 0.45
 class MountainCarContinuous(MountainCar):
     """Gymnasium's `MountainCarContinuous-v0`: the engine's power, float32 `[B, 1]` in [-1, 1], is the action.
 
-    State and observation are those of `MountainCar`. The goal (nearer than there) earns 100 and terminates, each transition
-    costs 0.1 x action squared (before clipping), 999 transitions truncate.
+    State and observation are those of `MountainCar`. The goal (nearer than there) earns 100 and terminates, each
+    transition costs 0.1 x action squared (before clipping), 999 transitions truncate.
 
     Example:
-
     >>> env = MountainCarContinuous(num_envs=2)
     >>> env_state, time_step = env.step(env.reset([0, 1])[0], tf.constant([[0.0], [1.0]]))
     >>> time_step.reward.numpy()
@@ -26,6 +25,7 @@ class MountainCarContinuous(MountainCar):
     max_episode_steps = 999
 
     def transition(self, state, action, seed):
+        """Drives on with the power that the action gives."""
         power = action[:, 0]
         state = drive(state, POWER * tf.clip_by_value(power, -1.0, 1.0))
         terminated = at_goal(state, GOAL)

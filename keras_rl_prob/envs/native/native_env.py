@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from keras_rl_prob.trajectory import TimeStep
 
+NEXT_KEY = (0, 1)  # from one step's key to the following one's
+TRANSITION_KEY = (1, 0)  # from the key of a step's resets to that of its transitions
+
 
 class NativeState(NamedTuple):
     """All that decides the future of a batch of native environments.
@@ -28,10 +31,10 @@ class NativeEnv(abc.ABC):
     """`num_envs` copies of one environment, stepped together inside a TensorFlow graph.
 
     A subclass sets the class attributes `observation_space` and `action_space` (Gymnasium spaces of one copy), perhaps
-    `max_episode_steps`, and writes three pure functions of batched tensors with static shapes: `initial_state`, `observe`
-    and `transition`. The base adds the time limit, autoreset and random keys. Rows follow Gymnasium's NEXT_STEP
-    autoreset as `TimeStep` describes it; reaching the time limit gives `is_last` with discount 1, unless the same
-    transition also terminated.
+    `max_episode_steps`, and writes three pure functions of batched tensors with static shapes: `initial_state`,
+    `observe` and `transition`. The base adds the time limit, autoreset and random keys. Rows follow Gymnasium's
+    NEXT_STEP autoreset as `TimeStep` describes it; reaching the time limit gives `is_last` with discount 1, unless the
+    same transition also terminated.
 
     Args:
         num_envs: Number of copies, `B`.
@@ -39,7 +42,6 @@ class NativeEnv(abc.ABC):
             means no limit.
 
     Example:
-
     ```python
     class Corridor(NativeEnv):
         observation_space = gymnasium.spaces.Box(0.0, 5.0, (1,))
@@ -120,8 +122,8 @@ class NativeEnv(abc.ABC):
         Returns:
             The new `NativeState` and `TimeStep`.
         """
-        key, is_first = env_state.key + [0, 1], env_state.is_last
-        moved, reward, terminated = self.transition(env_state.simulator, action, key + [1, 0])
+        key, is_first = env_state.key + NEXT_KEY, env_state.is_last
+        moved, reward, terminated = self.transition(env_state.simulator, action, key + TRANSITION_KEY)
         state = tf.nest.map_structure(lambda new, old: _where(is_first, new, old), self.initial_state(key), moved)
         age = tf.where(is_first, 0, env_state.age + 1)
         terminated &= ~is_first
@@ -132,7 +134,7 @@ class NativeEnv(abc.ABC):
         time_step = TimeStep(self.observe(state), reward, discount, is_first, is_last)
         return NativeState(state, age, is_last, key), time_step
 
-    def close(self):
+    def close(self):  # noqa: B027 - overriding it is optional
         """Does nothing: there is nothing to release."""
 
 

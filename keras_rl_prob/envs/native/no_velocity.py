@@ -12,6 +12,7 @@ class CartPoleNoVel(CartPole):
     """`CartPole` whose observation shows 0 for both velocities."""
 
     def observe(self, state):
+        """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["CartPoleEnv"]
 
 
@@ -19,6 +20,7 @@ class MountainCarNoVel(MountainCar):
     """`MountainCar` whose observation shows 0 for the velocity."""
 
     def observe(self, state):
+        """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["MountainCarEnv"]
 
 
@@ -26,6 +28,7 @@ class MountainCarContinuousNoVel(MountainCarContinuous):
     """`MountainCarContinuous` whose observation shows 0 for the velocity."""
 
     def observe(self, state):
+        """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["Continuous_MountainCarEnv"]
 
 
@@ -33,6 +36,7 @@ class PendulumNoVel(Pendulum):
     """`Pendulum` whose observation shows 0 for the angular velocity."""
 
     def observe(self, state):
+        """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["PendulumEnv"]
 
 
@@ -40,4 +44,5 @@ class AcrobotNoVel(Acrobot):
     """`Acrobot` whose observation shows 0 for both angular velocities."""
 
     def observe(self, state):
+        """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["AcrobotEnv"]

@@ -16,12 +16,11 @@ HIGH = np.array([1.0, 1.0, MAX_SPEED], np.float32)
 class Pendulum(NativeEnv):
     """Gymnasium's `Pendulum-v1`: swing a pendulum up and hold it; the action is a torque, float32 `[B, 1]` in [-2, 2].
 
-    State is `[angle, angular velocity]`, float32 `[B, 2]`, upright at 0; observation `[cos, sin, angular velocity]`. The cost
-    of a transition, `angle^2 + 0.1 velocity^2 + 0.001 torque^2`, is that of the state it leaves. Only the limit of 200
-    transitions ends an episode.
+    State is `[angle, angular velocity]`, float32 `[B, 2]`, upright at 0; observation `[cos, sin, angular velocity]`.
+    The cost of a transition, `angle^2 + 0.1 velocity^2 + 0.001 torque^2`, is that of the state it leaves. Only the
+    limit of 200 transitions ends an episode.
 
     Example:
-
     >>> env_state, time_step = Pendulum(num_envs=2).reset([0, 1])
     >>> tuple(env_state.simulator.shape), tuple(time_step.observation.shape)
     ((2, 2), (2, 3))
@@ -32,14 +31,17 @@ class Pendulum(NativeEnv):
     max_episode_steps = 200
 
     def initial_state(self, seed):
+        """Returns `[B, 2]`: angle uniform in [-pi, pi], velocity in [-1, 1]."""
         high = tf.constant([math.pi, 1.0])
         return uniform(seed, (self.num_envs, 2), -high, high)
 
     def observe(self, state):
+        """Returns `[B, 3]`."""
         angle, speed = tf.unstack(state, axis=-1)
         return tf.stack([tf.cos(angle), tf.sin(angle), speed], axis=-1)
 
     def transition(self, state, action, seed):
+        """Integrates `DT` seconds by one semi-implicit Euler step."""
         angle, speed = tf.unstack(state, axis=-1)
         torque = tf.clip_by_value(action[:, 0], -MAX_TORQUE, MAX_TORQUE)
         wrapped = tf.math.floormod(angle + math.pi, 2 * math.pi) - math.pi  # [-pi, pi)

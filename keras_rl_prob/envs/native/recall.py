@@ -11,10 +11,10 @@ CUES = 4
 class Recall(NativeEnv):
     """Remember which of four cues the episode began with and name it when asked.
 
-    Observations are float32 `[B, 5]`: the cue as a one-hot vector, then the phase flag "go". An episode shows the cue once,
-    then `delay` blank rows, then go; the action taken *there* earns 1 if it equals the cue, otherwise 0, and terminates.
-    All other actions do nothing. Whoever has no memory cannot tell the cues apart at go and earns 0.25 on average,
-    whatever the policy; with memory 1 is possible.
+    Observations are float32 `[B, 5]`: the cue as a one-hot vector, then the phase flag "go". An episode shows the cue
+    once, then `delay` blank rows, then go; the action taken *there* earns 1 if it equals the cue, otherwise 0, and
+    terminates. All other actions do nothing. Whoever has no memory cannot tell the cues apart at go and earns 0.25 on
+    average, whatever the policy; with memory 1 is possible.
 
     Args:
         num_envs: Number of copies.
@@ -22,7 +22,6 @@ class Recall(NativeEnv):
         max_episode_steps: As in `NativeEnv`; no limit by default.
 
     Example:
-
     >>> env = Recall(num_envs=1, delay=0)
     >>> env_state, cue = env.reset([0, 1])
     >>> env_state, go = env.step(env_state, tf.constant([0]))
@@ -41,15 +40,18 @@ class Recall(NativeEnv):
         self.delay = delay
 
     def initial_state(self, seed):
+        """Returns `cue` and `time`, int32 `[B]` each."""
         cue = tf.random.stateless_uniform((self.num_envs,), seed, 0, CUES, tf.int32, alg="philox")
         return {"cue": cue, "time": tf.zeros((self.num_envs,), tf.int32)}
 
     def observe(self, state):
+        """Returns `[B, 5]`."""
         cue = tf.where(tf.equal(state["time"], 0), state["cue"], -1)  # the one-hot vector of -1 is 0
         go = tf.cast(tf.equal(state["time"], self.delay + 1), tf.float32)
         return tf.concat([tf.one_hot(cue, CUES), go[:, None]], axis=-1)
 
     def transition(self, state, action, seed):
+        """Lets time pass and rewards the right answer at go."""
         asked = tf.equal(state["time"], self.delay + 1)
         right = tf.equal(tf.cast(action, tf.int32), state["cue"])
         return {"cue": state["cue"], "time": state["time"] + 1}, tf.cast(asked & right, tf.float32), asked

@@ -51,7 +51,6 @@ def make_native(id, num_envs, **kwargs):
         ValueError: If `id` is unknown.
 
     Example:
-
     >>> make_native("tf/CartPole-v1", num_envs=32).max_episode_steps
     500
     """

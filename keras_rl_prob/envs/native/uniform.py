@@ -6,8 +6,8 @@ import tensorflow as tf
 def uniform(seed, shape, low, high):
     """Draws uniformly from `[low, high)`, on a grid of 2^24 points.
 
-    `tf.random.stateless_uniform` in float32 gives other numbers under XLA than outside it; its integers agree. Naming the
-    algorithm matters too: XLA's automatic choice is thirty times slower on CPU.
+    `tf.random.stateless_uniform` in float32 gives other numbers under XLA than outside it; its integers agree. Naming
+    the algorithm matters too: XLA's automatic choice is thirty times slower on CPU.
 
     Args:
         seed: int32 `[2]`.
@@ -19,7 +19,6 @@ def uniform(seed, shape, low, high):
         float32 tensor of `shape`.
 
     Example:
-
     >>> bool(tf.reduce_all(tf.abs(uniform([3, 7], (100,), -0.5, 0.5)) <= 0.5))
     True
     """

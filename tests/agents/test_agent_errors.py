@@ -1,0 +1,268 @@
+"""Bad input: what the message says, and that the agent is left as it was."""
+
+import os
+import signal
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import keras_rl_prob as krp
+from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal
+
+
+class BrokenEnv(gymnasium.Env):
+    """Does `trouble(env)` at its `at`-th step."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (2,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, trouble, at=20, action_space=None):
+        self.trouble, self.at, self.steps = trouble, at, 0
+        self.action_space = action_space or self.action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        result = [np.zeros(2, np.float32), 1.0, False, self.steps % 10 == 0, {}]
+        return tuple(self.trouble(result) or result) if self.steps == self.at else tuple(result)
+
+
+class WithSpaces(BrokenEnv):
+    """Only its spaces matter."""
+
+    def __init__(self, observation_space=BrokenEnv.observation_space, action_space=BrokenEnv.action_space):
+        super().__init__(lambda result: result)
+        self.observation_space, self.action_space = observation_space, action_space
+
+
+def agent(network=None, **arguments):
+    agent = krp.PPO(network, **{"rollout_steps": 16, "minibatches": 2, "update_epochs": 1, **arguments})
+    agent.compile(jit_compile=False)
+    return agent
+
+
+def network(action=None, value=1, inputs=(4,)):
+    x = keras.Input(inputs)
+    outputs = {"action": (action or DenseCategorical((2,)))(x)}
+    if value:
+        outputs["value"] = keras.layers.Dense(value)(x)
+    return keras.Model(x, outputs)
+
+
+def fit(agent, env="tf/CartPole-v1", **arguments):
+    return agent.fit(env, **{"epochs": 1, "steps_per_epoch": 2, "num_envs": 4, "verbose": 0, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("env", "error", "message"),
+    [
+        ("CartPol-v1", ValueError, r"`env` must be an environment id.*env='CartPol-v1'.*Did you mean"),
+        ("nowhere/CartPole-v1", ValueError, r"`env` must be an environment id.*Received: env='nowhere/CartPole-v1'"),
+        ("tf/CartPol-v1", ValueError, r"tf/CartPole-v1"),
+        (3, TypeError, r"`env` must be an environment id.*Received: env=3 of type int"),
+        (gymnasium.make, TypeError, r"missing 1 required positional argument|must make a `gymnasium.Env`"),
+        (lambda: 5, TypeError, r"`env` as a callable must make a `gymnasium.Env`.*made 5"),
+        (np.zeros((4, 2)), TypeError, r"`env` must be an environment id"),
+        (lambda: WithSpaces(spaces.Text(5)), ValueError, r"`observation_space` must be made of Box.*contains Text"),
+        (
+            lambda: WithSpaces(action_space=spaces.Sequence(spaces.Discrete(2))),
+            ValueError,
+            r"`action_space` must be made of Box.*contains Sequence",
+        ),
+        (
+            lambda: WithSpaces(action_space=spaces.Dict({"a": spaces.Graph(spaces.Discrete(2), None)})),
+            ValueError,
+            r"`action_space` must be made of Box.*contains Graph",
+        ),
+    ],
+)
+def test_environments_that_cannot_be_used(env, error, message):
+    unspoiled = agent()
+    with pytest.raises(error, match=message):
+        fit(unspoiled, env)
+    assert not unspoiled.built
+    fit(unspoiled)
+
+
+@pytest.mark.parametrize(
+    ("bad_network", "message"),
+    [
+        (lambda: network(DenseNormal((2,))), r"head.*does not fit the action space Discrete\(2\).*Expected: DenseCategorical"),
+        (lambda: network(DenseCategorical((3,))), r"head.*does not fit.*DenseCategorical\(\(2,\)\)"),
+        (lambda: network(DenseBernoulli((2,))), r"head.*does not fit.*of binary actions"),
+        (lambda: network(keras.layers.Dense(2)), r"must come from a head of `keras_rl_prob.layers`.*Received: Dense"),
+        (lambda: network(value=None), r"must output a dict with the keys \['action', 'value'\].*Received: outputs=\['action'\]"),
+        (lambda: network(value=2), r"\"value\" must be one number.*Received: shape=\(None, 2\)"),
+        (lambda: network(inputs=(5,)), r"inputs must have the shapes of the observation space.*Received: \[\(5,\)\]"),
+        (lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), r"must output a dict"),
+        (lambda: keras.layers.Dense(2), r"`network` must be a Functional `keras.Model`"),
+        (
+            lambda: keras.Model(x := keras.Input((4,)), {"action": (DenseCategorical((2,))(x),), "value": x[:, :1]}),
+            r"\"action\" must have the structure of the action space Discrete\(2\)",
+        ),
+    ],
+)
+def test_networks_that_do_not_fit(bad_network, message):
+    unspoiled = agent(bad_network())
+    with pytest.raises(ValueError, match=message):
+        fit(unspoiled)
+    assert not unspoiled.built
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sequence_length": 5}, r"`sequence_length` must divide `rollout_steps`.*sequence_length=5, rollout_steps=16"),
+        ({"rollout_steps": 0}, r"`rollout_steps` must be a positive integer.*rollout_steps=0"),
+        ({"minibatches": 1.5}, r"`minibatches` must be a positive integer.*minibatches=1.5"),
+        ({"discount": 1.5}, r"`discount` must be between 0 and 1.*discount=1.5"),
+        ({"gae_lambda": -1}, r"`gae_lambda` must be between 0 and 1"),
+    ],
+)
+def test_constructor_arguments_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        agent(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"steps_per_epoch": 3}, ValueError, r"multiple of the 2 that one rollout gives, such as 2 or 4.*steps_per_epoch=3"),
+        ({"steps_per_epoch": 1}, ValueError, r"multiple of the 2.*such as 2\. Received"),
+        ({"num_envs": 0}, ValueError, r"`num_envs` must be a positive integer"),
+        ({"num_envs": 3, "env": "minibatches"}, ValueError, r"`minibatches` must divide the sequences.*minibatches=2"),
+        ({"y": np.zeros(3)}, TypeError, r"`y` is not an argument here"),
+        ({"sample_weight": np.ones(3)}, TypeError, r"`sample_weight` is not an argument here"),
+        ({"validation_split": 0.1}, TypeError, r"`validation_split` is not an argument here"),
+        ({"batch_size": 32}, TypeError, r"`batch_size` is not an argument here"),
+        ({"epochs": np.zeros(3)}, TypeError, r"`epochs` must be an integer"),
+        ({"validation_data": 3}, TypeError, r"`env` must be an environment id"),
+        ({"validation_data": "tf/Pendulum-v1"}, ValueError, r"must have the observation_space that the agent was built for"),
+    ],
+)
+def test_fit_arguments_that_do_not_fit(arguments, error, message):
+    unspoiled = agent(sequence_length=16)
+    env = arguments.pop("env", "tf/CartPole-v1") and "tf/CartPole-v1"
+    with pytest.raises(error, match=message):
+        fit(unspoiled, env, **arguments)
+    assert int(unspoiled.optimizer.iterations.numpy()) == 0
+    fit(unspoiled)
+
+
+def test_fit_before_compile():
+    with pytest.raises(ValueError, match=r"call `compile\(\)`"):
+        krp.PPO().fit("tf/CartPole-v1", verbose=0)
+
+
+def test_num_envs_with_an_environment_that_is_already_made():
+    with pytest.raises(ValueError, match=r"`num_envs` sizes.*num_envs=4 with an env of 2"):
+        fit(agent(), krp.envs.make("tf/CartPole-v1", 2))
+
+
+def test_evaluating_in_the_training_environment():
+    env = gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="sync")
+    with pytest.raises(ValueError, match="`validation_data` must not be the very environment that is trained on"):
+        fit(agent(), env, num_envs=None, validation_data=env)
+
+
+def test_another_environment_later():
+    built = agent()
+    fit(built)
+    with pytest.raises(ValueError, match=r"must have the action_space that.*Expected: Discrete\(2\)"):
+        fit(built, lambda: WithSpaces(built.observation_space, spaces.Discrete(3)))
+
+
+class Trouble(RuntimeError):
+    """Raised by an environment."""
+
+
+def raise_trouble(result):
+    raise Trouble("out of paint")
+
+
+def with_part(index, value):
+    def change(result):
+        result[index] = value
+        return result
+
+    return change
+
+
+@pytest.mark.parametrize("worker", ["sync", "async"])
+def test_an_exception_in_step_surfaces_as_itself(worker):
+    vector = gymnasium.vector.AsyncVectorEnv if worker == "async" else gymnasium.vector.SyncVectorEnv
+    trained = agent()
+    fit(trained, lambda: BrokenEnv(lambda result: result))
+    before = trained.get_weights()
+    env = vector([lambda: BrokenEnv(raise_trouble, at=5)] * 4)
+    with pytest.raises(Trouble, match="out of paint") as caught:
+        fit(trained, env, num_envs=None)
+    assert any("mend the environment and call `fit` again" in note for note in caught.value.__notes__)
+    assert all(np.array_equal(a, b) for a, b in zip(before, trained.get_weights(), strict=True))
+    fit(trained, lambda: BrokenEnv(lambda result: result))
+    env.close(**({"terminate": True} if worker == "async" else {}))
+
+
+def test_a_killed_worker_surfaces_with_what_to_do():
+    env = gymnasium.vector.AsyncVectorEnv([lambda: BrokenEnv(lambda result: os.kill(os.getpid(), signal.SIGKILL), at=5)] * 2)
+    with pytest.raises((EOFError, OSError)) as caught:
+        fit(agent(), env, num_envs=None)
+    assert any("a worker process of the environment has died" in note for note in caught.value.__notes__)
+    krp.envs.GymnasiumEnv(env).close()
+    assert env.closed
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        (with_part(0, np.array([0.0, np.nan], np.float32)), r"observation.* not finite.*environment 0"),
+        (with_part(1, np.inf), r"reward.* not finite.*environment 0"),
+    ],
+)
+def test_numbers_that_are_not_finite_stop_training_before_weights_are_spoiled(trouble, message):
+    trained = agent(normalize_observations=True)
+    fit(trained, lambda: BrokenEnv(lambda result: result))
+    before = trained.get_weights()
+    with pytest.raises(FloatingPointError, match=message):
+        fit(trained, lambda: BrokenEnv(trouble, at=5))
+    assert all(np.isfinite(weight).all() for weight in trained.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(before[:8], trained.get_weights()[:8], strict=True))
+    assert np.isfinite(fit(trained, lambda: BrokenEnv(lambda result: result)).history["loss"]).all()
+
+
+def test_a_loss_that_is_not_finite_stops_training():
+    trained = agent(value_coef=1e38)
+    trained.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
+    with pytest.raises(FloatingPointError, match=r"the loss or its gradient is not finite.*'loss'"):
+        fit(trained)
+    assert all(np.isfinite(weight).all() for weight in trained.get_weights())
+
+
+def test_an_observation_of_another_shape_is_named():
+    with pytest.raises(ValueError, match=r"[Ss]hape") as caught:
+        fit(agent(), lambda: BrokenEnv(with_part(0, np.zeros(3, np.float32)), at=5))
+    assert "at step 5 of this run" in caught.value.__notes__[0]
+
+
+def test_interrupting_leaves_a_usable_agent():
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    interrupted = agent()
+    with pytest.raises(KeyboardInterrupt):
+        fit(interrupted, callbacks=[Interrupt()])
+    assert int(interrupted.optimizer.iterations.numpy()) == 2
+    fit(interrupted)
+    assert np.isfinite(interrupted.evaluate("tf/CartPole-v1", episodes=2, verbose=0)[0])
+
+
+def test_unbounded_box_actions_are_fine():
+    env = lambda: WithSpaces(action_space=spaces.Box(-np.inf, np.inf, (2,)))  # noqa: E731
+    assert np.isfinite(fit(agent(), env).history["loss"]).all()

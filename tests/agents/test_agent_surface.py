@@ -1,0 +1,241 @@
+"""Keras' own surface on an agent: compile, fit, evaluate, predict, save, load, summary, callbacks, seeds."""
+
+import json
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from environments import MaskedEnv, masked_network
+
+import keras_rl_prob as krp
+from keras_rl_prob.testing import DictTask, HybridTask
+
+ENV = "tf/CartPoleNoVel-v1"
+
+
+def small(agent_class=krp.RecurrentPPO, network=None, **arguments):
+    """A compiled agent that trains in a moment: 8 environments x 16 steps, 2 x 2 updates."""
+    if network is None and agent_class is krp.RecurrentPPO:
+        network = krp.networks.recurrent(ENV, units=8)
+    agent = agent_class(network, **{"rollout_steps": 16, "minibatches": 2, "update_epochs": 2, **arguments})
+    agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    return agent
+
+
+def fit(agent, env=ENV, **arguments):
+    return agent.fit(env, **{"epochs": 2, "steps_per_epoch": 8, "num_envs": 8, "verbose": 0, **arguments})
+
+
+def test_history_has_the_promised_logs():
+    agent = small()
+    history = fit(agent, validation_data=ENV, validation_episodes=4).history
+    expected = {"return", "length", "env_steps", "loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction"}
+    assert set(history) == expected | {"explained_variance", "val_return", "val_length"}
+    assert all(len(values) == 2 for values in history.values())
+    assert history["return"] == history["length"]  # CartPole pays 1 for every step
+    assert 5 < history["return"][0] < 60
+    assert history["env_steps"][0] <= 2 * 8 * 16
+    assert history["env_steps"][1] > history["env_steps"][0] > 1.5 * 8 * 16
+    assert int(agent.optimizer.iterations.numpy()) == 16
+    assert history["val_return"][0] == history["val_length"][0] >= 8
+
+
+def test_no_finished_episode_is_nan_not_zero():
+    history = fit(small(krp.PPO), "tf/Pendulum-v1", epochs=1, steps_per_epoch=4).history
+    assert np.isnan(history["return"]).all()
+
+
+def test_set_random_seed_gives_the_same_history_twice():
+    def run():
+        keras.utils.set_random_seed(7)
+        agent = small()
+        return fit(agent, validation_data=ENV, validation_episodes=4).history, agent.get_weights()
+
+    (first, weights), (second, same_weights) = run(), run()
+    assert first == second
+    assert all(np.array_equal(a, b) for a, b in zip(weights, same_weights, strict=True))
+    keras.utils.set_random_seed(8)
+    assert fit(small()).history["loss"] != first["loss"]
+
+
+def test_fit_seed_decides_alone():
+    weights = small().network or None
+    assert weights is not None
+    agents = [small(network=keras.models.clone_model(weights)) for _ in range(3)]
+    for agent in agents[1:]:
+        agent.network.set_weights(agents[0].network.get_weights())
+    histories = [fit(agent, seed=seed).history for agent, seed in zip(agents, (5, 5, 6), strict=True)]
+    assert histories[0] == histories[1]
+    assert histories[0] != histories[2]
+
+
+def test_callbacks_and_evaluation_do_not_change_training():
+    def run(callbacks, **arguments):
+        keras.utils.set_random_seed(3)
+        agent = small()
+        history = fit(agent, callbacks=callbacks, **arguments).history
+        return history["loss"], agent.get_weights()
+
+    class Meddling(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.evaluate(ENV, episodes=3, verbose=0)
+            self.model.policy()(np.zeros(4, np.float32))
+
+        def on_train_batch_end(self, batch, logs=None):
+            if batch < 5:
+                self.model.evaluate(ENV, episodes=2, verbose=0, deterministic=False)
+
+    plain, weights = run([])
+    watched, same_weights = run([Meddling(), keras.callbacks.LambdaCallback()], validation_data=ENV, validation_episodes=2)
+    assert plain == watched
+    assert all(np.array_equal(a, b) for a, b in zip(weights, same_weights, strict=True))
+
+
+def test_run_eagerly_gives_what_the_graph_gives():
+    def run(run_eagerly):
+        keras.utils.set_random_seed(1)
+        agent = small(krp.PPO, krp.networks.feed_forward("tf/CartPole-v1", units=(8,)))
+        agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False, run_eagerly=run_eagerly)
+        return fit(agent, "tf/CartPole-v1", epochs=1, steps_per_epoch=4).history["loss"]
+
+    assert run(True) == pytest.approx(run(False), rel=1e-4)
+
+
+def test_evaluate_plays_whole_episodes_and_repeats_them():
+    agent = small()
+    agent.build(ENV)
+    first = agent.evaluate(ENV, episodes=10, verbose=0, return_dict=True)
+    assert first == agent.evaluate(ENV, episodes=10, verbose=0, return_dict=True)
+    assert first != agent.evaluate(ENV, episodes=10, verbose=0, return_dict=True, seed=1)
+    assert agent.evaluate(ENV, episodes=10, verbose=0) == [first["return"], first["length"]]
+    stochastic = agent.evaluate(ENV, episodes=10, deterministic=False, verbose=0, return_dict=True)
+    assert stochastic != first
+    assert int(agent.env_steps.numpy()) == 0
+
+
+def test_evaluate_counts_the_same_number_of_episodes_in_every_environment():
+    from keras_rl_prob.testing import ScriptedEnv
+
+    scripts = [[(2, "terminated")], [(3, "truncated"), (4, "terminated")], [(1, "terminated")]]
+    agent = small(krp.PPO)
+    vector_env = gymnasium.vector.SyncVectorEnv([lambda i=i, s=s: ScriptedEnv(i, s) for i, s in enumerate(scripts)])
+    result = agent.evaluate(vector_env, episodes=4, verbose=0, return_dict=True)  # two in each of the three
+    assert result["length"] == pytest.approx((2 + 2 + 3 + 4 + 1 + 1) / 6)
+    assert result["return"] == pytest.approx((3 + 23 + 6 + 50 + 1 + 11) / 6)
+
+
+@pytest.mark.parametrize(
+    ("env", "network", "arguments"),
+    [
+        (ENV, None, {"kl_penalty": krp.KLPenalty(0.02), "normalize_observations": True}),
+        (HybridTask, None, {"entropy_coef": keras.optimizers.schedules.PolynomialDecay(0.01, 100, 0.0)}),
+        (DictTask, None, {"normalize_observations": True, "clip_ratio": None}),
+        (MaskedEnv, masked_network, {"target_kl": 0.1}),
+        ("tf/Pendulum-v1", None, {"sequence_length": 8}),
+    ],
+    ids=["no velocity", "hybrid", "dict", "mask", "Pendulum"],
+)
+def test_saved_and_loaded_agents_act_alike_and_go_on_alike(env, network, arguments, tmp_path):
+    agent = small(network=network() if network else krp.networks.recurrent(env, units=8), **arguments)
+    fit(agent, env, epochs=1)
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras")
+    assert type(loaded) is type(agent)
+    assert json.dumps(loaded.get_config()) == json.dumps(agent.get_config())
+    assert loaded.action_space == agent.action_space
+    for variable, same in zip(agent.weights, loaded.weights, strict=True):
+        assert np.array_equal(variable.numpy(), same.numpy()), variable.path
+    for variable, same in zip(agent.optimizer.variables, loaded.optimizer.variables, strict=True):
+        assert np.array_equal(variable.numpy(), same.numpy()), variable.path
+    assert int(loaded.optimizer.iterations.numpy()) == 8
+    assert loaded.evaluate(env, episodes=4, verbose=0) == agent.evaluate(env, episodes=4, verbose=0)
+    if env == ENV:
+        assert float(loaded.reward_normalizer.variance.numpy()) != 1.0
+        assert np.any(loaded.observation_normalizers[0].mean.numpy() != 0.0)
+    assert fit(loaded, env, epochs=1, seed=2).history["loss"] == fit(agent, env, epochs=1, seed=2).history["loss"]
+
+
+def test_config_is_json_and_complete():
+    agent = small(krp.PPO, kl_penalty=krp.KLPenalty(), clip_ratio=keras.optimizers.schedules.PolynomialDecay(0.2, 10))
+    config = json.loads(json.dumps(agent.get_config()))
+    assert krp.PPO.from_config(config).get_config() == agent.get_config()
+    assert krp.PPO.from_config(config).kl_penalty == krp.KLPenalty()
+
+
+def test_predict_maps_batches_and_sequences_to_actions():
+    agent = small()
+    agent.build(ENV)
+    observations = np.random.default_rng(0).normal(size=(70, 9, 4)).astype(np.float32)
+    assert agent.predict(observations[:, 0], verbose=0).shape == (70,)
+    actions = agent.predict(observations, batch_size=32, verbose=0)
+    assert actions.shape == (70, 9)
+    policy = agent.policy(num_envs=70)
+    assert np.array_equal(np.stack([policy(observations[:, t]) for t in range(9)], 1), actions)
+    assert np.array_equal(actions[:, 0], agent.predict(observations[:, 0], verbose=0))
+
+
+def test_predict_keeps_the_structure_of_the_action_space():
+    agent = small(krp.PPO)
+    agent.build(HybridTask)
+    observations = {"target": np.zeros((5, 1), np.float32), "tool": np.zeros((5,), np.int32)}
+    pointer, tool = agent.predict(observations, verbose=0)
+    assert pointer.shape == (5, 1)
+    assert tool.shape == (5,)
+
+
+def test_policy_acts_on_single_observations_and_forgets_on_reset():
+    agent = small(network=krp.networks.recurrent(DictTask, units=8))
+    agent.build(DictTask)
+    env = DictTask()
+    observation, _ = env.reset(seed=0)
+    policy = agent.policy(deterministic=False, seed=1)
+    first = [policy(observation) for _ in range(4)]
+    assert all(env.action_space.contains(action) for action in first)
+    policy = agent.policy(deterministic=True)
+    params = [policy(observation) for _ in range(3)]
+    policy.reset()
+    assert str(policy(observation)) == str(params[0])
+
+
+def test_summary_and_parameter_counts(capsys):
+    agent = small()
+    agent.build(ENV)
+    agent.summary()
+    shown = capsys.readouterr().out
+    assert "recurrent_ppo" in shown
+    assert agent.network.count_params() == sum(int(tf.size(w)) for w in agent.trainable_weights)
+
+
+def test_fit_continues_where_an_earlier_fit_ended():
+    agent = small()
+    fit(agent)
+    steps = int(agent.env_steps.numpy())
+    history = fit(agent, num_envs=4, steps_per_epoch=4, epochs=3, initial_epoch=1).history
+    assert len(history["loss"]) == 2
+    assert int(agent.env_steps.numpy()) > steps
+    assert int(agent.optimizer.iterations.numpy()) == 16 + 8
+
+
+@pytest.mark.parametrize(
+    "make_env",
+    [
+        lambda: gymnasium.make("CartPole-v1"),
+        lambda: (lambda: gymnasium.make("CartPole-v1")),
+        lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="sync"),
+        lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="async"),
+        lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="vector_entry_point"),
+        lambda: krp.envs.make("tf/CartPole-v1", 4),
+        lambda: "krp/CartPoleNoVel-v1",
+    ],
+    ids=["Env", "callable", "sync", "async", "vectorised", "native", "krp id"],
+)
+def test_fit_takes_every_kind_of_environment(make_env):
+    env = make_env()
+    agent = small()
+    num_envs = 4 if callable(env) or isinstance(env, str) else None
+    history = fit(agent, env, epochs=1, num_envs=num_envs).history
+    assert np.isfinite(history["loss"]).all()
+    if hasattr(env, "close"):
+        env.close()
