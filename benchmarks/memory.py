@@ -1,6 +1,6 @@
 """Resident memory over 1,000 rollouts; prints it every 100 and the growth after the first 100.
 
-    python benchmarks/memory.py
+python benchmarks/memory.py
 """
 
 import os

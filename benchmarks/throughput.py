@@ -51,7 +51,9 @@ if args.against:
     ratios += [(f"ours RecurrentPPO {env}", f"against RecurrentPPO {env}") for env in ("native", "gym")]
 if not args.without_sb3:
     contestants += ["sb3 RecurrentPPO gym", "sb3 PPO gym"]
-    ratios += [(f"ours {agent} {env}", f"sb3 {agent} gym") for agent in ("RecurrentPPO", "PPO") for env in ("native", "gym")]
+    ratios += [
+        (f"ours {agent} {env}", f"sb3 {agent} gym") for agent in ("RecurrentPPO", "PPO") for env in ("native", "gym")
+    ]
 
 rates = {name: [] for name in contestants}
 for turn in range(args.rounds):

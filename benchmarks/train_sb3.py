@@ -39,6 +39,8 @@ env = make_vec_env("CartPole-v1", n_envs=args.envs)
 if args.agent == "PPO":
     agent = PPO("MlpPolicy", env, device="cpu", **same)
 else:  # Dense 64 -> LSTM 64, shared by policy and value, as the default network of krp.RecurrentPPO
-    policy = dict(lstm_hidden_size=64, enable_critic_lstm=False, shared_lstm=True, net_arch=[], activation_fn=torch.nn.Tanh)
+    policy = dict(
+        lstm_hidden_size=64, enable_critic_lstm=False, shared_lstm=True, net_arch=[], activation_fn=torch.nn.Tanh
+    )
     agent = RecurrentPPO("MlpLstmPolicy", env, device="cpu", policy_kwargs=policy, **same)
 agent.learn(args.rollouts * rows, callback=Rate())

@@ -12,7 +12,6 @@ from keras_rl_prob import callbacks, distributions, envs, layers, networks
 from keras_rl_prob.agents import PPO, Agent, KLPenalty, Policy, RecurrentPPO
 from keras_rl_prob.version import __version__
 
-
 __all__ = [
     "PPO",
     "Agent",

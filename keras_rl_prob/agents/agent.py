@@ -40,7 +40,7 @@ class Agent(keras.Model, abc.ABC):
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
-    network_outputs = ("action",)
+    network_outputs: tuple[str, ...] = ("action",)
     """Keys that the network's outputs must have."""
 
     @abc.abstractmethod
@@ -111,7 +111,9 @@ class Agent(keras.Model, abc.ABC):
                 layer = RunningNormalization() if spec.dtype == tf.float32 else keras.layers.Identity()
                 layer.build((None, *spec.shape))
                 self.observation_normalizers.append(layer)
-        self.env_steps = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="env_steps")
+        self.env_steps = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="env_steps"
+        )
         self.failure = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="failure")
         self.built = True
 
@@ -174,6 +176,7 @@ class Agent(keras.Model, abc.ABC):
                 `keras.utils.set_random_seed` makes runs repeatable.
             verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
             num_envs: Environments to make from an id or a callable, 32 when left out.
+            **unsupported: None; what belongs to supervised learning (`y`, `batch_size`, ...) raises a `TypeError`.
 
         Returns:
             Keras' `History`. Its `history` has `return` and `length` (means over the episodes that finished in an epoch,
@@ -215,7 +218,15 @@ class Agent(keras.Model, abc.ABC):
             )
 
     def evaluate(
-        self, env=None, episodes=20, deterministic=True, return_dict=False, seed=0, verbose="auto", callbacks=None, **cached
+        self,
+        env=None,
+        episodes=20,
+        deterministic=True,
+        return_dict=False,
+        seed=0,
+        verbose="auto",
+        callbacks=None,
+        **cached,
     ):
         """Plays whole episodes and reports their mean return; changes nothing in the agent.
 
@@ -230,6 +241,7 @@ class Agent(keras.Model, abc.ABC):
             seed: Integer; the same seed gives the same episodes, so that evaluations can be compared.
             verbose: `"auto"`, 0, 1 or 2.
             callbacks: List of Keras callbacks.
+            **cached: What `keras.Model.fit` passes for its own validation.
 
         Returns:
             `{"return": ..., "length": ...}` or, with `return_dict=False`, the list of the two: mean undiscounted return
@@ -267,7 +279,10 @@ class Agent(keras.Model, abc.ABC):
     def predict_step(self, data):
         """Deterministic actions for a batch of observations, or of sequences of them with time on axis 1."""
         observation = data[0] if isinstance(data, tuple) and len(data) == 1 else data
-        leaf, spec = keras.tree.flatten(observation)[0], keras.tree.flatten(spaces.tensor_specs(self.observation_space))[0]
+        leaf, spec = (
+            keras.tree.flatten(observation)[0],
+            keras.tree.flatten(spaces.tensor_specs(self.observation_space))[0],
+        )
         if len(leaf.shape) == len(spec.shape) + 1:
             return self._deterministic_action(self.call(observation))
         observation = keras.tree.map_structure(_swap_time_and_batch, observation)

@@ -48,7 +48,7 @@ def check_network(network, output_names, observation_space, action_space):
         raise ValueError(f"`network` must output a dict with the keys {list(output_names)}. Received: outputs={got}")
     if "value" in output_names and tuple(outputs["value"].shape[1:]) != (1,):
         raise ValueError(
-            "`network`'s \"value\" must be one number for each observation, as from `keras.layers.Dense(1)`. "
+            '`network`\'s "value" must be one number for each observation, as from `keras.layers.Dense(1)`. '
             f"Received: shape={tuple(outputs['value'].shape)}"
         )
     _check_heads(keras.tree.lists_to_tuples(outputs["action"]), action_space)
@@ -66,7 +66,9 @@ def check_same_spaces(agent, env):
 
 def _categories(space):
     """What the shapes of a space do not tell: the kinds of its leaves and how many classes they have."""
-    return [(type(leaf), str(getattr(leaf, "n", None)), str(getattr(leaf, "nvec", None))) for leaf in spaces.leaves(space)]
+    return [
+        (type(leaf), str(getattr(leaf, "n", None)), str(getattr(leaf, "nvec", None))) for leaf in spaces.leaves(space)
+    ]
 
 
 def _check_inputs(network, observation_space):
@@ -93,14 +95,14 @@ def _check_heads(outputs, action_space):
         keras.tree.assert_same_structure(outputs, spaces.map_structure(lambda leaf: 0, action_space))
     except (ValueError, TypeError):
         raise ValueError(
-            f"`network`'s \"action\" must have the structure of the action space {action_space}, one head for each component. "
+            f'`network`\'s "action" must have the structure of the action space {action_space}, one head for each component. '
             f"Expected: {wanted}. Received: {keras.tree.map_structure(lambda x: tuple(x.shape), outputs)}"
         ) from None
     for output, leaf in zip(keras.tree.flatten(outputs), leaves, strict=True):
         head = output._keras_history.operation
         if not isinstance(head, Head):
             raise ValueError(
-                f"`network`'s \"action\" must come from a head of `keras_rl_prob.layers`, here {_describe(leaf)} for {leaf}. "
+                f'`network`\'s "action" must come from a head of `keras_rl_prob.layers`, here {_describe(leaf)} for {leaf}. '
                 f"Received: {type(head).__name__} {head.name!r}"
             )
         kind, shape, classes = _kind(leaf)

@@ -24,7 +24,6 @@ class KLPenalty:
         cutoff_coef: Weight of the cutoff term; 0 for none.
 
     Example:
-
     ```python
     agent = krp.RecurrentPPO(clip_ratio=None, kl_penalty=krp.KLPenalty(target=0.01))
     ```

@@ -16,7 +16,6 @@ class Policy:
         seed: Integer for the samples.
 
     Example:
-
     ```python
     policy = agent.policy()
     observation, _ = env.reset()
@@ -29,7 +28,9 @@ class Policy:
         self._agent, self._single = agent, num_envs is None
         self._num_envs, self._seed = num_envs or 1, seed
         self._act = tf.function(
-            lambda observation, is_first, state, seed: agent.act(observation, is_first, state, seed, deterministic)[::2],
+            lambda observation, is_first, state, seed: agent.act(observation, is_first, state, seed, deterministic)[
+                ::2
+            ],
             autograph=False,
         )
         self._specs = spaces.tensor_specs(agent.observation_space)

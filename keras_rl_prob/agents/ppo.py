@@ -91,7 +91,6 @@ class PPO(Agent):
         ValueError: An argument is out of its range.
 
     Example:
-
     ```python
     agent = krp.PPO(entropy_coef=0.0)
     agent.compile(keras.optimizers.Adam(1e-3, epsilon=1e-5, global_clipnorm=0.5))
@@ -124,7 +123,11 @@ class PPO(Agent):
         name=None,
     ):
         super().__init__(network, normalize_observations=normalize_observations, name=name)
-        for argument, value in (("rollout_steps", rollout_steps), ("minibatches", minibatches), ("update_epochs", update_epochs)):
+        for argument, value in (
+            ("rollout_steps", rollout_steps),
+            ("minibatches", minibatches),
+            ("update_epochs", update_epochs),
+        ):
             check_positive_integer(argument, value)
         check_fraction("discount", discount)
         check_fraction("gae_lambda", gae_lambda)
@@ -280,7 +283,17 @@ class PPO(Agent):
         target = advantage + value
         report["explained_variance"] = explained_variance(value, target, valid)
         log_prob = self.distribution(record["parameters"]).log_prob(record["raw"])
-        rows = (observation, rollout.is_first, record["raw"], record["parameters"], log_prob, value, advantage, target, valid)
+        rows = (
+            observation,
+            rollout.is_first,
+            record["raw"],
+            record["parameters"],
+            log_prob,
+            value,
+            advantage,
+            target,
+            valid,
+        )
         length = self._resolved_sequence_length(valid.shape[1])
         sequences = tf.nest.map_structure(lambda x: _as_sequences(x, length), rows)
         state = tf.nest.map_structure(lambda x: tf.reshape(x, (-1, *x.shape[2:])), rollout.state)
@@ -369,7 +382,9 @@ class PPO(Agent):
     def _follow_failure(self, data, loss, gradients):
         """Remembers what was not finite first: an observation (1), a reward (2), the loss or its gradient (3)."""
         finite = tf.math.is_finite(loss) & tf.math.is_finite(tf.linalg.global_norm(gradients))
-        found = tf.where(data.report["failure"] > 0.0, tf.cast(data.report["failure"], tf.int32), tf.where(finite, 0, 3))
+        found = tf.where(
+            data.report["failure"] > 0.0, tf.cast(data.report["failure"], tf.int32), tf.where(finite, 0, 3)
+        )
         self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
 
     def _follow_kl(self, index, kl):
@@ -388,13 +403,18 @@ class PPO(Agent):
         first = tf.cast(tf.equal(data.index, 0), tf.float32)
         episodes = data.report["episodes"]
         for metric in self._episode_metrics:
-            metric.update_state(tf.math.divide_no_nan(data.report[metric.name], episodes), sample_weight=first * episodes)
+            metric.update_state(
+                tf.math.divide_no_nan(data.report[metric.name], episodes), sample_weight=first * episodes
+            )
         for metric in self._update_metrics:
             if metric.name in logs:
                 metric.update_state(logs[metric.name])
             else:
                 metric.update_state(data.report[metric.name], sample_weight=first)
-        return {**{metric.name: metric.result() for metric in self.metrics}, "env_steps": tf.convert_to_tensor(self.env_steps)}
+        return {
+            **{metric.name: metric.result() for metric in self.metrics},
+            "env_steps": tf.convert_to_tensor(self.env_steps),
+        }
 
 
 def _failure(rollout):

@@ -14,7 +14,6 @@ class RecurrentPPO(PPO):
     gradient flows through `sequence_length` steps, the whole rollout by default.
 
     Example:
-
     ```python
     agent = krp.RecurrentPPO()
     agent.compile()

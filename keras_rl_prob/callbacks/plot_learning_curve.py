@@ -16,7 +16,6 @@ class PlotLearningCurve(keras.callbacks.Callback):
         title: Text above the curve; the agent's name when left out.
 
     Example:
-
     ```python
     agent.fit("CartPole-v1", epochs=10, callbacks=[krp.callbacks.PlotLearningCurve("runs/curve.png")])
     ```
@@ -41,7 +40,9 @@ class PlotLearningCurve(keras.callbacks.Callback):
         figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
         steps = [row["env_steps"] for row in self._rows]
         axes.plot(steps, [row["return"] for row in self._rows], color="#9ab8d8", marker=".", label="training episodes")
-        evaluated = [(row["env_steps"], row["val_return"]) for row in self._rows if row["val_return"] == row["val_return"]]
+        evaluated = [
+            (row["env_steps"], row["val_return"]) for row in self._rows if row["val_return"] == row["val_return"]
+        ]
         if evaluated:
             axes.plot(*zip(*evaluated, strict=True), color="#1f4e79", marker="o", markersize=4, label="evaluation")
         axes.set(xlabel="environment steps", ylabel="mean return", title=self.title or self.model.name)

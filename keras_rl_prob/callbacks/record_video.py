@@ -20,7 +20,6 @@ class RecordVideo(keras.callbacks.Callback):
         seed: Seed of the episode.
 
     Example:
-
     ```python
     agent.fit("CartPole-v1", epochs=10, callbacks=[krp.callbacks.RecordVideo("CartPole-v1", "runs/episode.gif")])
     ```
@@ -36,8 +35,13 @@ class RecordVideo(keras.callbacks.Callback):
         with gymnasium.make(self.env, render_mode="rgb_array") as env:
             frames = [image.fromarray(frame) for frame in self._frames(env)]
             per_second = env.metadata.get("render_fps", 30)
-        frames = [frame.resize((frame.width // 2, frame.height // 2)) if frame.width > 400 else frame for frame in frames]
-        frames = [frame.convert("P", palette=image.Palette.ADAPTIVE, colors=64) for frame in frames[:: max(1, per_second // 25)]]
+        frames = [
+            frame.resize((frame.width // 2, frame.height // 2)) if frame.width > 400 else frame for frame in frames
+        ]
+        frames = [
+            frame.convert("P", palette=image.Palette.ADAPTIVE, colors=64)
+            for frame in frames[:: max(1, per_second // 25)]
+        ]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.part")
         frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=40, loop=0)

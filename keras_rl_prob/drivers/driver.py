@@ -90,7 +90,9 @@ class Driver:
         row_specs, state_specs = self._specs
 
         def sequence(i, carry):
-            carry_after, rows = _stack_loop(length, lambda t, c: self._row(c, key + [0, i * length + t]), carry, row_specs)
+            carry_after, rows = _stack_loop(
+                length, lambda t, c: self._row(c, key + [0, i * length + t]), carry, row_specs
+            )
             return carry_after, (rows, carry[2])
 
         if sequences == 1:

@@ -46,7 +46,17 @@ def play_episodes(agent, env, episodes_per_env, deterministic, seed, jit_compile
     def play():
         env_state, step = env.reset(key[0])
         zeros = tf.zeros((env.num_envs,))
-        carry = (0, env_state, step, agent.initial_state(env.num_envs), zeros, zeros, tf.cast(zeros, tf.int32), zeros, zeros)
+        carry = (
+            0,
+            env_state,
+            step,
+            agent.initial_state(env.num_envs),
+            zeros,
+            zeros,
+            tf.cast(zeros, tf.int32),
+            zeros,
+            zeros,
+        )
         *_, total_score, total_length = tf.while_loop(
             lambda *loop: tf.reduce_any(loop[6] < episodes_per_env), body, carry, parallel_iterations=1
         )

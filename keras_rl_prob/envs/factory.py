@@ -83,7 +83,9 @@ def _make(env, num_envs):
 
 def _looks_like_vector_env(env):
     """EnvPool's environments have Gymnasium's vector interface without its base class."""
-    return not isinstance(env, type) and all(hasattr(env, name) for name in ("num_envs", "single_action_space", "reset", "step"))
+    return not isinstance(env, type) and all(
+        hasattr(env, name) for name in ("num_envs", "single_action_space", "reset", "step")
+    )
 
 
 def _from_gymnasium_id(env_id, count):

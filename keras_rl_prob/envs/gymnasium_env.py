@@ -77,7 +77,9 @@ class GymnasiumEnv:
         return self._mode is not AutoresetMode.NEXT_STEP
 
     def _pack(self, flat):
-        shaped = [tf.ensure_shape(x, (self.num_envs, *spec.shape)) for x, spec in zip(flat, self._flat_specs, strict=True)]
+        shaped = [
+            tf.ensure_shape(x, (self.num_envs, *spec.shape)) for x, spec in zip(flat, self._flat_specs, strict=True)
+        ]
         return tf.nest.pack_sequence_as(self._specs, shaped)
 
     def _reset(self, seed):
@@ -126,7 +128,11 @@ class GymnasiumEnv:
                 return function(*args)
             except Exception as error:
                 if self.error is None:
-                    what = "a worker process of the environment has died" if isinstance(error, EOFError | OSError) else "see above"
+                    what = (
+                        "a worker process of the environment has died"
+                        if isinstance(error, EOFError | OSError)
+                        else "see above"
+                    )
                     error.add_note(
                         f"Raised by the environment {self.vector_env} at step {self._steps} of this run ({what}). "
                         "The agent is unharmed: mend the environment and call `fit` again to go on training."

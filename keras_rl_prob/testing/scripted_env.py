@@ -16,7 +16,6 @@ class ScriptedEnv(gymnasium.Env):
         action_space: Any Gymnasium space; `Discrete(2)` when left out.
 
     Example:
-
     >>> env = ScriptedEnv(7, [(2, "terminated"), (1, "truncated")])
     >>> env.reset()[0].tolist(), env.step(0)[0].tolist(), env.step(0)[1:4]
     ([7.0, 0.0, 0.0], [7.0, 0.0, 1.0], (2.0, True, False))

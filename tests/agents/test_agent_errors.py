@@ -93,11 +93,17 @@ def test_environments_that_cannot_be_used(env, error, message):
 @pytest.mark.parametrize(
     ("bad_network", "message"),
     [
-        (lambda: network(DenseNormal((2,))), r"head.*does not fit the action space Discrete\(2\).*Expected: DenseCategorical"),
+        (
+            lambda: network(DenseNormal((2,))),
+            r"head.*does not fit the action space Discrete\(2\).*Expected: DenseCategorical",
+        ),
         (lambda: network(DenseCategorical((3,))), r"head.*does not fit.*DenseCategorical\(\(2,\)\)"),
         (lambda: network(DenseBernoulli((2,))), r"head.*does not fit.*of binary actions"),
         (lambda: network(keras.layers.Dense(2)), r"must come from a head of `keras_rl_prob.layers`.*Received: Dense"),
-        (lambda: network(value=None), r"must output a dict with the keys \['action', 'value'\].*Received: outputs=\['action'\]"),
+        (
+            lambda: network(value=None),
+            r"must output a dict with the keys \['action', 'value'\].*Received: outputs=\['action'\]",
+        ),
         (lambda: network(value=2), r"\"value\" must be one number.*Received: shape=\(None, 2\)"),
         (lambda: network(inputs=(5,)), r"inputs must have the shapes of the observation space.*Received: \[\(5,\)\]"),
         (lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), r"must output a dict"),
@@ -133,7 +139,11 @@ def test_constructor_arguments_out_of_range(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"steps_per_epoch": 3}, ValueError, r"multiple of the 2 that one rollout gives, such as 2 or 4.*steps_per_epoch=3"),
+        (
+            {"steps_per_epoch": 3},
+            ValueError,
+            r"multiple of the 2 that one rollout gives, such as 2 or 4.*steps_per_epoch=3",
+        ),
         ({"steps_per_epoch": 1}, ValueError, r"multiple of the 2.*such as 2\. Received"),
         ({"num_envs": 0}, ValueError, r"`num_envs` must be a positive integer"),
         ({"num_envs": 3, "env": "minibatches"}, ValueError, r"`minibatches` must divide the sequences.*minibatches=2"),
@@ -143,7 +153,11 @@ def test_constructor_arguments_out_of_range(arguments, message):
         ({"batch_size": 32}, TypeError, r"`batch_size` is not an argument here"),
         ({"epochs": np.zeros(3)}, TypeError, r"`epochs` must be an integer"),
         ({"validation_data": 3}, TypeError, r"`env` must be an environment id"),
-        ({"validation_data": "tf/Pendulum-v1"}, ValueError, r"must have the observation_space that the agent was built for"),
+        (
+            {"validation_data": "tf/Pendulum-v1"},
+            ValueError,
+            r"must have the observation_space that the agent was built for",
+        ),
     ],
 )
 def test_fit_arguments_that_do_not_fit(arguments, error, message):
@@ -210,7 +224,9 @@ def test_an_exception_in_step_surfaces_as_itself(worker):
 
 
 def test_a_killed_worker_surfaces_with_what_to_do():
-    env = gymnasium.vector.AsyncVectorEnv([lambda: BrokenEnv(lambda result: os.kill(os.getpid(), signal.SIGKILL), at=5)] * 2)
+    env = gymnasium.vector.AsyncVectorEnv(
+        [lambda: BrokenEnv(lambda result: os.kill(os.getpid(), signal.SIGKILL), at=5)] * 2
+    )
     with pytest.raises((EOFError, OSError)) as caught:
         fit(agent(), env, num_envs=None)
     assert any("a worker process of the environment has died" in note for note in caught.value.__notes__)

@@ -88,7 +88,9 @@ def test_callbacks_and_evaluation_do_not_change_training():
                 self.model.evaluate(ENV, episodes=2, verbose=0, deterministic=False)
 
     plain, weights = run([])
-    watched, same_weights = run([Meddling(), keras.callbacks.LambdaCallback()], validation_data=ENV, validation_episodes=2)
+    watched, same_weights = run(
+        [Meddling(), keras.callbacks.LambdaCallback()], validation_data=ENV, validation_episodes=2
+    )
     assert plain == watched
     assert all(np.array_equal(a, b) for a, b in zip(weights, same_weights, strict=True))
 
@@ -222,7 +224,7 @@ def test_fit_continues_where_an_earlier_fit_ended():
     "make_env",
     [
         lambda: gymnasium.make("CartPole-v1"),
-        lambda: (lambda: gymnasium.make("CartPole-v1")),
+        lambda: lambda: gymnasium.make("CartPole-v1"),
         lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="sync"),
         lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="async"),
         lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="vector_entry_point"),

@@ -79,7 +79,9 @@ def test_advantages_equal_the_forward_definition_in_every_autoreset_mode(mode, a
 def test_the_values_make_truncation_matter():
     agent, advantages, *_ = prepared("NextStep")
     original = oracle(agent)[0]
-    as_death = [key for key, (length, end) in (((0, 1, 3), SCRIPTS[0][1]), ((1, 0, 4), SCRIPTS[1][0])) if end == "truncated"]
+    as_death = [
+        key for key, (length, end) in (((0, 1, 3), SCRIPTS[0][1]), ((1, 0, 4), SCRIPTS[1][0])) if end == "truncated"
+    ]
     assert len(as_death) == 2
     for index, episode, step in as_death:
         observation = np.array([[[index, episode, s]] for s in range(step + 2)], np.float32)
@@ -90,7 +92,7 @@ def test_the_values_make_truncation_matter():
 
 
 def test_rows_that_are_no_steps_have_no_advantage_and_do_not_count():
-    agent, advantages, _, batch = prepared("NextStep")
+    agent, _, _, batch = prepared("NextStep")
     assert float(tf.reduce_sum(batch.valid)) == 14
     assert batch.valid.shape == (9, 2)
     assert np.all(batch.advantage.numpy()[batch.valid.numpy() == 0] == 0)

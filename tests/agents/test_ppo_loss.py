@@ -58,7 +58,10 @@ def log_softmax(x):
 def expected_parts(agent, batch, clip_ratio, value_clip, normalize):
     """The definitions in NumPy, row by row; also which branches the rows reach."""
     outputs = agent.network(batch.observation[0])
-    new, old = log_softmax(outputs["action"].numpy().astype(float)), log_softmax(batch.parameters[0].numpy().astype(float))
+    new, old = (
+        log_softmax(outputs["action"].numpy().astype(float)),
+        log_softmax(batch.parameters[0].numpy().astype(float)),
+    )
     value = outputs["value"].numpy()[:, 0].astype(float)
     rows = np.flatnonzero(batch.valid[0].numpy())
     advantage = batch.advantage[0].numpy().astype(float)
@@ -70,7 +73,9 @@ def expected_parts(agent, batch, clip_ratio, value_clip, normalize):
         ratio = np.exp(new[row, action] - float(batch.log_prob[0, row]))
         limited = ratio if clip_ratio is None else min(max(ratio, 1 - clip_ratio), 1 + clip_ratio)
         surrogate.append(min(ratio * advantage[row], limited * advantage[row]))
-        moved = value[row] if value_clip is None else old_value + np.clip(value[row] - old_value, -value_clip, value_clip)
+        moved = (
+            value[row] if value_clip is None else old_value + np.clip(value[row] - old_value, -value_clip, value_clip)
+        )
         error.append(max((value[row] - target) ** 2, (moved - target) ** 2))
         entropy.append(-np.sum(np.exp(new[row]) * new[row]))
         kl.append(np.sum(np.exp(old[row]) * (old[row] - new[row])))

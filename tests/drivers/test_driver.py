@@ -34,7 +34,12 @@ def scripted(mode, scripts=SCRIPTS):
 def collect(mode, steps, rollouts, sequence_length=None):
     """`rollouts` consecutive rollouts of the counting agent, as NumPy."""
     driver = Driver(
-        CountingAgent(), scripted(mode), steps=steps, sequence_length=sequence_length or steps, seed=1, jit_compile=False
+        CountingAgent(),
+        scripted(mode),
+        steps=steps,
+        sequence_length=sequence_length or steps,
+        seed=1,
+        jit_compile=False,
     )
     collect = tf.function(driver.collect, autograph=False)
     return [tf.nest.map_structure(lambda x: x.numpy(), collect()) for _ in range(rollouts)]
@@ -48,8 +53,30 @@ def test_next_step_rows_are_exact_over_two_rollouts():
     rollouts = collect("NextStep", 5, 2)
     episode_and_step = rows(rollouts, "observation")[..., 1:]
     # environment 0: 3 actions and a final row, 2 actions and a final row, 3 actions ...
-    assert episode_and_step[:, 0].tolist() == [[0, 0], [0, 1], [0, 2], [0, 3], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]]
-    assert episode_and_step[:, 1].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2], [1, 3], [1, 4], [2, 0], [2, 1], [3, 0]]
+    assert episode_and_step[:, 0].tolist() == [
+        [0, 0],
+        [0, 1],
+        [0, 2],
+        [0, 3],
+        [1, 0],
+        [1, 1],
+        [1, 2],
+        [2, 0],
+        [2, 1],
+        [2, 2],
+    ]
+    assert episode_and_step[:, 1].tolist() == [
+        [0, 0],
+        [0, 1],
+        [1, 0],
+        [1, 1],
+        [1, 2],
+        [1, 3],
+        [1, 4],
+        [2, 0],
+        [2, 1],
+        [3, 0],
+    ]
     assert rows(rollouts, "is_first")[:, 0].astype(int).tolist() == [1, 0, 0, 0, 1, 0, 0, 1, 0, 0]
     assert rows(rollouts, "valid")[:, 0].astype(int).tolist() == [1, 1, 1, 0, 1, 1, 0, 1, 1, 1]
     assert rows(rollouts, "ended")[:, 0].astype(int).tolist() == [0, 0, 1, 0, 0, 1, 0, 0, 0, 1]
@@ -106,13 +133,17 @@ def test_compiled_native_rollouts_equal_plain_ones():
             return tf.random.stateless_uniform(action.shape, seed, 0, 2, tf.int32), record, state
 
     def play(jit_compile):
-        driver = Driver(Pushing(), make("tf/CartPole-v1", 3), steps=60, sequence_length=20, seed=5, jit_compile=jit_compile)
+        driver = Driver(
+            Pushing(), make("tf/CartPole-v1", 3), steps=60, sequence_length=20, seed=5, jit_compile=jit_compile
+        )
         return tf.function(driver.collect, autograph=False)()
 
     compiled, plain = play(True), play(False)
     assert tf.reduce_sum(tf.cast(compiled.ended, tf.int32)) > 3
     assert compiled.observation.shape == plain.observation.shape == (60, 3, 4)
-    assert np.array_equal(compiled.record["seen"][compiled.is_first], np.ones(int(tf.math.count_nonzero(compiled.is_first))))
+    assert np.array_equal(
+        compiled.record["seen"][compiled.is_first], np.ones(int(tf.math.count_nonzero(compiled.is_first)))
+    )
 
 
 def test_statistics_follow_episodes_across_rollouts():
