@@ -50,21 +50,16 @@ class Driver:
         steps: Rows in a rollout, `T`.
         sequence_length: Rows between two stored recurrent states; divides `steps`.
         seed: Integer; determines the environments' resets and the actions.
-        jit_compile: Whether to compile with XLA what can be: the whole loop for native environments, the agent's part of
-            each step for Python environments.
+        jit_compile: Whether to compile the loop with XLA if the environments are native. With Python environments the agent
+            acts in the plain graph, where calling a compiled function at every step would cost more than it saves.
     """
 
     def __init__(self, agent, env, *, steps, sequence_length, seed, jit_compile=True):
         self._agent, self._env = agent, env
         self._steps, self._sequence_length = steps, sequence_length
-        self._final_value = agent.final_value
-        self._act = agent.act
         self._rollout = self._loop
         if jit_compile and env.compilable:
             self._rollout = tf.function(self._loop, jit_compile=True, autograph=False)
-        elif jit_compile:
-            self._act = tf.function(agent.act, jit_compile=True, autograph=False)
-            self._final_value = tf.function(agent.final_value, jit_compile=True, autograph=False)
         key = tf.random.stateless_uniform((2, 2), (seed, 0), None, None, tf.int32)
         env_state, step = env.reset(key[0])
         carry = (env_state, step, agent.initial_state(env.num_envs))
@@ -85,7 +80,7 @@ class Driver:
 
     def _loop(self, carry, key):
         """`steps` rows as `steps / sequence_length` sequences, the recurrent state kept at the start of each."""
-        length = self._sequence_length
+        length = self._sequence_length if tf.nest.flatten(carry[2]) else self._steps  # nothing to store without memory
         sequences = self._steps // length
         row_specs, state_specs = self._specs
 
@@ -108,7 +103,7 @@ class Driver:
     def _row(self, carry, seed):
         """One step of agent and environments; the row holds what the agent saw, what it did and what came of it."""
         env_state, step, state = carry
-        action, record, next_state = self._act(step.observation, step.is_first, state, seed)
+        action, record, next_state = self._agent.act(step.observation, step.is_first, state, seed)
         env_state, next_step = self._env.step(env_state, action)
         row = (
             step.observation,
@@ -129,7 +124,7 @@ class Driver:
         truncated = step.is_last & (step.discount > 0)
         return tf.cond(
             tf.reduce_any(truncated),
-            lambda: tf.where(truncated, self._final_value(step.final_observation, state), 0.0),
+            lambda: tf.where(truncated, self._agent.final_value(step.final_observation, state), 0.0),
             lambda: tf.zeros_like(step.reward),
         )
 

@@ -16,20 +16,16 @@ def play_episodes(agent, env, episodes_per_env, deterministic, seed, jit_compile
         episodes_per_env: Positive integer.
         deterministic: Whether the agent takes its policy's mode instead of samples.
         seed: Integer; the same seed gives the same episodes.
-        jit_compile: Whether to compile with XLA what can be.
+        jit_compile: Whether to compile with XLA if the environments are native.
 
     Returns:
         A function without arguments that returns a dict of the mean undiscounted `"return"` and the mean `"length"` in
         environment steps, float32 scalars.
     """
     key = tf.random.stateless_uniform((2, 2), (seed, 1), None, None, tf.int32)
-    whole = jit_compile and env.compilable
 
     def act(observation, is_first, state, seed):
         return agent.act(observation, is_first, state, seed, deterministic)
-
-    if jit_compile and not whole:
-        act = tf.function(act, jit_compile=True, autograph=False)
 
     def body(t, env_state, step, state, score, length, played, total_score, total_length):
         action, _, state = act(step.observation, step.is_first, state, key[1] + [0, t])
@@ -63,4 +59,4 @@ def play_episodes(agent, env, episodes_per_env, deterministic, seed, jit_compile
         episodes = tf.cast(episodes_per_env * env.num_envs, tf.float32)
         return {"return": tf.reduce_sum(total_score) / episodes, "length": tf.reduce_sum(total_length) / episodes}
 
-    return tf.function(play, jit_compile=whole, autograph=False)
+    return tf.function(play, jit_compile=jit_compile and env.compilable, autograph=False)

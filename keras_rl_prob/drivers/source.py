@@ -31,4 +31,5 @@ def rollout_source(collect, prepare, minibatches):
     options.autotune.enabled = False
     options.experimental_optimization.inject_prefetch = False
     options.deterministic = True
+    options.threading.private_threadpool_size = 1  # one step waits for the other: threads would only hand over
     return source.with_options(options)

@@ -1,0 +1,209 @@
+"""`make` and `opened`: everything that `fit(env)` accepts, who closes what, and what the errors say."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+from keras_rl_prob.envs import GymnasiumEnv, is_owned, make, make_native, opened
+from keras_rl_prob.envs.native import CartPole, CartPoleNoVel
+from keras_rl_prob.testing import ScriptedEnv
+
+
+class Counted(ScriptedEnv):
+    """Counts how many of it are open."""
+
+    open = 0
+
+    def __init__(self, observation_space=None):
+        super().__init__(0, [(2, "terminated")])
+        self.observation_space = observation_space or self.observation_space
+        Counted.open += 1
+
+    def close(self):
+        Counted.open -= 1
+
+
+@pytest.fixture(autouse=True)
+def _none_open():
+    Counted.open = 0
+
+
+def sync(count=2, env=Counted):
+    return SyncVectorEnv([env] * count)
+
+
+class Pool:
+    """Gymnasium's vector interface without its base class, as EnvPool's environments have it."""
+
+    def __init__(self):
+        self._env = sync(5)
+        self.num_envs = 5
+        self.metadata = None
+        self.single_action_space = self._env.single_action_space
+        self.single_observation_space = self._env.single_observation_space
+        self.reset, self.step, self.close = self._env.reset, self._env.step, self._env.close
+
+
+@pytest.mark.parametrize(
+    ("env", "kind", "count"),
+    [
+        ("tf/CartPole-v1", CartPole, 32),
+        ("tf/CartPoleNoVel-v1", CartPoleNoVel, 32),
+        ("CartPole-v1", CartPoleVectorEnv, 32),
+        ("krp/CartPoleNoVel-v1", SyncVectorEnv, 32),
+        (Counted, SyncVectorEnv, 32),
+        (lambda: ScriptedEnv(1, [(1, "truncated")]), SyncVectorEnv, 32),
+        (lambda: sync(3), SyncVectorEnv, 3),
+        (lambda: make_native("tf/Recall-v0", 4), None, 4),
+        (Pool, Pool, 5),
+        (lambda: Pool(), Pool, 5),
+        (lambda: gymnasium.make("Pendulum-v1"), SyncVectorEnv, 32),
+    ],
+    ids=["native", "native no velocity", "id", "krp id", "class", "Env maker", "vector maker", "native maker"]
+    + ["pool class", "pool maker", "make"],
+)
+def test_what_the_library_makes_itself(env, kind, count):
+    assert is_owned(env)
+    made = make(env)
+    assert made.num_envs == count
+    assert made.compilable == (not isinstance(made, GymnasiumEnv))
+    inner = made.vector_env if isinstance(made, GymnasiumEnv) else made
+    assert kind is None or isinstance(inner.unwrapped if isinstance(inner, gymnasium.vector.VectorEnv) else inner, kind)
+    made.close()
+    assert Counted.open == 0
+
+
+@pytest.mark.parametrize("env", ["tf/CartPole-v1", "CartPole-v1", "krp/CartPoleNoVel-v1", Counted])
+def test_num_envs_sizes_what_the_library_makes(env):
+    made = make(env, num_envs=3)
+    assert made.num_envs == 3
+    _, step = made.reset(np.array([1, 2], np.int32))
+    assert step.observation.shape[0] == 3
+    made.close()
+
+
+def test_a_callable_is_called_once_for_each_environment():
+    made = make(Counted, 4)
+    assert Counted.open == 4
+    assert len({id(env.unwrapped) for env in made.vector_env.envs}) == 4
+    made.close()
+    assert Counted.open == 0
+
+
+@pytest.mark.parametrize(
+    ("make_env", "count"),
+    [
+        (Counted, 1),
+        (lambda: gymnasium.make("CartPole-v1"), 1),
+        (sync, 2),
+        (lambda: AsyncVectorEnv([Counted] * 2), 2),
+        (lambda: gymnasium.wrappers.vector.RecordEpisodeStatistics(sync()), 2),
+        (lambda: make_native("tf/CartPole-v1", 3), 3),
+        (lambda: GymnasiumEnv(sync()), 2),
+    ],
+    ids=["Env", "wrapped Env", "sync", "async", "vector wrapper", "native", "adapter"],
+)
+def test_what_the_user_made_is_used_as_it_is_and_left_open(make_env, count):
+    env = make_env()
+    open_before = Counted.open
+    assert not is_owned(env)
+    with opened(env) as made:
+        assert made.num_envs == count
+        if isinstance(env, gymnasium.Env):
+            assert made.vector_env.envs == (env,) or made.vector_env.envs == [env]
+        else:
+            assert env is (made.vector_env if isinstance(env, gymnasium.vector.VectorEnv) else made)
+    assert Counted.open == open_before
+    assert not getattr(env, "closed", False)
+    with opened(env, count) as made:  # saying the number that it has is fine
+        made.reset(np.array([0, 1], np.int32))
+    env.close()
+
+
+def test_an_environment_that_the_user_made_without_a_base_class_is_used_as_it_is():
+    pool = Pool()
+    made = make(pool)
+    assert made.vector_env is pool
+    assert made.num_envs == 5
+
+
+def test_opened_closes_what_it_made_also_after_an_exception():
+    with opened(Counted, 3):
+        assert Counted.open == 3
+    assert Counted.open == 0
+    with pytest.raises(ZeroDivisionError), opened(lambda: sync(2)) as made:
+        made.num_envs / (Counted.open - 2)
+    assert Counted.open == 0
+
+
+@pytest.mark.parametrize(
+    ("env", "num_envs"),
+    [(lambda: Counted(spaces.Text(5)), 3), (lambda: sync(2), 3)],
+    ids=["space that is not supported", "number that does not fit"],
+)
+def test_what_cannot_be_used_is_closed(env, num_envs):
+    with pytest.raises(ValueError, match=r"`observation_space` must|`num_envs` sizes"):
+        make(env, num_envs)
+    assert Counted.open == 0
+
+
+def test_what_the_user_made_is_not_closed_when_it_cannot_be_used():
+    env = Counted(spaces.Text(5))
+    with pytest.raises(ValueError, match="`observation_space` must"):
+        make(env)
+    assert Counted.open == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "num_envs", "error", "message"),
+    [
+        ("CartPol-v1", None, ValueError, r"`env` must be an environment id that Gymnasium knows.*env='CartPol-v1'"),
+        ("CartPole-v99", None, ValueError, r"`env` must be an environment id.*Received: env='CartPole-v99'"),
+        ("not/there-v0", None, ValueError, r"`env` must be an environment id.*Received: env='not/there-v0'"),
+        ("tf/CartPol-v1", None, ValueError, r"must be one of.*Did you mean 'tf/CartPole-v1'"),
+        ("tf/", None, ValueError, r"must be one of \['tf/Acrobot-v1'"),
+        (
+            None,
+            None,
+            TypeError,
+            r"`env` must be an environment id such as \"CartPole-v1\" or \"tf/CartPole-v1\".*env=None",
+        ),
+        (7, None, TypeError, r"or a native environment. Received: env=7 of type int"),
+        (np.zeros(3), None, TypeError, r"Received: env=array\(\[0., 0., 0.\]\) of type ndarray"),
+        (spaces.Discrete(2), None, TypeError, r"Received: env=Discrete\(2\) of type Discrete"),
+        (
+            lambda: "CartPole-v1",
+            None,
+            TypeError,
+            r"`env` as a callable must make a `gymnasium.Env`.*made 'CartPole-v1'",
+        ),
+        (lambda: None, None, TypeError, r"`env` as a callable must make a `gymnasium.Env`.*which made None"),
+        *(
+            (Counted, number, ValueError, rf"`num_envs` must be a positive integer. Received: num_envs={number!r}")
+            for number in (0, -1, 2.0, "4")
+        ),
+        (lambda: Counted(spaces.Text(5)), None, ValueError, r"`observation_space` must be made of Box.*contains Text"),
+    ],
+)
+def test_errors(env, num_envs, error, message):
+    with pytest.raises(error, match=message):
+        make(env, num_envs)
+
+
+def test_unsupported_action_spaces_are_named():
+    env = ScriptedEnv(0, [(1, "truncated")], action_space=spaces.Sequence(spaces.Discrete(2)))
+    with pytest.raises(ValueError, match=r"`action_space` must be made of Box.*contains Sequence"):
+        make(env)
+
+
+@pytest.mark.parametrize(
+    ("make_env", "num_envs", "count"),
+    [(sync, 3, 2), (Counted, 2, 1), (lambda: make_native("tf/CartPole-v1", 2), 1, 2)],
+    ids=["vector", "Env", "native"],
+)
+def test_num_envs_cannot_size_what_the_user_made(make_env, num_envs, count):
+    with pytest.raises(ValueError, match=rf"`num_envs` sizes.*Received: num_envs={num_envs} with an env of {count}"):
+        make(make_env(), num_envs)

@@ -1,0 +1,171 @@
+"""The layout of the package, read from its sources: imports go downward, files and functions stay small."""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+import keras_rl_prob
+
+ROOT = pathlib.Path(keras_rl_prob.__file__).parent
+LEVELS = (
+    {"trajectory", "spaces", "version"},
+    {"ops", "envs", "replay"},
+    {"distributions", "drivers"},
+    {"layers"},
+    {"networks"},
+    {"agents"},
+    {"callbacks", "presets", "tuners", "distributed"},
+    {"cli", "testing"},
+)
+LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
+REQUIRED = {"gymnasium", "keras", "numpy", "tensorflow", "tensorflow_probability"}
+OPTIONAL = {"PIL", "ale_py", "envpool", "keras_tuner", "matplotlib", "moviepy", "ray", "torch"}
+FILES = sorted(ROOT.rglob("*.py"))
+PACKAGES = [path for path in FILES if path.name == "__init__.py"]
+
+
+def module_name(path):
+    parts = (ROOT.name, *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {module_name(path) for path in FILES}
+
+
+def imports(tree):
+    """Full names of the modules that a syntax tree imports, wherever in it; `from a import b` is `a.b` for a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in NAMES else node.module
+
+
+def violations(module, imported):
+    """What is wrong with a module of this package importing these others."""
+    if module == ROOT.name:
+        return [name for name in imported if name.split(".")[1:2] in (["cli"], ["testing"])]
+    part = module.split(".")[1]
+    wrong = []
+    for name in imported:
+        if name.split(".")[0] != ROOT.name:
+            continue
+        other = (name.split(".") + [""])[1]
+        if other and other != part and LEVEL_OF[other] >= LEVEL_OF[part]:
+            wrong.append(name)
+        if not other and part != "cli":  # only programs see the library as users do
+            wrong.append(name)
+    return wrong
+
+
+def parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+each_file = pytest.mark.parametrize("path", FILES, ids=module_name)
+
+
+def test_all_parts_have_a_level():
+    parts = {name.split(".")[1] for name in NAMES if "." in name}
+    assert parts <= set(LEVEL_OF)
+    assert {"agents", "envs", "layers", "networks", "ops"} <= parts  # that is, the sources were found
+
+
+@each_file
+def test_imports_go_downward(path):
+    assert not violations(module_name(path), imports(parse(path)))
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("keras_rl_prob.ops.returns", "import keras_rl_prob.spaces", []),
+        ("keras_rl_prob.ops.returns", "from keras_rl_prob.ops import losses", []),
+        ("keras_rl_prob.ops.returns", "from keras_rl_prob import envs", ["keras_rl_prob.envs"]),
+        ("keras_rl_prob.ops.returns", "def f():\n import keras_rl_prob.agents.ppo", ["keras_rl_prob.agents.ppo"]),
+        ("keras_rl_prob.layers.head", "from keras_rl_prob.networks import heads", ["keras_rl_prob.networks"]),
+        ("keras_rl_prob.callbacks.a", "from keras_rl_prob.tuners import b", ["keras_rl_prob.tuners"]),
+        ("keras_rl_prob.agents.ppo", "import keras_rl_prob as krp", ["keras_rl_prob"]),
+        ("keras_rl_prob.cli.demo", "import keras_rl_prob as krp", []),
+        ("keras_rl_prob", "from keras_rl_prob import cli, layers", ["keras_rl_prob.cli"]),
+    ],
+)
+def test_the_rule_for_imports_itself(module, source, wrong):
+    assert violations(module, list(imports(ast.parse(source)))) == wrong
+
+
+@each_file
+def test_only_known_libraries_are_imported(path):
+    libraries = {name.split(".")[0] for name in imports(parse(path))} - set(sys.stdlib_module_names) - {ROOT.name}
+    assert libraries <= REQUIRED | OPTIONAL
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ops").glob("*.py")), ids=module_name)
+def test_ops_know_nothing_but_tensors(path):
+    libraries = {name.split(".")[0] for name in imports(parse(path))} - set(sys.stdlib_module_names) - {ROOT.name}
+    assert libraries <= {"tensorflow", "tensorflow_probability"}
+
+
+def test_optional_libraries_are_imported_in_one_module_each_and_only_when_used():
+    importers = {}
+    for path in FILES:
+        tree = parse(path)
+        for name in set(imports(tree)):
+            importers.setdefault(name.split(".")[0], set()).add(module_name(path))
+        at_import = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom | ast.If | ast.Try)]
+        early = {name.split(".")[0] for name in imports(ast.Module(at_import, []))}
+        assert not early & OPTIONAL, path
+    for library in OPTIONAL:
+        assert len(importers.get(library, ())) <= 1, (library, importers[library])
+    assert importers["matplotlib"] == {"keras_rl_prob.callbacks.plot_learning_curve"}
+    assert importers["PIL"] == {"keras_rl_prob.callbacks.record_video"}
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=module_name)
+def test_all_lists_what_the_package_imports(path):
+    tree = parse(path)
+    names, listed = set(), set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == ROOT.name:
+            names |= {alias.asname or alias.name for alias in node.names}
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
+            listed = ast.literal_eval(node.value)
+            assert len(set(listed)) == len(listed)
+    assert set(listed) == names
+
+
+def test_every_package_has_an_init():
+    folders = {path.parent for path in FILES}
+    assert folders == {path.parent for path in PACKAGES}
+
+
+@each_file
+def test_files_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def body_lines(function):
+    """Lines of a function from its first statement after the docstring to its end."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return function.end_lineno - body[0].lineno + 1 if body else 0
+
+
+@each_file
+def test_functions_are_short(path):
+    functions = [node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert {f.name: body_lines(f) for f in functions if body_lines(f) > 60} == {}
+
+
+@each_file
+def test_nothing_forbidden(path):
+    for node in ast.walk(parse(path)):
+        assert not isinstance(node, ast.Assert), f"assert in line {node.lineno}"
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"eval", "exec", "yaml.load", "print"} or (called == "print" and "cli" in path.parts)
+    assert not {name.split(".")[0] for name in imports(parse(path))} & {"pickle", "cloudpickle", "dill", "marshal"}

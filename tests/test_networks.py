@@ -1,0 +1,325 @@
+"""Default networks: what they take, what they give, how they are made."""
+
+import warnings
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from gymnasium import spaces as gym_spaces
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+import keras_rl_prob as krp
+from keras_rl_prob import networks, spaces
+from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, StatefulRNN
+
+Box, Discrete, MultiDiscrete, MultiBinary = (
+    gym_spaces.Box,
+    gym_spaces.Discrete,
+    gym_spaces.MultiDiscrete,
+    gym_spaces.MultiBinary,
+)
+IMAGE = Box(0, 255, (12, 10, 3), np.uint8)
+SPACES = {
+    "box": Box(-1.0, 1.0, (3,)),
+    "box of rank 0": Box(-1.0, 1.0, ()),
+    "box of rank 2": Box(-2.0, 1.0, (2, 3)),
+    "float64 box": Box(-1.0, 1.0, (2,), np.float64),
+    "unbounded box": Box(-np.inf, np.inf, (2,)),
+    "half-bounded box": Box(0.0, np.inf, (2,)),
+    "integer box": Box(-5, 5, (2,), np.int16),
+    "bytes": Box(0, 255, (5,), np.uint8),
+    "bytes of rank 2": Box(0, 255, (5, 4), np.uint8),
+    "image": IMAGE,
+    "tiny image": Box(0, 255, (3, 2, 1), np.uint8),
+    "float image": Box(0.0, 1.0, (8, 8, 1)),
+    "discrete": Discrete(3),
+    "discrete with start": Discrete(3, start=-4),
+    "one choice": Discrete(1),
+    "multi-discrete": MultiDiscrete([2, 5]),
+    "multi-discrete with start": MultiDiscrete([2, 3], start=[5, -1]),
+    "multi-discrete of rank 2": MultiDiscrete([[2, 3, 2], [4, 2, 5]]),
+    "multi-binary": MultiBinary(3),
+    "multi-binary of rank 2": MultiBinary([2, 3]),
+    "tuple": gym_spaces.Tuple((Box(-1.0, 1.0, (1,)), Discrete(2))),
+    "tuple of one": gym_spaces.Tuple((Discrete(2),)),
+    "dict": gym_spaces.Dict({"mass": Box(0.0, 1.0, (1,)), "eye": IMAGE, "age": Discrete(7)}),
+    "nested": gym_spaces.Dict({"b": Discrete(2), "a": gym_spaces.Tuple((Box(-1, 1, (1,)), MultiBinary(2)))}),
+}
+each_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
+
+
+def encoded(space, count=4):
+    """A nest of `count` random values as the network gets them."""
+    space.seed(1)
+    batch = concatenate(space, [space.sample() for _ in range(count)], create_empty_array(space, count))
+    return tf.nest.pack_sequence_as(spaces.tensor_specs(space), list(map(tf.constant, spaces.encode(space, batch))))
+
+
+def distribution(network, outputs):
+    return krp.agents.contract.ActionHeads(network).distribution(keras.tree.lists_to_tuples(outputs["action"]))
+
+
+def saved_and_loaded(network, folder):
+    network.save(folder / "network.keras")
+    return keras.saving.load_model(folder / "network.keras")
+
+
+@pytest.fixture
+def _no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        yield
+
+
+@pytest.mark.usefixtures("_no_warnings")
+@pytest.mark.parametrize("make", [networks.feed_forward, networks.recurrent])
+@each_space
+def test_every_observation_space_has_a_network(space, make, tmp_path):
+    network = make((space, Discrete(2)), units=(8,) if make is networks.feed_forward else 8)
+    observations = encoded(space)
+    outputs = network(observations)
+    assert outputs["action"].shape == (4, 2)
+    assert outputs["value"].shape == (4, 1)
+    assert np.isfinite(outputs["value"]).all()
+    again = saved_and_loaded(network, tmp_path)(observations)
+    np.testing.assert_array_equal(outputs["value"], again["value"])
+    # every component matters: another value of any one of them changes the output, unless it can have but one
+    for i, leaf in enumerate(spaces.leaves(space)):
+        flat = tf.nest.flatten(observations)
+        flat[i] = tf.roll(flat[i], 1, axis=0)
+        changed = network(tf.nest.pack_sequence_as(observations, flat))["value"]
+        assert np.any(changed != outputs["value"]) == (leaf != Discrete(1)), leaf
+
+
+@pytest.mark.usefixtures("_no_warnings")
+@each_space
+def test_every_action_space_has_heads_that_match(space):
+    network = networks.feed_forward((Box(-1.0, 1.0, (3,)), space), units=(8,))
+    joint = distribution(network, network(tf.random.stateless_normal((64, 3), (1, 2))))
+    assert joint.batch_shape == (64,)
+    action = spaces.clip(space, joint.action(joint.sample(tf.constant([3, 4]))))
+    for part, spec in zip(tf.nest.flatten(action), tf.nest.flatten(spaces.tensor_specs(space)), strict=True):
+        assert part.shape == (64, *spec.shape)
+    batch = spaces.decode(space, [x.numpy() for x in tf.nest.flatten(action)])
+    for row in range(64):
+        assert space.contains(spaces.map_values(lambda x, i=row: x[i, ...], space, batch))
+    krp.agents.contract.check_network(network, ("action", "value"), Box(-1.0, 1.0, (3,)), space)
+
+
+@pytest.mark.parametrize(
+    ("space", "head", "shape"),
+    [
+        (Discrete(3, start=-4), DenseCategorical, (3,)),
+        (MultiDiscrete([2, 5]), DenseCategorical, (2, 5)),
+        (MultiDiscrete([[2, 3, 2], [4, 2, 5]]), DenseCategorical, (2, 3, 5)),
+        (MultiBinary([2, 3]), DenseBernoulli, (2, 3)),
+        (Box(-1.0, 1.0, (2, 3)), DenseNormal, (2, 3)),
+    ],
+    ids=str,
+)
+def test_heads_of_spaces(space, head, shape):
+    network = networks.feed_forward((Discrete(2), space))
+    layer = network.output["action"]._keras_history.operation
+    assert type(layer) is head
+    assert layer.mask_shape == shape
+    if isinstance(space, MultiDiscrete):
+        np.testing.assert_array_equal(layer.num_classes, space.nvec)
+
+
+def test_actions_stay_within_bounds_and_reach_both():
+    low, high = np.array([-0.1, 3.0], np.float32), np.array([0.7, 3.5], np.float32)
+    network = networks.feed_forward((Discrete(2), Box(low, high)))
+    joint = distribution(network, {"action": tf.tile([[[-1.0, 3.0], [1.0, 3.0]]], (500, 1, 1))})
+    actions = joint.action(joint.sample(tf.constant([1, 2]))).numpy()
+    assert (actions >= low).all()
+    assert (actions <= high).all()
+    assert np.abs(actions.min(0) - low).max() < 1e-3
+    assert np.abs(actions.max(0) - high).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "space",
+    [Box(0.0, np.inf, (2,)), Box(np.finfo(np.float32).min, np.finfo(np.float32).max, (2,)), Box(-np.inf, 1, (2,))],
+    ids=str,
+)
+def test_actions_without_a_finite_range_are_plain_normal(space):
+    network = networks.feed_forward((Discrete(2), space))
+    joint = distribution(network, network(tf.zeros((4,), tf.int32)))
+    raw = joint.sample(tf.constant([1, 2]))
+    assert np.isfinite(raw).all()
+    assert np.abs(raw).max() < 10
+    np.testing.assert_array_equal(joint.action(raw), raw)
+
+
+def layers_of(network, kind):
+    return [layer for layer in network.layers if isinstance(layer, kind)]
+
+
+@pytest.mark.parametrize(
+    ("make", "memory"),
+    [
+        (networks.feed_forward, 0),
+        (networks.recurrent, 1),
+        (networks.nature_cnn, 0),
+        (lambda env: networks.nature_cnn(env, cell="gru"), 1),
+    ],
+    ids=["feed_forward", "recurrent", "nature_cnn", "nature_cnn gru"],
+)
+def test_an_image_goes_through_the_convolutions_once(make, memory):
+    network = make((Box(0, 255, (84, 84, 4), np.uint8), Discrete(6)))
+    convolutions = layers_of(network, keras.layers.Conv2D)
+    assert [(c.filters, c.kernel_size, c.strides) for c in convolutions] == [
+        (32, (8, 8), (4, 4)),
+        (64, (4, 4), (2, 2)),
+        (64, (3, 3), (1, 1)),
+    ]
+    assert [c.output.shape[1:] for c in convolutions] == [(20, 20, 32), (9, 9, 64), (7, 7, 64)]
+    assert len(layers_of(network, StatefulRNN)) == memory
+    assert network.input.dtype == "uint8"
+
+
+def test_the_convolutions_of_the_nature_network_see_numbers_from_0_to_1():
+    network = networks.nature_cnn((IMAGE, Discrete(2)))
+    rescaled = keras.Model(network.input, layers_of(network, keras.layers.Rescaling)[0].output)
+    assert rescaled(tf.fill((1, 12, 10, 3), tf.constant(255, tf.uint8))).numpy().max() == pytest.approx(1.0)
+
+
+def test_nature_cnn_without_memory_has_the_parameters_of_the_paper():
+    network = networks.nature_cnn((Box(0, 255, (84, 84, 4), np.uint8), Discrete(6)))
+    convolutions = (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64
+    assert network.count_params() == convolutions + (7 * 7 * 64 + 1) * 512 + 513 * 6 + 513
+
+
+def test_nature_cnn_needs_an_image():
+    with pytest.raises(ValueError, match=r"`env` must have an image \(uint8, rank 3\).*Received: Box"):
+        networks.nature_cnn("tf/CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        ("lstm", keras.layers.LSTMCell),
+        ("gru", keras.layers.GRUCell),
+        ("simple", keras.layers.SimpleRNNCell),
+    ],
+)
+@pytest.mark.parametrize("make", [networks.recurrent, networks.nature_cnn])
+def test_cells_by_name(cell, kind, make):
+    network = make((IMAGE, Discrete(2)), cell=cell, units=5)
+    (memory,) = layers_of(network, StatefulRNN)
+    assert type(memory.cell) is kind
+    assert memory.cell.units == 5
+
+
+def test_a_cell_of_the_user_is_taken_as_it_is():
+    cell = keras.layers.GRUCell(3, reset_after=False)
+    (memory,) = layers_of(networks.recurrent("tf/CartPole-v1", cell=cell), StatefulRNN)
+    assert memory.cell is cell
+
+
+@pytest.mark.parametrize("make", [networks.recurrent, networks.nature_cnn])
+def test_names_of_cells_that_do_not_exist(make):
+    with pytest.raises(ValueError, match=r"`cell` must be one of \['gru', 'lstm', 'simple'\] or.*cell='LSTM'"):
+        make((IMAGE, Discrete(2)), cell="LSTM")
+
+
+def test_default_network_of_recurrent_ppo():
+    agent = krp.RecurrentPPO()
+    agent.build("tf/CartPole-v1")
+    inputs, dense, memory = agent.network.layers[:3]
+    assert inputs.output.shape == (None, 4)
+    assert (dense.units, dense.activation) == (64, keras.activations.tanh)
+    assert type(memory.cell) is keras.layers.LSTMCell
+    lstm = 4 * 64 * (64 + 64 + 1)
+    assert agent.network.count_params() == 5 * 64 + lstm + 65 * 2 + 65 == 33539
+
+
+def test_default_network_of_ppo_has_towers_of_its_own_for_policy_and_value():
+    agent = krp.PPO()
+    agent.build("tf/CartPole-v1")
+    assert agent.network.count_params() == 2 * (5 * 64 + 65 * 64) + 65 * 2 + 65
+    with tf.GradientTape() as tape:
+        value = agent.network(tf.ones((1, 4)))["value"]
+    gradients = tape.gradient(value, agent.network.trainable_variables)
+    assert sum(gradient is None for gradient in gradients) == 4 + 2  # two layers and the head
+
+
+def test_units_of_feed_forward():
+    network = networks.feed_forward("tf/CartPole-v1", units=(3, 5, 7))
+    units = [layer.units for layer in layers_of(network, keras.layers.Dense)]
+    assert sorted(units) == [1, 3, 3, 5, 5, 7, 7]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        "CartPole-v1",
+        "tf/CartPole-v1",
+        lambda: gymnasium.make("CartPole-v1"),
+        (Box(-1, 1, (4,)), Discrete(2)),
+        krp.envs.make_native("tf/CartPole-v1", 2),
+    ],
+    ids=["id", "native id", "callable", "spaces", "native"],
+)
+def test_every_kind_of_environment_will_do(env):
+    network = networks.feed_forward(env)
+    assert network.input.shape == (None, 4)
+    assert network.output["action"].shape == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ((gym_spaces.Text(3), Discrete(2)), r"`observation_space` must be made of.*contains Text"),
+        ((Discrete(2), gym_spaces.Text(3)), r"`action_space` must be made of.*contains Text"),
+    ],
+)
+def test_spaces_that_are_not_supported(env, message):
+    with pytest.raises(ValueError, match=message):
+        networks.feed_forward(env)
+
+
+# ---- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_no_warnings")
+def test_inputs_have_the_names_of_the_keys(tmp_path):
+    space = gym_spaces.Dict([("zone", Discrete(3)), ("angle", Box(-1, 1, (2,))), ("mask", MultiBinary(2))])
+    network = networks.feed_forward((space, Discrete(2)))
+    for same in (network, saved_and_loaded(network, tmp_path)):
+        assert {key: x.name for key, x in same.input.items()} == {"angle": "angle", "mask": "mask", "zone": "zone"}
+        assert [x.name for x in same.inputs] == ["angle", "mask", "zone"]
+        assert same(encoded(space))["value"].shape == (4, 1)
+    assert networks.feed_forward("tf/CartPole-v1").input.name == "observation"
+
+
+@pytest.mark.usefixtures("_no_warnings")
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym_spaces.Dict({"value": Box(-1, 1, (1,)), "action": Discrete(2)}),
+        gym_spaces.Dict({"a_b": Discrete(2), "a": gym_spaces.Dict({"b": Discrete(3)})}),
+    ],
+    ids=["names of outputs", "nested names that read alike"],
+)
+def test_keys_that_could_clash_with_other_names(space, tmp_path):
+    network = networks.feed_forward((space, Discrete(2)))
+    assert network(encoded(space))["value"].shape == (4, 1)
+    assert saved_and_loaded(network, tmp_path)(encoded(space))["value"].shape == (4, 1)
+
+
+@pytest.mark.usefixtures("_no_warnings")
+def test_an_agent_on_tuple_observations_works_without_warnings_also_once_loaded(tmp_path):
+    space = gym_spaces.Tuple((Box(-1, 1, (2,)), gym_spaces.Tuple((Discrete(3),)), Discrete(4)))
+    agent = krp.RecurrentPPO()
+    agent.build((space, gym_spaces.Tuple((Discrete(2), Box(-1, 1, (1,))))))
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras")
+    observation = encoded(space)
+    first, again = agent(observation), loaded(observation)
+    assert isinstance(first["action"], tuple)
+    tf.nest.map_structure(np.testing.assert_array_equal, first, again)
+    for actions in (agent.predict(observation, verbose=0), loaded.predict(observation, verbose=0)):
+        assert [x.shape for x in actions] == [(4,), (4, 1)]
