@@ -188,6 +188,8 @@ def test_clip_bounded_half_bounded_and_unbounded_boxes():
     np.testing.assert_array_equal(spaces.clip(bounded, action), [[-1, -2, -3], [1, 2, 3], [0.25, 0.5, 0.75]])
     clipped = spaces.clip(SPACES["half-bounded box"], action)
     np.testing.assert_array_equal(clipped, [[0, -9, -1], [9, 2.5, 1], [0.25, 0.5, 0.75]])
+    np.testing.assert_array_equal(spaces.clip(Box(-np.inf, 2, (3,)), action)[:, 0], [-9, 2, 0.25])
+    np.testing.assert_array_equal(spaces.clip(Box(-2, np.inf, (3,)), action)[:, 0], [-2, 9, 0.25])
     assert spaces.clip(Box(-np.inf, np.inf, (3,)), action) is action
 
 

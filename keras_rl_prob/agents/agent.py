@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import spaces
-from keras_rl_prob.agents import contract
+from keras_rl_prob.agents import arguments, contract
 from keras_rl_prob.agents.policy import Policy
 from keras_rl_prob.drivers.evaluation import play_episodes
-from keras_rl_prob.envs import is_owned, opened
+from keras_rl_prob.envs import is_owned, opened, raising_as_itself
 from keras_rl_prob.layers import RunningNormalization, Unrolled
 
 MAX_EVALUATION_ENVS = 32
@@ -188,7 +188,7 @@ class Agent(keras.Model, abc.ABC):
             ValueError: `compile` was not called, or arguments do not fit each other, the network or the environment.
             FloatingPointError: An observation, a reward or a loss is not finite; no weights were changed by it.
         """
-        _reject(unsupported, epochs)
+        arguments.reject_supervised(unsupported, epochs)
         self._assert_compile_called("fit")
         seed = random.randrange(2**31) if seed is None else seed
         if validation_data is not None and validation_data is env and not is_owned(env):
@@ -199,9 +199,9 @@ class Agent(keras.Model, abc.ABC):
         with contextlib.ExitStack() as stack:
             made = stack.enter_context(opened(env, num_envs))
             updates = self.updates_per_rollout(made.num_envs)
-            steps_per_epoch = _check_steps(steps_per_epoch, updates)
+            steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates)
             self._prepare_for(made, updates)
-            stack.enter_context(_surfacing(made))
+            stack.enter_context(raising_as_itself(made))
             validation = None
             if validation_data is not None:
                 validation = self._episodes(validation_data, validation_episodes, True, 0, stack)
@@ -249,7 +249,7 @@ class Agent(keras.Model, abc.ABC):
         """
         if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` evaluates on the source that `fit` above made
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
-        _reject(cached)
+        arguments.reject_supervised(cached)
         self._assert_compile_called("evaluate")
         with contextlib.ExitStack() as stack:
             source = self._episodes(env, episodes, deterministic, seed, stack)
@@ -274,16 +274,14 @@ class Agent(keras.Model, abc.ABC):
 
     def policy(self, num_envs=None, deterministic=True, seed=0):
         """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
+        self._check_built("policy")
         return Policy(self, num_envs, deterministic, seed)
 
     def predict_step(self, data):
         """Deterministic actions for a batch of observations, or of sequences of them with time on axis 1."""
         observation = data[0] if isinstance(data, tuple) and len(data) == 1 else data
-        leaf, spec = (
-            keras.tree.flatten(observation)[0],
-            keras.tree.flatten(spaces.tensor_specs(self.observation_space))[0],
-        )
-        if len(leaf.shape) == len(spec.shape) + 1:
+        leaf, space = keras.tree.flatten(observation)[0], spaces.leaves(self.observation_space)[0]
+        if len(leaf.shape) == len(space.shape) + 1:
             return self._deterministic_action(self.call(observation))
         observation = keras.tree.map_structure(_swap_time_and_batch, observation)
         steps, rows = keras.tree.flatten(observation)[0].shape[:2]
@@ -293,6 +291,7 @@ class Agent(keras.Model, abc.ABC):
 
     def make_predict_function(self, force=False):
         """Keras calls `predict_function` with a list of batches; every batch shape has its own trace."""
+        self._check_built("predict")
         if self.predict_function is None or force:
             step = self.predict_step if self.run_eagerly else tf.function(self.predict_step, autograph=False)
 
@@ -344,6 +343,12 @@ class Agent(keras.Model, abc.ABC):
         """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
         return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
 
+    def _check_built(self, method):
+        if not self.built:
+            raise ValueError(
+                f"`{method}` needs a built agent: call `fit(env)` or `build(env)` first. Received: {self.name} unbuilt"
+            )
+
     def _deterministic_action(self, outputs):
         return self.environment_action(self.distribution(outputs["action"]).mode(), outputs["action"])
 
@@ -373,8 +378,7 @@ class Agent(keras.Model, abc.ABC):
 
     def _episodes(self, env, episodes, deterministic, seed, stack):
         """A `tf.data` source of one element, the result of an evaluation; `stack` closes what it opens."""
-        if not isinstance(episodes, int) or episodes < 1:
-            raise ValueError(f"`episodes` must be a positive integer. Received: episodes={episodes!r}")
+        arguments.check_positive_integer("episodes", episodes)
         count = None
         if is_owned(env):
             count = max(n for n in range(1, min(episodes, MAX_EVALUATION_ENVS) + 1) if episodes % n == 0)
@@ -383,7 +387,7 @@ class Agent(keras.Model, abc.ABC):
             contract.check_same_spaces(self, made)
         else:
             self.build((made.observation_space, made.action_space))
-        stack.enter_context(_surfacing(made))
+        stack.enter_context(raising_as_itself(made))
         each = -(-episodes // made.num_envs)
         play = play_episodes(self, made, each, deterministic, seed, self._resolved_jit_compile())
         return tf.data.Dataset.range(1).map(tf.autograph.experimental.do_not_convert(lambda _: play()))
@@ -391,42 +395,3 @@ class Agent(keras.Model, abc.ABC):
 
 def _swap_time_and_batch(x):
     return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
-
-
-@contextlib.contextmanager
-def _surfacing(env):
-    """Raises an exception of a Python environment as itself instead of as the failure of a graph."""
-    try:
-        yield
-    except tf.errors.OpError:
-        error = getattr(env, "error", None)
-        if error is None:
-            raise
-        env.error = None
-        raise error from None
-
-
-def _reject(unsupported, epochs=1):
-    """Raises a `TypeError` for arguments that belong to supervised learning."""
-    if unsupported:
-        name, value = next(iter(unsupported.items()))
-        raise TypeError(
-            f"`{name}` is not an argument here: an agent learns from an environment, which makes its own data, targets and "
-            f"batches. Received: {name}={value!r}"
-        )
-    if not isinstance(epochs, int):
-        raise TypeError(f"`epochs` must be an integer (there is no `y` to fit). Received: epochs={epochs!r}")
-
-
-def _check_steps(steps_per_epoch, updates):
-    """`steps_per_epoch` as a whole number of rollouts; ten of them for `None`."""
-    if steps_per_epoch is None:
-        return 10 * updates
-    if not isinstance(steps_per_epoch, int) or steps_per_epoch < 1 or steps_per_epoch % updates:
-        below = steps_per_epoch // updates * updates if isinstance(steps_per_epoch, int) else 0
-        nearest = f"{below} or {below + updates}" if below > 0 else f"{updates}"
-        raise ValueError(
-            f"`steps_per_epoch` counts gradient steps and must be a multiple of the {updates} that one rollout gives, such as "
-            f"{nearest}. Received: steps_per_epoch={steps_per_epoch!r}"
-        )
-    return steps_per_epoch

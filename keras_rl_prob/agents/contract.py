@@ -136,15 +136,3 @@ def _describe(leaf):
 def has_memory(network):
     """Whether a network holds a `StatefulRNN`."""
     return any(isinstance(layer, StatefulRNN) for layer in network._flatten_layers())
-
-
-def check_positive_integer(name, value):
-    """Raises a `ValueError` unless `value` is an integer of at least 1."""
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-
-
-def check_fraction(name, value):
-    """Raises a `ValueError` unless `value` is between 0 and 1."""
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={value!r}")

@@ -1,47 +1,16 @@
 """Proximal policy optimisation, feed-forward and recurrent: one `train_step` for both."""
 
-from typing import Any, NamedTuple
-
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import networks
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.contract import check_fraction, check_positive_integer, has_memory
-from keras_rl_prob.drivers import Driver, EpisodeStatistics, rollout_source
+from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer
+from keras_rl_prob.agents.contract import has_memory
+from keras_rl_prob.agents.on_policy import OnPolicySource
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.losses import clipped_surrogate, clipped_value_loss
-from keras_rl_prob.ops.masking import explained_variance, masked_mean, masked_normalize
-from keras_rl_prob.ops.returns import gae, running_sums
-
-
-class Minibatch(NamedTuple):
-    """Data of one gradient step: `R` sequences of `L` steps.
-
-    Attributes:
-        observation: Nest `[L, R, ...]` as the network takes it.
-        is_first: bool `[L, R]`.
-        raw: Nest `[L, R, ...]` of the actions as sampled, before squashing and clipping.
-        parameters: Nest `[L, R, ...]` of the behaviour policy's parameters.
-        log_prob, value, advantage, target: float32 `[L, R]`; the first two of the behaviour policy.
-        valid: float32 `[L, R]`; 0 for rows that are no environment steps.
-        state: Nest `[R, ...]`; recurrent state before the first step.
-        index: int32 scalar; how many updates on this rollout came before.
-        report: Dict of float32 scalars that describe the rollout.
-    """
-
-    observation: Any
-    is_first: tf.Tensor
-    raw: Any
-    parameters: Any
-    log_prob: tf.Tensor
-    value: tf.Tensor
-    advantage: tf.Tensor
-    target: tf.Tensor
-    valid: tf.Tensor
-    state: Any
-    index: tf.Tensor
-    report: dict
+from keras_rl_prob.ops.masking import masked_mean, masked_normalize
 
 
 class EpisodeMean(keras.metrics.Mean):
@@ -202,11 +171,13 @@ class PPO(Agent):
         record = {"raw": raw, "parameters": outputs["action"], "value": outputs["value"][..., 0]}
         return self.environment_action(raw, outputs["action"]), record, state
 
+    def value(self, observation, is_first, state):
+        """Value `[B]` of observations, the recurrent state `state` being zeroed where `is_first`."""
+        return self._unrolled.step(self.normalize(observation), is_first, state)[0]["value"][..., 0]
+
     def final_value(self, observation, state):
         """Value `[B]` of final observations, the recurrent state being that of before the reset."""
-        never = tf.zeros(keras.tree.flatten(observation)[0].shape[:1], tf.bool)
-        outputs, _ = self._unrolled.step(self.normalize(observation), never, state)
-        return outputs["value"][..., 0]
+        return self.value(observation, tf.zeros(keras.tree.flatten(observation)[0].shape[:1], tf.bool), state)
 
     # ---- from rollouts to minibatches -------------------------------------------------------------------------
 
@@ -224,27 +195,7 @@ class PPO(Agent):
 
     def make_source(self, env, seed):
         """Rollouts of `env` as minibatches."""
-        driver = Driver(
-            self,
-            env,
-            steps=self.rollout_steps,
-            sequence_length=self._resolved_sequence_length(env.num_envs),
-            seed=seed,
-            jit_compile=self.jit_compile,
-        )
-        statistics = EpisodeStatistics(env.num_envs)
-        discounted_return = tf.Variable(tf.zeros((env.num_envs,)), trainable=False, name="discounted_return")
-        rounds = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="shuffles")
-
-        def prepare(rollout):
-            return self._prepare(rollout, statistics, discounted_return)
-
-        def minibatches(sequences, state, report):
-            rounds.assign_add([0, 1])
-            return self._minibatches(sequences, state, report, rounds.read_value())
-
-        prepare = tf.function(prepare, jit_compile=self.jit_compile, autograph=False)
-        return rollout_source(driver.collect, prepare, minibatches)
+        return OnPolicySource(self, env, self._resolved_sequence_length(env.num_envs), seed).dataset()
 
     def _resolved_sequence_length(self, num_envs):
         if self.sequence_length is not None:
@@ -255,83 +206,10 @@ class PPO(Agent):
         fitting = [n for n in divisors if self.rollout_steps // n * num_envs % self.minibatches == 0]
         return max(fitting, default=self.rollout_steps)
 
-    def _prepare(self, rollout, statistics, discounted_return):
-        """Advantages, targets and diagnostics of a rollout; its rows as sequences `[L, sequences, ...]`.
-
-        Observations are normalised by the statistics that the rollout was collected with, which are then updated.
-        """
-        record, valid = rollout.record, tf.cast(rollout.valid, tf.float32)
-        report = statistics.update(rollout.reward, rollout.valid, rollout.ended)
-        self.env_steps.assign_add(tf.reduce_sum(tf.cast(rollout.valid, tf.int64)))
-        report["failure"] = _failure(rollout)
-        observation = self.normalize(rollout.observation)
-        healthy_rows = rollout.valid & tf.equal(report["failure"], 0.0)
-        for layer, x in zip(self.observation_normalizers, keras.tree.flatten(rollout.observation), strict=False):
-            if isinstance(layer, RunningNormalization):
-                layer.update(x, healthy_rows)
-        reward = rollout.reward
-        if self.normalize_rewards:
-            carries = self.discount * (1.0 - tf.cast(rollout.ended, tf.float32))
-            returns = running_sums(reward, carries, discounted_return.read_value())
-            discounted_return.assign(tf.where(tf.equal(report["failure"], 0.0), returns[-1] * carries[-1], 0.0))
-            self.reward_normalizer.update(returns, healthy_rows)
-            reward = self.reward_normalizer(reward)
-        next_value = self._next_value(rollout)
-        discounts, continues = self.discount * rollout.discount, 1.0 - tf.cast(rollout.ended, tf.float32)
-        value = record["value"]
-        advantage = gae(reward, discounts, value, next_value, continues, self.gae_lambda) * valid
-        target = advantage + value
-        report["explained_variance"] = explained_variance(value, target, valid)
-        log_prob = self.distribution(record["parameters"]).log_prob(record["raw"])
-        rows = (
-            observation,
-            rollout.is_first,
-            record["raw"],
-            record["parameters"],
-            log_prob,
-            value,
-            advantage,
-            target,
-            valid,
-        )
-        length = self._resolved_sequence_length(valid.shape[1])
-        sequences = tf.nest.map_structure(lambda x: _as_sequences(x, length), rows)
-        state = tf.nest.map_structure(lambda x: tf.reshape(x, (-1, *x.shape[2:])), rollout.state)
-        return sequences, state, report
-
-    def _next_value(self, rollout):
-        """float32 `[T, B]`: the value of what each row's action led to, a final observation included."""
-        step = rollout.next_step
-        outputs, _ = self._unrolled.step(self.normalize(step.observation), step.is_first, rollout.next_state)
-        next_value = tf.concat([rollout.record["value"][1:], outputs["value"][None, ..., 0]], 0)
-        if isinstance(rollout.final_value, tuple):
-            return next_value
-        return tf.where(rollout.ended, rollout.final_value, next_value)
-
-    def _minibatches(self, sequences, state, report, seed):
-        """`minibatches * update_epochs` elements; each pass over the sequences in a new order."""
-        count = sequences[1].shape[1]
-        orders = [
-            tf.random.experimental.stateless_shuffle(tf.range(count), seed=seed + [epoch + 1, 0])
-            for epoch in range(self.update_epochs)
-        ]
-        rows = tf.reshape(tf.concat(orders, 0), (-1, count // self.minibatches))
-
-        def pick(index):
-            picked = tf.nest.map_structure(lambda x: tf.gather(x, rows[index], axis=1), sequences)
-            return Minibatch(
-                *picked,
-                state=tf.nest.map_structure(lambda x: tf.gather(x, rows[index]), state),
-                index=tf.cast(index, tf.int32),
-                report=report,
-            )
-
-        return tf.data.Dataset.range(rows.shape[0]).map(tf.autograph.experimental.do_not_convert(pick))
-
     # ---- learning ---------------------------------------------------------------------------------------------
 
     def train_step(self, data):
-        """One gradient step on a `Minibatch`."""
+        """One gradient step on a `keras_rl_prob.agents.on_policy.Minibatch`."""
         with tf.GradientTape() as tape:
             loss, logs = self._loss(data)
         variables = self.network.trainable_variables
@@ -415,18 +293,3 @@ class PPO(Agent):
             **{metric.name: metric.result() for metric in self.metrics},
             "env_steps": tf.convert_to_tensor(self.env_steps),
         }
-
-
-def _failure(rollout):
-    """float32 scalar: 1 where an observation of the rollout is not finite, 2 where a reward is not, 0 else."""
-    real = [x for x in keras.tree.flatten(rollout.observation) if x.dtype.is_floating]
-    finite = tf.reduce_all([True, *(tf.reduce_all(tf.math.is_finite(x)) for x in real)])
-    reward_finite = tf.reduce_all(tf.math.is_finite(rollout.reward))
-    return tf.where(finite, tf.where(reward_finite, 0.0, 2.0), 1.0)
-
-
-def _as_sequences(x, length):
-    """`[T, B, ...]` as `[length, T / length * B, ...]`."""
-    chunks = tf.reshape(x, (-1, length, *x.shape[1:]))  # [C, L, B, ...]
-    order = [1, 0, *range(2, len(chunks.shape))]
-    return tf.reshape(tf.transpose(chunks, order), (length, -1, *x.shape[2:]))

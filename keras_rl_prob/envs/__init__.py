@@ -1,7 +1,7 @@
 """Environments: native TensorFlow ones, Gymnasium's behind the same functional signature, wrappers and registration."""
 
 from keras_rl_prob.envs.factory import is_owned, make, opened
-from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
+from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv, raising_as_itself
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import MaskVelocity
@@ -15,5 +15,6 @@ __all__ = [
     "make_native",
     "native_ids",
     "opened",
+    "raising_as_itself",
     "register_environments",
 ]

@@ -1,5 +1,7 @@
 """Gymnasium vector environments behind the functional signature that the driver calls."""
 
+import contextlib
+
 import gymnasium
 import numpy as np
 import tensorflow as tf
@@ -142,6 +144,19 @@ class GymnasiumEnv:
 
         outputs = tf.numpy_function(guarded, inputs, dtypes)
         return outputs if isinstance(outputs, list | tuple) else [outputs]  # eagerly, a list of one comes back bare
+
+
+@contextlib.contextmanager
+def raising_as_itself(env):
+    """Raises an exception of a Python environment as itself instead of as the failure of a graph."""
+    try:
+        yield
+    except tf.errors.OpError:
+        error = getattr(env, "error", None)
+        if error is None:
+            raise
+        env.error = None
+        raise error from None
 
 
 def _check_finite(name, array):

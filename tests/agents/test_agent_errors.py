@@ -174,6 +174,13 @@ def test_fit_before_compile():
         krp.PPO().fit("tf/CartPole-v1", verbose=0)
 
 
+def test_acting_before_there_is_an_environment():
+    with pytest.raises(ValueError, match="`predict` needs a built agent"):
+        agent().predict(np.zeros((3, 4)), verbose=0)
+    with pytest.raises(ValueError, match="`policy` needs a built agent"):
+        agent().policy()
+
+
 def test_num_envs_with_an_environment_that_is_already_made():
     with pytest.raises(ValueError, match=r"`num_envs` sizes.*num_envs=4 with an env of 2"):
         fit(agent(), krp.envs.make("tf/CartPole-v1", 2))
