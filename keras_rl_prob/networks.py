@@ -86,7 +86,7 @@ def encoder(observation_space):
     inputs = keras.tree.pack_sequence_as(
         specs,
         [
-            keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name="_".join(map(str, path)) or "observation")
+            keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name=".".join(map(str, path)) or "observation")
             for path, spec in keras.tree.flatten_with_path(specs)
         ],
     )
@@ -121,7 +121,7 @@ def _spaces_of(env):
 
 
 def _network(inputs, policy, value, action_space):
-    value = layers.Dense(1, kernel_initializer=keras.initializers.Orthogonal(1.0), name="value")(value)
+    value = layers.Dense(1, kernel_initializer=keras.initializers.Orthogonal(1.0))(value)
     return keras.Model(inputs, {"action": heads(action_space, policy), "value": value})
 
 
@@ -165,7 +165,9 @@ def _head(leaf):
         return DenseCategorical((*leaf.shape, int(leaf.nvec.max())), num_classes=leaf.nvec.tolist())
     if isinstance(leaf, gym_spaces.MultiBinary):
         return DenseBernoulli(leaf.shape)
-    bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
-    if not np.isfinite(bounds).all():
+    with np.errstate(over="ignore"):
+        bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
+        bounded = np.isfinite(bounds[..., 1] - bounds[..., 0]).all()
+    if not bounded:
         return DenseNormal(leaf.shape)
     return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True)

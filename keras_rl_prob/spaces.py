@@ -73,7 +73,7 @@ def map_values(function, space, value):
 
 
 def encode(space, values):
-    """Flattens a batch of Gymnasium values (a nest of arrays `[B, ...]`) to a list of arrays in `tensor_specs`' dtypes."""
+    """Copies a batch of Gymnasium values (a nest of arrays `[B, ...]`) to a list of arrays in `tensor_specs`' dtypes."""
     return [_encode(leaf, np.asarray(value)) for leaf, value in pairs(space, values)]
 
 
@@ -84,7 +84,7 @@ def _encode(space, array):
             f"Expected: {space.shape} (of {space}). Received: {array.shape[1:]}"
         )
     dtype = np.float32 if np.issubdtype(space.dtype, np.floating) else np.uint8 if space.dtype == np.uint8 else np.int32
-    return (array - space.start).astype(dtype) if _has_start(space) else array.astype(dtype, copy=False)
+    return (array - space.start).astype(dtype) if _has_start(space) else array.astype(dtype)
 
 
 def decode(space, flat):
@@ -93,7 +93,10 @@ def decode(space, flat):
 
     def leaf(space):
         array = next(iterator)
-        return (array + space.start).astype(space.dtype) if _has_start(space) else array.astype(space.dtype, copy=False)
+        if isinstance(space, spaces.Box):  # float32 may have rounded a bound outwards
+            array = array if np.issubdtype(space.dtype, np.floating) else np.rint(array)
+            return np.clip(array.astype(space.dtype), space.low, space.high)
+        return (array + space.start).astype(space.dtype) if _has_start(space) else array.astype(space.dtype)
 
     return map_structure(leaf, space)
 
@@ -125,9 +128,14 @@ def serialize(space):
         bounds = {"low": _bound(space.low), "high": _bound(space.high)}
         return {"type": "Box", "shape": list(space.shape), "dtype": np.dtype(space.dtype).name, **bounds}
     if isinstance(space, spaces.Discrete):
-        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": np.dtype(space.dtype).name}
     if isinstance(space, spaces.MultiDiscrete):
-        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        return {
+            "type": "MultiDiscrete",
+            "nvec": space.nvec.tolist(),
+            "start": space.start.tolist(),
+            "dtype": np.dtype(space.dtype).name,
+        }
     return {"type": "MultiBinary", "shape": list(space.shape)}
 
 
@@ -151,8 +159,10 @@ def deserialize(config):
         low, high = (np.array(keras.tree.map_structure(dtype.type, config[key]), dtype) for key in ("low", "high"))
         return spaces.Box(np.broadcast_to(low, shape), np.broadcast_to(high, shape), shape, dtype.type)
     if kind == "Discrete":
-        return spaces.Discrete(config["n"], start=config["start"])
+        return spaces.Discrete(config["n"], start=config["start"], dtype=np.dtype(config["dtype"]))
     if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(np.array(config["nvec"]), start=np.array(config["start"]))
+        return spaces.MultiDiscrete(
+            np.array(config["nvec"]), np.dtype(config["dtype"]), start=np.array(config["start"])
+        )
     shape = config["shape"]
     return spaces.MultiBinary(shape[0] if len(shape) == 1 else shape)

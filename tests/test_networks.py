@@ -282,6 +282,28 @@ def test_spaces_that_are_not_supported(env, message):
         networks.feed_forward(env)
 
 
+@pytest.mark.parametrize(
+    ("space", "value", "features"),
+    [
+        (Discrete(3, start=-4), -2, [0, 0, 1]),
+        (MultiDiscrete([2, 3], start=[5, -1]), [6, 1], [0, 1, 0, 0, 0, 1]),
+        (MultiDiscrete([[2, 3], [3, 2]]), [[1, 2], [0, 1]], [0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0]),
+        (MultiBinary([2, 2]), [[0, 1], [1, 1]], [0, 1, 1, 1]),
+        (Box(0, 255, (2,), np.uint8), [51, 255], [0.2, 1]),
+        (Box(-5, 5, (2,), np.int16), [-3, 4], [-3, 4]),
+        (Box(-9.0, 9.0, (2, 1), np.float64), [[-8.0], [4.0]], [-8, 4]),
+        (Box(-9.0, 9.0, ()), 2.5, [2.5]),
+        (gym_spaces.Dict({"b": Discrete(2), "a": Box(-1, 1, (1,))}), {"b": 1, "a": [0.5]}, [0.5, 0, 1]),
+    ],
+    ids=str,
+)
+def test_features_of_an_observation(space, value, features):
+    encoder = keras.Model(*networks.encoder(space))
+    batch = spaces.map_values(lambda x: np.array([x]), space, value)
+    nest = tf.nest.pack_sequence_as(spaces.tensor_specs(space), list(map(tf.constant, spaces.encode(space, batch))))
+    np.testing.assert_allclose(encoder(nest), [features], rtol=1e-6)
+
+
 # ---- names --------------------------------------------------------------------------------------------------------
 
 

@@ -38,20 +38,19 @@ class RecordVideo(keras.callbacks.Callback):
         frames = [
             frame.resize((frame.width // 2, frame.height // 2)) if frame.width > 400 else frame for frame in frames
         ]
-        frames = [
-            frame.convert("P", palette=image.Palette.ADAPTIVE, colors=64)
-            for frame in frames[:: max(1, per_second // 25)]
-        ]
+        stride = max(1, per_second // 25)
+        frames = [frame.convert("P", palette=image.Palette.ADAPTIVE, colors=64) for frame in frames[::stride]]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.part")
-        frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=40, loop=0)
+        duration = round(1000 * stride / per_second)
+        frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
         os.replace(temporary, self.path)
 
     def _frames(self, env):
         policy = self.model.policy()
         observation, _ = env.reset(seed=self.seed)
         yield env.render()
-        for _ in range(self.max_frames):
+        for _ in range(self.max_frames - 1):
             observation, _, terminated, truncated, _ = env.step(policy(observation))
             yield env.render()
             if terminated or truncated:

@@ -34,13 +34,12 @@ def make(env, num_envs=None):
     if num_envs is not None and (not isinstance(num_envs, int) or num_envs < 1):
         raise ValueError(f"`num_envs` must be a positive integer. Received: num_envs={num_envs!r}")
     made = _make(env, num_envs)
-    if num_envs is not None and made.num_envs != num_envs:
-        raise ValueError(
-            f"`num_envs` sizes environments made from an id or a callable; an environment that is already made keeps its "
-            f"own number. Received: num_envs={num_envs} with an env of {made.num_envs}"
-        )
-    spaces.check_supported(made.observation_space, "observation_space")
-    spaces.check_supported(made.action_space, "action_space")
+    try:
+        _check(made, num_envs)
+    except ValueError:
+        if is_owned(env):
+            made.close()
+        raise
     return made
 
 
@@ -58,6 +57,16 @@ def opened(env, num_envs=None):
 def is_owned(env):
     """Whether `make(env)` builds environments that the caller then closes, rather than borrowing the user's."""
     return not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv | NativeEnv | GymnasiumEnv)
+
+
+def _check(made, num_envs):
+    if num_envs is not None and made.num_envs != num_envs:
+        raise ValueError(
+            f"`num_envs` sizes environments made from an id or a callable; an environment that is already made keeps its "
+            f"own number. Received: num_envs={num_envs} with an env of {made.num_envs}"
+        )
+    spaces.check_supported(made.observation_space, "observation_space")
+    spaces.check_supported(made.action_space, "action_space")
 
 
 def _make(env, num_envs):

@@ -85,7 +85,7 @@ class GymnasiumEnv:
         return tf.nest.pack_sequence_as(self._specs, shaped)
 
     def _reset(self, seed):
-        self._steps = 0
+        self._steps, self.error = 0, None
         observation, _ = self.vector_env.reset(seed=int(np.abs(seed).sum() % 2**31))
         return spaces.encode(self.observation_space, observation)
 
@@ -99,10 +99,9 @@ class GymnasiumEnv:
         if self._resets_within_step:
             final = spaces.encode(self.observation_space, observation)
             if is_last.any():
-                final = [x.copy() for x in final]
                 observation = self._start_new_episodes(observation, is_last, info, final)
         encoded = spaces.encode(self.observation_space, observation)
-        reward = np.asarray(reward, np.float32)
+        reward = np.array(reward, np.float32)
         _check_finite("reward", reward)
         for array in (*encoded, *final):
             _check_finite("observation", array)

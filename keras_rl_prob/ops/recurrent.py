@@ -9,7 +9,6 @@ at the end. `unroll` runs any cell and leaves its gradient to TensorFlow.
 No loop is built for `T = 1`. `T` must be static (else `ValueError`), and all shapes must be for compilation with XLA.
 """
 
-import numpy as np
 import tensorflow as tf
 
 
@@ -183,8 +182,8 @@ def _lstm_step(x, kernel, keep, h, c):
     z = x + tf.matmul(h, kernel) * keep
     # sigmoid(z) = tanh(z / 2) / 2 + 1/2, so one tanh serves all gates: fewer, larger kernels inside the loop.
     units = h.shape[-1]
-    scale = tf.constant(np.repeat([0.5, 0.5, 1.0, 0.5], units), x.dtype)
-    shift = tf.constant(np.repeat([0.5, 0.5, 0.0, 0.5], units), x.dtype)
+    scale = tf.constant([0.5] * 2 * units + [1.0] * units + [0.5] * units, x.dtype)
+    shift = tf.constant([0.5] * 2 * units + [0.0] * units + [0.5] * units, x.dtype)
     gates = tf.tanh(z * scale) * scale + shift
     i, f, g, o = tf.split(gates, 4, axis=-1)
     c = f * (c * keep) + i * g

@@ -1,0 +1,54 @@
+"""Short versions of benchmarks/learning.py: each task in seconds, with one seed and a threshold that luck does not reach."""
+
+import keras
+import pytest
+
+import keras_rl_prob as krp
+from keras_rl_prob.testing import DictTask, HybridTask
+
+CONTEXTUAL = {"rollout_steps": 64, "minibatches": 8, "update_epochs": 4, "discount": 0.0, "entropy_coef": 0.001}
+PENDULUM = {"rollout_steps": 200, "minibatches": 8, "update_epochs": 10, "discount": 0.9, "entropy_coef": 0.0}
+
+
+def trained(agent_class, env, rollouts, learning_rate=1e-3, num_envs=32, **arguments):
+    """The mean return over 50 deterministic episodes after `rollouts` rollouts."""
+    agent = agent_class(**arguments)
+    updates = rollouts * agent.minibatches * agent.update_epochs
+    schedule = keras.optimizers.schedules.PolynomialDecay(learning_rate, updates, learning_rate / 10)
+    agent.compile(keras.optimizers.Adam(schedule, epsilon=1e-5, global_clipnorm=0.5))
+    agent.fit(env, epochs=1, steps_per_epoch=updates, num_envs=num_envs, verbose=0)
+    return agent.evaluate(env, episodes=50, return_dict=True, verbose=0)["return"]
+
+
+@pytest.mark.learning
+def test_memory_balances_a_pole_without_velocities():
+    assert trained(krp.RecurrentPPO, "tf/CartPoleNoVel-v1", 60) >= 300
+
+
+@pytest.mark.learning
+def test_without_memory_nobody_balances_a_pole_without_velocities():
+    assert trained(krp.PPO, "tf/CartPoleNoVel-v1", 60) <= 150
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("env", ["tf/CartPole-v1", "CartPole-v1"])
+def test_feed_forward_ppo_balances_a_pole(env):
+    assert trained(krp.PPO, env, 30) >= 400
+
+
+@pytest.mark.learning
+def test_ppo_swings_a_pendulum_up():
+    assert trained(krp.PPO, "tf/Pendulum-v1", 50, num_envs=16, **PENDULUM) >= -400  # random actions: about -1,200
+
+
+@pytest.mark.learning
+def test_recall_needs_memory():
+    arguments = {"learning_rate": 3e-3, "entropy_coef": 0.02}
+    assert trained(krp.RecurrentPPO, "tf/Recall-v0", 50, **arguments) >= 0.9
+    assert trained(krp.PPO, "tf/Recall-v0", 50, **arguments) <= 0.45  # guessing: 0.25
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize(("task", "least"), [(HybridTask, 8.0), (DictTask, 8.5)])
+def test_nested_spaces_are_learned_in_every_part(task, least):
+    assert trained(krp.PPO, task, 50, **CONTEXTUAL) >= least
