@@ -2,6 +2,9 @@
 
     python benchmarks/throughput.py [--against PATH] [--rounds 3]
 
+"gym" is Gymnasium's CartPole-v1 in a SyncVectorEnv (a DummyVecEnv for stable-baselines3), "vectorised" the same id through
+Gymnasium's own vector implementation, which is what `fit("CartPole-v1")` uses, "native" is tf/CartPole-v1.
+
 Needs `pip install torch` (any build) and then `pip install -e ".[benchmark]"`. Every contestant trains in a process of its
 own with 32 environments x 128 steps and 4 x 4 updates, in turn, `--rounds` times over; a contestant's rate is the median over
 the rounds of the median over the later half of what one process printed. With `--against`, the script at PATH runs too, bare
@@ -50,10 +53,9 @@ if args.against:
     contestants += ["against RecurrentPPO native", "against RecurrentPPO gym"]
     ratios += [(f"ours RecurrentPPO {env}", f"against RecurrentPPO {env}") for env in ("native", "gym")]
 if not args.without_sb3:
-    contestants += ["sb3 RecurrentPPO gym", "sb3 PPO gym"]
-    ratios += [
-        (f"ours {agent} {env}", f"sb3 {agent} gym") for agent in ("RecurrentPPO", "PPO") for env in ("native", "gym")
-    ]
+    contestants += ["sb3 RecurrentPPO gym", "sb3 RecurrentPPO-shared gym", "sb3 PPO gym"]
+    for agent, other in (("RecurrentPPO",) * 2, ("RecurrentPPO", "RecurrentPPO-shared"), ("PPO", "PPO")):
+        ratios += [(f"ours {agent} {env}", f"sb3 {other} gym") for env in ("native", "vectorised", "gym")]
 
 rates = {name: [] for name in contestants}
 for turn in range(args.rounds):

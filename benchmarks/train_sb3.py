@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--agent", choices=["RecurrentPPO", "PPO"], default="RecurrentPPO")
+parser.add_argument("--agent", choices=["RecurrentPPO", "RecurrentPPO-shared", "PPO"], default="RecurrentPPO")
 parser.add_argument("--envs", type=int, default=32)
 parser.add_argument("--steps", type=int, default=128)
 parser.add_argument("--rollouts", type=int, default=5)
@@ -38,9 +38,10 @@ same = dict(n_steps=args.steps, batch_size=rows // 4, n_epochs=4, ent_coef=0.01,
 env = make_vec_env("CartPole-v1", n_envs=args.envs)
 if args.agent == "PPO":
     agent = PPO("MlpPolicy", env, device="cpu", **same)
-else:  # Dense 64 -> LSTM 64, shared by policy and value, as the default network of krp.RecurrentPPO
-    policy = dict(
-        lstm_hidden_size=64, enable_critic_lstm=False, shared_lstm=True, net_arch=[], activation_fn=torch.nn.Tanh
-    )
+else:  # by default policy and value have an LSTM each; "-shared" is the structure of krp.RecurrentPPO's default network
+    policy = dict(lstm_hidden_size=64, net_arch=[64])
+    if args.agent == "RecurrentPPO-shared":
+        policy = dict(lstm_hidden_size=64, net_arch=[], enable_critic_lstm=False, shared_lstm=True)
+    policy["activation_fn"] = torch.nn.Tanh
     agent = RecurrentPPO("MlpLstmPolicy", env, device="cpu", policy_kwargs=policy, **same)
 agent.learn(args.rollouts * rows, callback=Rate())
