@@ -12,7 +12,7 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 demo: install
-	$(BIN)/python -m keras_rl_prob.cli.demo
+	$(BIN)/python docs/examples/demo.py
 
 lint: install
 	$(BIN)/ruff check .

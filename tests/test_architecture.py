@@ -92,7 +92,7 @@ def test_imports_go_downward(path):
         ("keras_rl_prob.callbacks.a", "from keras_rl_prob.tuners import b", ["keras_rl_prob.tuners"]),
         ("keras_rl_prob.agents.ppo", "import keras_rl_prob as krp", ["keras_rl_prob"]),
         ("keras_rl_prob.cli.demo", "import keras_rl_prob as krp", []),
-        ("keras_rl_prob", "from keras_rl_prob import cli, layers", ["keras_rl_prob.cli"]),
+        ("keras_rl_prob", "import keras_rl_prob.cli, keras_rl_prob.layers", ["keras_rl_prob.cli"]),
     ],
 )
 def test_the_rule_for_imports_itself(module, source, wrong):

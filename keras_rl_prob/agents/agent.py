@@ -11,7 +11,7 @@ from keras_rl_prob import spaces
 from keras_rl_prob.agents import arguments, contract
 from keras_rl_prob.agents.policy import Policy
 from keras_rl_prob.drivers.evaluation import play_episodes
-from keras_rl_prob.envs import is_owned, opened, raising_as_itself
+from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself
 from keras_rl_prob.layers import RunningNormalization, Unrolled
 
 MAX_EVALUATION_ENVS = 32
@@ -191,7 +191,7 @@ class Agent(keras.Model, abc.ABC):
         arguments.reject_supervised(unsupported, epochs)
         self._assert_compile_called("fit")
         seed = random.randrange(2**31) if seed is None else seed
-        if validation_data is not None and validation_data is env and not is_owned(env):
+        if validation_data is env and not is_owned(env) and not isinstance(env, NativeEnv):
             raise ValueError(
                 "`validation_data` must not be the very environment that is trained on: evaluation would reset it. Pass a "
                 f"second environment or an id. Received: env={env!r} twice"

@@ -95,7 +95,9 @@ class OnPolicySource:
         )
         target = advantage + value
         report["explained_variance"] = explained_variance(value, target, valid)
-        raw, parameters = rollout.record["raw"], rollout.record["parameters"]
+        raw, parameters = tf.nest.map_structure(  # a sample of NaN parameters may be no legal action at all
+            lambda x: tf.where(healthy, x, tf.zeros_like(x)), (rollout.record["raw"], rollout.record["parameters"])
+        )
         log_prob = agent.distribution(parameters).log_prob(raw)
         rows = (observation, rollout.is_first, raw, parameters, log_prob, value, advantage, target, valid)
         sequences = tf.nest.map_structure(self._as_sequences, rows)

@@ -38,3 +38,26 @@ def masked_network():
     x = krp.layers.StatefulRNN(keras.layers.GRUCell(8))(keras.layers.Dense(8, "tanh")(inputs["x"]))
     action = krp.layers.DenseCategorical((3,))([x, inputs["mask"]])
     return keras.Model(inputs, {"action": action, "value": keras.layers.Dense(1)(x)})
+
+
+class ImageEnv(gymnasium.Env):
+    """A bright pixel on the left or on the right of a small grey image, to be named; episodes of 4 steps."""
+
+    observation_space = spaces.Box(0, 255, (20, 20, 1), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._step = 0
+        return self._observe(), {}
+
+    def step(self, action):
+        self._step += 1
+        reward = float(action == self._side)
+        return self._observe(), reward, self._step == 4, False, {}
+
+    def _observe(self):
+        self._side = int(self.np_random.integers(2))
+        image = np.zeros((20, 20, 1), np.uint8)
+        image[:, 10 * self._side : 10 * self._side + 10] = 255
+        return image

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import threading
 
 import gymnasium
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from gymnasium import spaces
 
 import keras_rl_prob as krp
@@ -274,16 +276,48 @@ def test_an_observation_of_another_shape_is_named():
 
 
 def test_interrupting_leaves_a_usable_agent():
-    class Interrupt(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            raise KeyboardInterrupt
-
     interrupted = agent()
-    with pytest.raises(KeyboardInterrupt):
-        fit(interrupted, callbacks=[Interrupt()])
-    assert int(interrupted.optimizer.iterations.numpy()) == 2
     fit(interrupted)
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))  # Ctrl-C
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        fit(interrupted, epochs=100_000)
+    updates = int(interrupted.optimizer.iterations.numpy())
+    assert updates % 2 == 0
+    fit(interrupted)
+    assert int(interrupted.optimizer.iterations.numpy()) == updates + 2
     assert np.isfinite(interrupted.evaluate("tf/CartPole-v1", episodes=2, verbose=0)[0])
+
+
+class SpoiledNative(krp.envs.native.CartPole):
+    """CartPole whose observations or rewards become NaN after a while."""
+
+    def __init__(self, num_envs, what):
+        super().__init__(num_envs)
+        self.what = what
+
+    def transition(self, state, action, seed):
+        state, reward, terminated = super().transition(state, action, seed)
+        spoiled = tf.abs(state[:, 2]) > 0.1
+        if self.what == "reward":
+            return state, tf.where(spoiled, np.nan, reward), terminated
+        return tf.where(spoiled[:, None], np.nan, state), reward, terminated
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+@pytest.mark.parametrize(("what", "message"), [("reward", "a reward of the"), ("observation", "an observation of the")])
+def test_native_numbers_that_are_not_finite_are_named(what, message, jit_compile):
+    trained = agent(normalize_observations=True)
+    trained.compile(jit_compile=jit_compile)
+    env = SpoiledNative(4, what)
+    trained.build((env.observation_space, env.action_space))
+    before = trained.network.get_weights()
+    with pytest.raises(FloatingPointError, match=f"{message} environment is not finite"):
+        fit(trained, env, num_envs=None, epochs=100)
+    assert all(np.isfinite(weight).all() for weight in trained.get_weights())
+    if what == "observation":
+        assert len(before) == len(trained.network.get_weights())
+    assert np.isfinite(fit(trained).history["loss"]).all()
 
 
 def test_unbounded_box_actions_are_fine():

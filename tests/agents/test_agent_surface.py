@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from environments import MaskedEnv, masked_network
+from environments import ImageEnv, MaskedEnv, masked_network
 
 import keras_rl_prob as krp
 from keras_rl_prob.testing import DictTask, HybridTask
@@ -199,6 +199,48 @@ def test_policy_acts_on_single_observations_and_forgets_on_reset():
     params = [policy(observation) for _ in range(3)]
     policy.reset()
     assert str(policy(observation)) == str(params[0])
+
+
+def test_images_stay_uint8_until_the_network():
+    agent = krp.PPO(krp.networks.nature_cnn(ImageEnv), rollout_steps=16, minibatches=2, update_epochs=2)
+    agent.compile(keras.optimizers.Adam(1e-3))
+    before = agent.network(np.zeros((1, 20, 20, 1), np.uint8))["value"].numpy()
+    assert np.isfinite(fit(agent, ImageEnv, epochs=1).history["loss"]).all()
+    assert not np.array_equal(before, agent.network(np.zeros((1, 20, 20, 1), np.uint8))["value"].numpy())
+    assert agent.jit_compile is False, "convolutions on a CPU are faster without XLA"
+    batch = next(iter(agent.make_source(krp.envs.make(ImageEnv, 8), 0)))
+    assert batch.observation.dtype == tf.uint8
+    assert batch.observation.shape == (1, 64, 20, 20, 1)
+
+
+def test_stock_callbacks_do_their_work(tmp_path):
+    agent = small(krp.PPO)
+    rates = []
+    history = fit(
+        agent,
+        "tf/CartPole-v1",
+        epochs=6,
+        validation_data="tf/CartPole-v1",
+        validation_episodes=2,
+        callbacks=[
+            keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_return", save_best_only=True, mode="max"),
+            keras.callbacks.LearningRateScheduler(lambda epoch, rate: 1e-3 / (epoch + 1)),
+            keras.callbacks.ReduceLROnPlateau("val_return", factor=0.5, patience=1, mode="max"),
+            keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.EarlyStopping("val_return", mode="max", min_delta=1e9, patience=2),
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: rates.append(float(agent.optimizer.learning_rate.numpy()))
+            ),
+        ],
+    ).history
+    assert len(history["loss"]) == 3, "EarlyStopping did not stop"
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[1] == pytest.approx(5e-4, rel=0.51)
+    assert "val_return" in (tmp_path / "log.csv").read_text().splitlines()[0]
+    best = keras.saving.load_model(tmp_path / "best.keras")
+    result = best.evaluate("tf/CartPole-v1", episodes=2, verbose=0, return_dict=True)
+    assert result["return"] == max(history["val_return"])
 
 
 def test_summary_and_parameter_counts(capsys):

@@ -1,17 +1,34 @@
-"""`python -m keras_rl_prob.cli.demo`: an agent learns to balance a pole whose speed it cannot see, in under a minute."""
+"""`make demo`: an agent learns to balance a pole whose speed it cannot see, in under a minute."""
 
 import argparse
+import contextlib
 import os
 import pathlib
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-os.environ.setdefault("MPLBACKEND", "agg")
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
 
-import keras
 
-import keras_rl_prob as krp
-from keras_rl_prob.callbacks import PlotLearningCurve, RecordVideo
+@contextlib.contextmanager
+def quiet():
+    """Keeps what TensorFlow's C++ side says of the machine while it starts from the terminal."""
+    stderr, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nothing)
+
+
+with quiet():
+    import keras
+    import tensorflow as tf
+
+    import keras_rl_prob as krp
+    from keras_rl_prob.callbacks import PlotLearningCurve, RecordVideo
+
+    tf.config.list_logical_devices()
 
 ENV = "krp/CartPoleNoVel-v1"
 

@@ -1,1 +1,0 @@
-"""Programs to run from a shell."""
