@@ -5,7 +5,7 @@ import contextlib
 import os
 import pathlib
 
-os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
 
 
 @contextlib.contextmanager
