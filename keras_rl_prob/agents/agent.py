@@ -2,6 +2,8 @@
 
 import abc
 import contextlib
+import os
+import pathlib
 import random
 
 import keras
@@ -37,6 +39,7 @@ class Agent(keras.Model, abc.ABC):
         self.normalize_observations = normalize_observations
         self.observation_space = self.action_space = None
         self._requested_jit_compile = "auto"
+        self._source = None
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
@@ -53,7 +56,7 @@ class Agent(keras.Model, abc.ABC):
 
     @abc.abstractmethod
     def make_source(self, env, seed):
-        """A `tf.data.Dataset` of the data of one gradient step each, collected from `env` with the agent as it is."""
+        """The source of updates from `env`: `dataset()` gives the data of one gradient step each, `variables` its state."""
 
     # ---- Keras' surface ---------------------------------------------------------------------------------------
 
@@ -140,6 +143,42 @@ class Agent(keras.Model, abc.ABC):
         """The agent that `get_config` described."""
         return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
 
+    def save_own_variables(self, store):
+        """Stores the agent's own variables and, while `fit` runs, those of its source: what an exact resume needs."""
+        super().save_own_variables(store)
+        for index, variable in enumerate(self._source.variables if self._source else []):
+            store[f"source_{index}"] = variable.numpy()
+
+    def load_own_variables(self, store):
+        """Restores what `save_own_variables` stored; the source's part only while `fit` runs, as `BackupAndRestore` does.
+
+        Raises:
+            ValueError: The stored training had other environments, or another number of them.
+        """
+        keys = set(store.keys())
+        super().load_own_variables({key: store[key] for key in keys if not key.startswith("source_")})
+        if self._source is None:
+            return
+        stored = [store[f"source_{index}"] for index in range(sum(key.startswith("source_") for key in keys))]
+        expected, received = [v.shape.as_list() for v in self._source.variables], [list(v.shape) for v in stored]
+        if stored and expected != received:
+            raise ValueError(
+                "The backup is of a training with other environments or another `num_envs`: resume with the same ones, or "
+                f"choose another folder. Expected: {expected}. Received: {received}"
+            )
+        for variable, value in zip(self._source.variables, stored, strict=False):
+            variable.assign(value)
+
+    def save_weights(self, filepath, overwrite=True, **kwargs):
+        """Saves weights, optimizer and, while `fit` runs, all that an exact resume needs; whole or not at all."""
+        path = pathlib.Path(filepath)
+        temporary = path.with_name(f"part.{path.name}")
+        if not overwrite and path.exists():
+            super().save_weights(filepath, overwrite=False, **kwargs)
+        else:
+            super().save_weights(temporary, **kwargs)
+            os.replace(temporary, path)
+
     def call(self, observation, training=False):
         """The network's outputs for a batch of observations, recurrent state at zero."""
         return keras.tree.lists_to_tuples(self.network(self.normalize(observation), training=training))
@@ -205,8 +244,10 @@ class Agent(keras.Model, abc.ABC):
             validation = None
             if validation_data is not None:
                 validation = self._episodes(validation_data, validation_episodes, True, 0, stack)
+            self._source = self.make_source(made, seed)
+            stack.callback(setattr, self, "_source", None)
             return super().fit(
-                self.make_source(made, seed),
+                self._source.dataset(),
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 validation_data=validation,

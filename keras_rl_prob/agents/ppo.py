@@ -195,7 +195,7 @@ class PPO(Agent):
 
     def make_source(self, env, seed):
         """Rollouts of `env` as minibatches."""
-        return OnPolicySource(self, env, self._resolved_sequence_length(env.num_envs), seed).dataset()
+        return OnPolicySource(self, env, self._resolved_sequence_length(env.num_envs), seed)
 
     def _resolved_sequence_length(self, num_envs):
         if self.sequence_length is not None:

@@ -67,6 +67,11 @@ class Driver:
         self._variables = tf.nest.map_structure(lambda x: tf.Variable(x, trainable=False), carry)
         self._key = tf.Variable(key[1], trainable=False, name="key")
 
+    @property
+    def variables(self):
+        """What the next rollout depends on; of Python environments, whose insides cannot be stored, only the random key."""
+        return [*(tf.nest.flatten(self._variables) if self._env.compilable else []), self._key]
+
     def collect(self):
         """Plays `steps` rows with the current agent; returns a `Rollout`."""
         carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)

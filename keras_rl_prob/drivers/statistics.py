@@ -16,6 +16,11 @@ class EpisodeStatistics:
         self._score = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="score")
         self._length = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="length")
 
+    @property
+    def variables(self):
+        """Scores and lengths of the episodes under way."""
+        return [self._score, self._length]
+
     def update(self, reward, valid, ended):
         """Takes in one rollout.
 
