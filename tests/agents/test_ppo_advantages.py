@@ -13,7 +13,7 @@ STEPS = {"NextStep": 9, "SameStep": 7, "Disabled": 7}  # two whole episodes, wit
 GAMMA, LAMBDA = 0.9, 0.8
 
 
-def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None):
+def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None, steps=None):
     """The agent and the one minibatch of a rollout, rows keyed by (environment, episode, step)."""
     krp_env = krp.envs.make(
         gymnasium.vector.SyncVectorEnv(
@@ -21,7 +21,7 @@ def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None):
         )
     )
     agent = agent_class(
-        rollout_steps=STEPS[mode],
+        rollout_steps=steps or STEPS[mode],
         sequence_length=sequence_length,
         minibatches=1,
         update_epochs=1,
@@ -44,8 +44,11 @@ def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None):
     return agent, table(batch.advantage), table(batch.target), batch
 
 
-def oracle(agent):
-    """GAE as its definition, a double sum over each episode by itself; values from the network run on that episode alone."""
+def oracle(agent, collected=None):
+    """GAE as its definition, a double sum over each episode by itself; values from the network run on that episode alone.
+
+    Where only some steps were `collected`, the sum ends with them and bootstraps from the observation that follows.
+    """
     advantages, targets = {}, {}
     for index, script in enumerate(SCRIPTS):
         for episode, (length, end) in enumerate(script):
@@ -57,9 +60,10 @@ def oracle(agent):
                 value[-1] = 0.0
             reward = [10.0 * episode + step + 1 for step in range(length)]
             delta = [reward[t] + GAMMA * value[t + 1] - value[t] for t in range(length)]
-            for t in range(length):
+            steps = [t for t in range(length) if collected is None or (index, episode, t) in collected]
+            for t in steps:
                 key = (index, episode, t)
-                advantages[key] = sum((GAMMA * LAMBDA) ** (k - t) * delta[k] for k in range(t, length))
+                advantages[key] = sum((GAMMA * LAMBDA) ** (k - t) * delta[k] for k in steps if k >= t)
                 targets[key] = advantages[key] + value[t]
     return advantages, targets
 
@@ -74,6 +78,17 @@ def test_advantages_equal_the_forward_definition_in_every_autoreset_mode(mode, a
     for key in advantages:
         assert advantages[key] == pytest.approx(expected_advantages[key], rel=1e-4, abs=1e-4), key
         assert targets[key] == pytest.approx(expected_targets[key], rel=1e-4, abs=1e-4), key
+
+
+@pytest.mark.parametrize("sequence_length", [None, 3])
+@pytest.mark.parametrize("mode", STEPS)
+def test_a_rollout_that_ends_inside_episodes_bootstraps_with_the_memory_of_what_came_before(mode, sequence_length):
+    agent, advantages, *_ = prepared(mode, steps=6, sequence_length=sequence_length)
+    expected, _ = oracle(agent, collected=advantages)
+    assert set(expected) == set(advantages)
+    assert (0, 1, 3) not in advantages, "the rollout does not end inside an episode"
+    for key in advantages:
+        assert advantages[key] == pytest.approx(expected[key], rel=1e-4, abs=1e-4), key
 
 
 def test_the_values_make_truncation_matter():
