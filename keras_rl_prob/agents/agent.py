@@ -2,22 +2,20 @@
 
 import abc
 import contextlib
-import os
-import pathlib
 import random
 
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import spaces
-from keras_rl_prob.agents import arguments, contract
-from keras_rl_prob.agents.policy import Policy
+from keras_rl_prob.agents import arguments, backup, contract
+from keras_rl_prob.agents.failures import check_healthy
+from keras_rl_prob.agents.policy import Policy, deterministic_actions
 from keras_rl_prob.drivers.evaluation import play_episodes
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself
 from keras_rl_prob.layers import RunningNormalization, Unrolled
 
 MAX_EVALUATION_ENVS = 32
-FAILURES = ("", "an observation of the environment", "a reward of the environment", "the loss or its gradient")
 
 
 class Agent(keras.Model, abc.ABC):
@@ -146,38 +144,20 @@ class Agent(keras.Model, abc.ABC):
     def save_own_variables(self, store):
         """Stores the agent's own variables and, while `fit` runs, those of its source: what an exact resume needs."""
         super().save_own_variables(store)
-        for index, variable in enumerate(self._source.variables if self._source else []):
-            store[f"source_{index}"] = variable.numpy()
+        backup.store_source(store, self._source)
 
     def load_own_variables(self, store):
-        """Restores what `save_own_variables` stored; the source's part only while `fit` runs, as `BackupAndRestore` does.
-
-        Raises:
-            ValueError: The stored training had other environments, or another number of them.
-        """
-        keys = set(store.keys())
-        super().load_own_variables({key: store[key] for key in keys if not key.startswith("source_")})
-        if self._source is None:
-            return
-        stored = [store[f"source_{index}"] for index in range(sum(key.startswith("source_") for key in keys))]
-        expected, received = [v.shape.as_list() for v in self._source.variables], [list(v.shape) for v in stored]
-        if stored and expected != received:
-            raise ValueError(
-                "The backup is of a training with other environments or another `num_envs`: resume with the same ones, or "
-                f"choose another folder. Expected: {expected}. Received: {received}"
-            )
-        for variable, value in zip(self._source.variables, stored, strict=False):
-            variable.assign(value)
+        """Restores what `save_own_variables` stored; the source's part only while `fit` runs, as `BackupAndRestore` does."""
+        super().load_own_variables(backup.without_source(store))
+        if self._source is not None:
+            backup.restore_source(store, self._source)
 
     def save_weights(self, filepath, overwrite=True, **kwargs):
         """Saves weights, optimizer and, while `fit` runs, all that an exact resume needs; whole or not at all."""
-        path = pathlib.Path(filepath)
-        temporary = path.with_name(f"part.{path.name}")
-        if not overwrite and path.exists():
-            super().save_weights(filepath, overwrite=False, **kwargs)
+        if overwrite:
+            backup.write_whole(filepath, lambda path: super(Agent, self).save_weights(path, **kwargs))
         else:
-            super().save_weights(temporary, **kwargs)
-            os.replace(temporary, path)
+            super().save_weights(filepath, overwrite=False, **kwargs)
 
     def call(self, observation, training=False):
         """The network's outputs for a batch of observations, recurrent state at zero."""
@@ -320,15 +300,7 @@ class Agent(keras.Model, abc.ABC):
 
     def predict_step(self, data):
         """Deterministic actions for a batch of observations, or of sequences of them with time on axis 1."""
-        observation = data[0] if isinstance(data, tuple) and len(data) == 1 else data
-        leaf, space = keras.tree.flatten(observation)[0], spaces.leaves(self.observation_space)[0]
-        if len(leaf.shape) == len(space.shape) + 1:
-            return self._deterministic_action(self.call(observation))
-        observation = keras.tree.map_structure(_swap_time_and_batch, observation)
-        steps, rows = keras.tree.flatten(observation)[0].shape[:2]
-        is_first = tf.one_hot(0, steps, on_value=True, off_value=False, axis=0)[:, None] & tf.ones((1, rows), tf.bool)
-        outputs, _ = self._unrolled(self.normalize(observation), is_first, self.initial_state(rows))
-        return keras.tree.map_structure(_swap_time_and_batch, self._deterministic_action(outputs))
+        return deterministic_actions(self, data[0] if isinstance(data, tuple) and len(data) == 1 else data)
 
     def make_predict_function(self, force=False):
         """Keras calls `predict_function` with a list of batches; every batch shape has its own trace."""
@@ -351,13 +323,7 @@ class Agent(keras.Model, abc.ABC):
 
         def checked_update(iterator):
             logs = update(iterator)
-            failure = int(self.failure.numpy())
-            if failure:
-                losses = {key: float(value) for key, value in logs.items() if "loss" in key}
-                raise FloatingPointError(
-                    f"{FAILURES[failure]} is not finite. The weights are those of before that update, and training has "
-                    f"stopped. Received: {losses}"
-                )
+            check_healthy(int(self.failure.numpy()), logs)
             return logs
 
         self.train_function = checked_update
@@ -380,6 +346,10 @@ class Agent(keras.Model, abc.ABC):
         """The `Joint` distribution over actions for a nest of the heads' parameters."""
         return self._heads.distribution(parameters)
 
+    def unroll(self, observation, is_first, state):
+        """The network's outputs for sequences `[T, B, ...]`, and the recurrent state after them."""
+        return self._unrolled(self.normalize(observation), is_first, state)
+
     def environment_action(self, raw, parameters):
         """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
         return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
@@ -389,9 +359,6 @@ class Agent(keras.Model, abc.ABC):
             raise ValueError(
                 f"`{method}` needs a built agent: call `fit(env)` or `build(env)` first. Received: {self.name} unbuilt"
             )
-
-    def _deterministic_action(self, outputs):
-        return self.environment_action(self.distribution(outputs["action"]).mode(), outputs["action"])
 
     def _prepare_for(self, env, updates):
         """Builds the agent, its optimizer and its train function for `env`, or checks that they fit it."""
@@ -432,7 +399,3 @@ class Agent(keras.Model, abc.ABC):
         each = -(-episodes // made.num_envs)
         play = play_episodes(self, made, each, deterministic, seed, self._resolved_jit_compile())
         return tf.data.Dataset.range(1).map(tf.autograph.experimental.do_not_convert(lambda _: play()))
-
-
-def _swap_time_and_batch(x):
-    return tf.transpose(x, [1, 0, *range(2, len(x.shape))])

@@ -1,5 +1,6 @@
-"""A step-by-step policy for play and deployment."""
+"""Acting outside of training: step by step, and for whole batches."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -64,3 +65,29 @@ class Policy:
         self._steps += 1
         decoded = spaces.decode(self._agent.action_space, [x.numpy() for x in tf.nest.flatten(action)])
         return spaces.map_values(lambda x: x[0], self._agent.action_space, decoded) if self._single else decoded
+
+
+def deterministic_actions(agent, observation):
+    """The modes of an agent's policy for a batch of observations, or for sequences of them with time on axis 1.
+
+    Args:
+        agent: A built agent.
+        observation: Nest of tensors `[B, ...]` or `[B, T, ...]`; sequences start episodes.
+
+    Returns:
+        Nest of actions `[B, ...]` or `[B, T, ...]`.
+    """
+
+    def modes(outputs):
+        return agent.environment_action(agent.distribution(outputs["action"]).mode(), outputs["action"])
+
+    def swap(x):
+        return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
+
+    leaf, space = keras.tree.flatten(observation)[0], spaces.leaves(agent.observation_space)[0]
+    if len(leaf.shape) == len(space.shape) + 1:
+        return modes(agent(observation))
+    rows, steps = leaf.shape[:2]
+    is_first = tf.one_hot(0, steps, on_value=True, off_value=False, axis=0)[:, None] & tf.ones((1, rows), tf.bool)
+    outputs, _ = agent.unroll(keras.tree.map_structure(swap, observation), is_first, agent.initial_state(rows))
+    return keras.tree.map_structure(swap, modes(outputs))
