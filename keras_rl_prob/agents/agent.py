@@ -377,12 +377,8 @@ class Agent(keras.Model, abc.ABC):
             self.train_function = self.test_function = None
 
     def _resolved_jit_compile(self):
-        if self.run_eagerly:
-            return False
-        if self._requested_jit_compile != "auto":
-            return self._requested_jit_compile
-        convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in self.network._flatten_layers())
-        return not convolutions or bool(tf.config.list_physical_devices("GPU"))
+        wanted = self._requested_jit_compile
+        return not self.run_eagerly and (contract.prefers_xla(self.network) if wanted == "auto" else wanted)
 
     def _episodes(self, env, episodes, deterministic, seed, stack):
         """A `tf.data` source of one element, the result of an evaluation; `stack` closes what it opens."""

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import spaces
@@ -136,3 +137,9 @@ def _describe(leaf):
 def has_memory(network):
     """Whether a network holds a `StatefulRNN`."""
     return any(isinstance(layer, StatefulRNN) for layer in network._flatten_layers())
+
+
+def prefers_xla(network):
+    """Whether a network trains faster when compiled with XLA: unless it has convolutions and there is no GPU."""
+    convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in network._flatten_layers())
+    return not convolutions or bool(tf.config.list_physical_devices("GPU"))
