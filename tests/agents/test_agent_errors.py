@@ -89,7 +89,6 @@ def test_environments_that_cannot_be_used(env, error, message):
     with pytest.raises(error, match=message):
         fit(unspoiled, env)
     assert not unspoiled.built
-    fit(unspoiled)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,14 @@ def test_fit_arguments_that_do_not_fit(arguments, error, message):
     with pytest.raises(error, match=message):
         fit(unspoiled, env, **arguments)
     assert int(unspoiled.optimizer.iterations.numpy()) == 0
-    fit(unspoiled)
+
+
+def test_a_refused_agent_trains_when_asked_properly():
+    refused = agent()
+    for arguments in ({"env": "CartPol-v1"}, {"steps_per_epoch": 3}, {"validation_data": "tf/Pendulum-v1"}):
+        with pytest.raises(ValueError, match=r"`env`|`steps_per_epoch`"):
+            fit(refused, **arguments)
+    assert np.isfinite(fit(refused).history["loss"]).all()
 
 
 def test_fit_before_compile():
