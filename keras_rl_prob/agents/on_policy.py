@@ -67,17 +67,15 @@ class OnPolicySource:
         self._statistics = EpisodeStatistics(env.num_envs)
         self._discounted_return = tf.Variable(tf.zeros((env.num_envs,)), trainable=False, name="discounted_return")
         self._shuffle_seed = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="shuffle_seed")
-
-        self._follows_episodes = env.compilable
+        self._follows_episodes = (
+            env.compilable
+        )  # the state of an episode is worth storing only where its environment is
 
     @property
     def variables(self):
         """Everything besides the agent that the next minibatch depends on, as far as it can be stored."""
         episodes = [*self._statistics.variables, self._discounted_return] if self._follows_episodes else []
         return [*self._driver.variables, *episodes, self._shuffle_seed]
-
-    def __iter__(self):
-        return iter(self.dataset())
 
     def dataset(self):
         """A `tf.data.Dataset` of `Minibatch`es without end."""

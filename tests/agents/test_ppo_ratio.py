@@ -47,7 +47,7 @@ def test_ratio_is_one_before_the_first_update(case, jit_compile):
     agent = krp.RecurrentPPO(make_network(env), rollout_steps=64, minibatches=1, update_epochs=2, **arguments)
     agent.compile(keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
     agent._prepare_for(made, 2)
-    source = iter(agent.make_source(made, 3))
+    source = iter(agent.make_source(made, 3).dataset())
     update = tf.function(agent.train_step, jit_compile=jit_compile, autograph=False)
     resets_inside, moved = 0, 0.0
     for _ in range(3):

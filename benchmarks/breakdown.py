@@ -1,0 +1,89 @@
+"""Where the time of a rollout and its updates goes: CartPole, 32 environments x 128 steps, the default recurrent network.
+
+python benchmarks/breakdown.py
+"""
+
+import os
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+
+import keras_rl_prob as krp
+from keras_rl_prob.drivers import Driver, rollout_source
+from keras_rl_prob.ops import recurrent
+
+
+def report(name, function, repeats=40):
+    """Prints the median milliseconds of a call after two warm-up calls."""
+    function()
+    function()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    print(f"{name:52} {statistics.median(seconds) * 1e3:7.2f} ms", flush=True)
+
+
+def compiled(function):
+    """`function` compiled with XLA."""
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+agent = krp.RecurrentPPO()
+agent.compile()
+native = krp.envs.make("tf/CartPole-v1", 32)
+agent._prepare_for(native, 16)
+batch = next(iter(agent.make_source(native, 0).dataset()))
+variables = agent.network.trainable_variables
+
+
+def gradients(loss):
+    """Function that returns the gradient of `loss()` with respect to the network's variables."""
+
+    def step():
+        with tf.GradientTape() as tape:
+            value = loss()
+        return tape.gradient(value, variables)
+
+    return step
+
+
+def network():
+    """A loss that costs next to nothing besides the network."""
+    outputs, _ = agent._unrolled(batch.observation, batch.is_first, batch.state)
+    return tf.reduce_sum(outputs["action"]) + tf.reduce_sum(outputs["value"])
+
+
+inputs, kernel = tf.random.normal((128, 8, 256)), tf.random.normal((64, 256)) * 0.1
+
+
+def lstm():
+    """Gradient of the recurrent layer alone."""
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, kernel])
+        hidden, _ = recurrent.lstm(inputs, kernel, tf.ones((128, 8)), (tf.zeros((8, 64)), tf.zeros((8, 64))))
+        loss = tf.reduce_sum(hidden * hidden)
+    return tape.gradient(loss, [inputs, kernel])
+
+
+some_gradients = gradients(network)()
+report("update: all of it", compiled(lambda: agent.train_step(batch)))
+report("update: loss and gradient", compiled(gradients(lambda: agent._loss(batch)[0])))
+report("update: network forward and backward", compiled(gradients(network)))
+report("update: LSTM forward and backward", compiled(lstm))
+report("update: Adam", compiled(lambda: agent.optimizer.apply(some_gradients, variables)))
+
+vector_env = gymnasium.make_vec("CartPole-v1", 32, vectorization_mode="sync")
+for name, env in (("native", native), ("SyncVectorEnv", krp.envs.make(vector_env))):
+    driver = Driver(agent, env, steps=128, sequence_length=128, seed=0)
+    rollouts = iter(rollout_source(driver.collect, lambda x: (x.reward,), tf.data.Dataset.from_tensors))
+    report(f"rollout of 128 steps, {name}", lambda rollouts=rollouts: next(rollouts))
+report(
+    "128 steps of the SyncVectorEnv alone", lambda: [vector_env.step(np.zeros(32, np.int64)) for _ in range(128)], 10
+)
