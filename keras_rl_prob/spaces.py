@@ -26,6 +26,12 @@ def leaves(space):
     return keras.tree.flatten(map_structure(lambda leaf: leaf, space))
 
 
+def leaf_names(space):
+    """Where each of `leaves(space)` is, such as `["arm_0", "arm_1", "tool"]`; `[""]` for a space that is a leaf itself."""
+    paths = keras.tree.flatten_with_path(map_structure(lambda leaf: 0, space))
+    return ["_".join(map(str, path)) for path, _ in paths]
+
+
 def check_supported(space, name):
     """Raises a `ValueError` unless `space` is made of Box, Discrete, MultiDiscrete, MultiBinary, Tuple and Dict.
 

@@ -8,9 +8,13 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import spaces
-from keras_rl_prob.agents import arguments, backup, contract
+from keras_rl_prob.agents import arguments, contract
+from keras_rl_prob.agents.export import export_policy
 from keras_rl_prob.agents.failures import check_healthy
+from keras_rl_prob.agents.persistence import PersistentModel
 from keras_rl_prob.agents.policy import Policy, deterministic_actions
+from keras_rl_prob.agents.progress import with_progress
+from keras_rl_prob.agents.training import Training, mend_backups
 from keras_rl_prob.drivers.evaluation import play_episodes
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself
 from keras_rl_prob.layers import RunningNormalization, Unrolled
@@ -18,7 +22,7 @@ from keras_rl_prob.layers import RunningNormalization, Unrolled
 MAX_EVALUATION_ENVS = 32
 
 
-class Agent(keras.Model, abc.ABC):
+class Agent(PersistentModel, abc.ABC):
     """Base of all agents: `compile`, `fit(env)`, `evaluate(env)`, `predict`, `save`, for any environment.
 
     A subclass gives the default network, the source of its updates and `train_step`. The agent is built when `fit` or
@@ -37,7 +41,6 @@ class Agent(keras.Model, abc.ABC):
         self.normalize_observations = normalize_observations
         self.observation_space = self.action_space = None
         self._requested_jit_compile = "auto"
-        self._source = None
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
@@ -72,22 +75,6 @@ class Agent(keras.Model, abc.ABC):
         self._requested_jit_compile = jit_compile
         super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
 
-    def get_compile_config(self):
-        """The arguments of `compile`, for saving."""
-        if not self.compiled:
-            return None
-        return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "jit_compile": self._requested_jit_compile,
-            "run_eagerly": self.run_eagerly,
-        }
-
-    def compile_from_config(self, config):
-        """Compiles a loaded agent, whose optimizer's variables are then restored."""
-        self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
-        if self.built:
-            self.optimizer.build(self.network.trainable_variables)
-
     def build(self, env):
         """Makes the network and the normalisers for an environment; `fit` does this by itself.
 
@@ -118,16 +105,6 @@ class Agent(keras.Model, abc.ABC):
         self.failure = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="failure")
         self.built = True
 
-    def get_build_config(self):
-        """The spaces that the agent was built for."""
-        if not self.built:
-            return None
-        return {name: spaces.serialize(getattr(self, name)) for name in ("observation_space", "action_space")}
-
-    def build_from_config(self, config):
-        """Builds a loaded agent for the spaces that it was saved with."""
-        self.build(tuple(spaces.deserialize(config[name]) for name in ("observation_space", "action_space")))
-
     def get_config(self):
         """The constructor's arguments; the network as it is, also where it was made by default."""
         return {
@@ -135,29 +112,6 @@ class Agent(keras.Model, abc.ABC):
             "normalize_observations": self.normalize_observations,
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """The agent that `get_config` described."""
-        return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
-
-    def save_own_variables(self, store):
-        """Stores the agent's own variables and, while `fit` runs, those of its source: what an exact resume needs."""
-        super().save_own_variables(store)
-        backup.store_source(store, self._source)
-
-    def load_own_variables(self, store):
-        """Restores what `save_own_variables` stored; the source's part only while `fit` runs, as `BackupAndRestore` does."""
-        super().load_own_variables(backup.without_source(store))
-        if self._source is not None:
-            backup.restore_source(store, self._source)
-
-    def save_weights(self, filepath, overwrite=True, **kwargs):
-        """Saves weights, optimizer and, while `fit` runs, all that an exact resume needs; whole or not at all."""
-        if overwrite:
-            backup.write_whole(filepath, lambda path: super(Agent, self).save_weights(path, **kwargs))
-        else:
-            super().save_weights(filepath, overwrite=False, **kwargs)
 
     def call(self, observation, training=False):
         """The network's outputs for a batch of observations, recurrent state at zero."""
@@ -190,7 +144,9 @@ class Agent(keras.Model, abc.ABC):
             validation_episodes: Episodes of each such evaluation.
             validation_freq: Epochs from one such evaluation to the next.
             callbacks: List of Keras callbacks.
-            initial_epoch: Epoch at which to start.
+            initial_epoch: Epoch at which to start. If it is not 0 and the agent knows where its training stood, from the `fit`
+                before or from a file that was saved during one, the training goes on from there: environments, memory and
+                random numbers included.
             seed: Integer that determines everything random; drawn from Python's `random` when left out, so that
                 `keras.utils.set_random_seed` makes runs repeatable.
             verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
@@ -223,20 +179,26 @@ class Agent(keras.Model, abc.ABC):
             stack.enter_context(raising_as_itself(made))
             validation = None
             if validation_data is not None:
-                validation = self._episodes(validation_data, validation_episodes, True, 0, stack)
-            self._source = self.make_source(made, seed)
-            stack.callback(setattr, self, "_source", None)
-            return super().fit(
-                self._source.dataset(),
+                validation = self.evaluation_source(validation_data, validation_episodes, True, 0, stack)
+            source = self.make_source(made, seed)
+            self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
+            stack.callback(setattr, self, "_training", None)
+            if initial_epoch and self._position is not None:
+                self._training.restore(self._position, initial_epoch)
+            mend_backups(callbacks)
+            history = super().fit(
+                source.dataset(),
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 validation_data=validation,
                 validation_freq=validation_freq,
-                callbacks=callbacks,
+                callbacks=with_progress(callbacks, verbose),
                 initial_epoch=initial_epoch,
                 verbose=verbose,
                 shuffle=False,
             )
+            self._position = self._training.position()
+            return history
 
     def evaluate(
         self,
@@ -273,7 +235,7 @@ class Agent(keras.Model, abc.ABC):
         arguments.reject_supervised(cached)
         self._assert_compile_called("evaluate")
         with contextlib.ExitStack() as stack:
-            source = self._episodes(env, episodes, deterministic, seed, stack)
+            source = self.evaluation_source(env, episodes, deterministic, seed, stack)
             kept = self.steps_per_execution, [variable.numpy() for variable in self.metrics_variables]
             self.steps_per_execution = 1
             try:
@@ -297,6 +259,18 @@ class Agent(keras.Model, abc.ABC):
         """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
         self._check_built("policy")
         return Policy(self, num_envs, deterministic, seed)
+
+    def export(self, filepath, format="tf_saved_model"):
+        """Writes the policy for use without this library: `(observation, is_first, state)` to `(action, state)`.
+
+        See `keras_rl_prob.agents.export.export_policy` for what is in the files.
+
+        Args:
+            filepath: Folder of a SavedModel, or file of an ONNX model.
+            format: `"tf_saved_model"` or `"onnx"`, which takes `pip install "keras_rl_prob[onnx]"`.
+        """
+        self._check_built("export")
+        export_policy(self, filepath, format)
 
     def predict_step(self, data):
         """Deterministic actions for a batch of observations, or of sequences of them with time on axis 1."""
@@ -354,6 +328,40 @@ class Agent(keras.Model, abc.ABC):
         """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
         return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
 
+    def evaluation_source(self, env, episodes, deterministic, seed, stack):
+        """A `tf.data.Dataset` of one element, `{"return": ..., "length": ...}`; iterating plays the episodes anew.
+
+        Args:
+            env: As in `evaluate`.
+            episodes: As in `evaluate`.
+            deterministic: As in `evaluate`.
+            seed: As in `evaluate`.
+            stack: `contextlib.ExitStack` that closes what is opened here.
+        """
+        arguments.check_positive_integer("episodes", episodes)
+        count = None
+        if is_owned(env):
+            count = max(n for n in range(1, min(episodes, MAX_EVALUATION_ENVS) + 1) if episodes % n == 0)
+        made = stack.enter_context(opened(env, count))
+        if self.built:
+            contract.check_same_spaces(self, made)
+        else:
+            self.build((made.observation_space, made.action_space))
+        stack.enter_context(raising_as_itself(made))
+        each = -(-episodes // made.num_envs)
+        play = play_episodes(self, made, each, deterministic, seed, self._resolved_jit_compile())
+        return tf.data.Dataset.range(1).map(tf.autograph.experimental.do_not_convert(lambda _: play()))
+
+    @property
+    def last_rollout(self):
+        """What the last updates learned from: while `fit` runs a dict of nests of arrays `[T, B, ...]`, else `None`.
+
+        `"action"` as the environment got it and the policy's `"parameters"`, both nests like the action space;
+        `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False where a row is no
+        environment step.
+        """
+        return self._training.source.last_rollout() if self._training and self._training.has_begun else None
+
     def _check_built(self, method):
         if not self.built:
             raise ValueError(
@@ -379,19 +387,3 @@ class Agent(keras.Model, abc.ABC):
     def _resolved_jit_compile(self):
         wanted = self._requested_jit_compile
         return not self.run_eagerly and (contract.prefers_xla(self.network) if wanted == "auto" else wanted)
-
-    def _episodes(self, env, episodes, deterministic, seed, stack):
-        """A `tf.data` source of one element, the result of an evaluation; `stack` closes what it opens."""
-        arguments.check_positive_integer("episodes", episodes)
-        count = None
-        if is_owned(env):
-            count = max(n for n in range(1, min(episodes, MAX_EVALUATION_ENVS) + 1) if episodes % n == 0)
-        made = stack.enter_context(opened(env, count))
-        if self.built:
-            contract.check_same_spaces(self, made)
-        else:
-            self.build((made.observation_space, made.action_space))
-        stack.enter_context(raising_as_itself(made))
-        each = -(-episodes // made.num_envs)
-        play = play_episodes(self, made, each, deterministic, seed, self._resolved_jit_compile())
-        return tf.data.Dataset.range(1).map(tf.autograph.experimental.do_not_convert(lambda _: play()))

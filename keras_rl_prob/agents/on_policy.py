@@ -67,15 +67,25 @@ class OnPolicySource:
         self._statistics = EpisodeStatistics(env.num_envs)
         self._discounted_return = tf.Variable(tf.zeros((env.num_envs,)), trainable=False, name="discounted_return")
         self._shuffle_seed = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="shuffle_seed")
-        self._follows_episodes = (
-            env.compilable
-        )  # the state of an episode is worth storing only where its environment is
+        self._follows_episodes = env.compilable  # else an episode's state is not worth storing, for the episode is lost
+        self._last = self._zeros_for_a_rollout(env.num_envs)
 
     @property
     def variables(self):
         """Everything besides the agent that the next minibatch depends on, as far as it can be stored."""
         episodes = [*self._statistics.variables, self._discounted_return] if self._follows_episodes else []
         return [*self._driver.variables, *episodes, self._shuffle_seed]
+
+    @property
+    def rollouts(self):
+        """How many rollouts have been collected."""
+        return int(self._shuffle_seed[1].numpy())
+
+    def last_rollout(self):
+        """What the last rollout was like: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
+        kept = tf.nest.map_structure(lambda variable: variable.read_value(), self._last)
+        action = self._agent.environment_action(kept.pop("raw"), kept["parameters"])
+        return tf.nest.map_structure(lambda x: x.numpy(), kept | {"action": action})
 
     def dataset(self):
         """A `tf.data.Dataset` of `Minibatch`es without end."""
@@ -108,9 +118,27 @@ class OnPolicySource:
             lambda x: tf.where(healthy, x, tf.zeros_like(x)), (rollout.record["raw"], rollout.record["parameters"])
         )
         log_prob = agent.distribution(parameters).log_prob(raw)
+        kept = (raw, parameters, log_prob, value, advantage, target, rollout.valid)
+        tf.nest.map_structure(lambda variable, x: variable.assign(x), tuple(self._last.values()), kept)
         rows = (observation, rollout.is_first, raw, parameters, log_prob, value, advantage, target, valid)
         sequences = tf.nest.map_structure(self._as_sequences, rows)
         return sequences, tf.nest.map_structure(lambda x: tf.reshape(x, (-1, *x.shape[2:])), rollout.state), report
+
+    def _zeros_for_a_rollout(self, num_envs):
+        """Dict of nests of variables `[T, B, ...]` for what `last_rollout` returns."""
+        scalar, specs = tf.TensorSpec((num_envs,), tf.float32), self._driver.record_specs
+        kept = {"raw": specs["raw"], "parameters": specs["parameters"]}
+        kept |= dict.fromkeys(("log_prob", "value", "advantage", "target"), scalar)
+        kept["valid"] = tf.TensorSpec((num_envs,), tf.bool)
+        return {
+            name: tf.nest.map_structure(
+                lambda spec: tf.Variable(
+                    tf.zeros((self._agent.rollout_steps, *spec.shape), spec.dtype), trainable=False
+                ),
+                nest,
+            )
+            for name, nest in kept.items()
+        }
 
     def _scaled_reward(self, rollout, continues, healthy):
         """Rewards divided by the running standard deviation of the discounted return, if so configured."""

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import networks
+from keras_rl_prob import networks, spaces
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer
 from keras_rl_prob.agents.contract import has_memory
@@ -142,7 +142,10 @@ class PPO(Agent):
         self._epoch_kl = self.add_weight(shape=(), initializer="zeros", trainable=False, name="epoch_kl")
         self._stopped = self.add_weight(shape=(), dtype="bool", initializer="zeros", trainable=False, name="stopped")
         self._episode_metrics = [EpisodeMean(name="return"), EpisodeMean(name="length")]
-        names = ("loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance")
+        names = ["loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance"]
+        heads = spaces.leaf_names(self.action_space)
+        self._head_names = heads if len(heads) > 1 else []  # the totals tell all of a single one
+        names += [f"{quantity}_{head}" for quantity in ("entropy", "kl") for head in self._head_names]
         self._update_metrics = [keras.metrics.Mean(name=name) for name in names]
 
     @property
@@ -228,8 +231,9 @@ class PPO(Agent):
         outputs, _ = self._unrolled(data.observation, data.is_first, data.state)
         policy, behaviour = self.distribution(outputs["action"]), self.distribution(data.parameters)
         log_ratio = policy.log_prob(data.raw) - data.log_prob
-        kl = masked_mean(behaviour.kl_divergence(policy), data.valid)
-        entropy = masked_mean(policy.entropy(), data.valid)
+        kls = [masked_mean(kl, data.valid) for kl in behaviour.kl_divergences(policy)]
+        entropies = [masked_mean(entropy, data.valid) for entropy in policy.entropies()]
+        kl, entropy = tf.add_n(kls), tf.add_n(entropies)
         advantage = masked_normalize(data.advantage, data.valid) if self.normalize_advantages else data.advantage
         clip_ratio = self._current(self.clip_ratio)
         policy_loss = -masked_mean(clipped_surrogate(log_ratio, advantage, clip_ratio), data.valid)
@@ -249,6 +253,8 @@ class PPO(Agent):
             "entropy": entropy,
             "kl": kl,
             "clip_fraction": masked_mean(clipped * tf.ones_like(log_ratio), data.valid),
+            **{f"entropy_{head}": part for head, part in zip(self._head_names, entropies, strict=False)},
+            **{f"kl_{head}": part for head, part in zip(self._head_names, kls, strict=False)},
         }
 
     def _current(self, coefficient):

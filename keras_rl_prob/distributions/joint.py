@@ -72,18 +72,26 @@ class Joint:
 
     def log_prob(self, raw):
         """Log-probability of `action(raw)`, `[*batch]`."""
-        return self._sum(lambda leaf, x: _raw(leaf, "log_prob")(x), raw)
+        return tf.add_n(self._each(lambda leaf, x: _raw(leaf, "log_prob")(x), raw))
 
     def entropy(self):
         """Entropy, `[*batch]`."""
-        return self._sum(lambda leaf: leaf.entropy())
+        return tf.add_n(self.entropies())
+
+    def entropies(self):
+        """Entropy of each leaf, a list of `[*batch]` in the order of the flattened nest."""
+        return self._each(lambda leaf: leaf.entropy())
 
     def kl_divergence(self, other):
         """KL(self || other), `[*batch]`, to another `Joint` of the same structure."""
-        return self._sum(tfd.kl_divergence, other.distributions)
+        return tf.add_n(self.kl_divergences(other))
 
-    def _sum(self, function, *nests):
-        return tf.add_n(keras.tree.flatten(keras.tree.map_structure(function, self.distributions, *nests)))
+    def kl_divergences(self, other):
+        """KL(self || other) of each leaf, a list of `[*batch]` in the order of the flattened nest."""
+        return self._each(tfd.kl_divergence, other.distributions)
+
+    def _each(self, function, *nests):
+        return keras.tree.flatten(keras.tree.map_structure(function, self.distributions, *nests))
 
 
 def _is_squashed(leaf):

@@ -72,6 +72,11 @@ class Driver:
         """What the next rollout depends on; of Python environments, whose insides cannot be stored, only the random key."""
         return [*(tf.nest.flatten(self._variables) if self._env.compilable else []), self._key]
 
+    @property
+    def record_specs(self):
+        """Nest of `tf.TensorSpec`s `[B, ...]` of what the agent has kept of a step."""
+        return self._specs[0][3]
+
     def collect(self):
         """Plays `steps` rows with the current agent; returns a `Rollout`."""
         carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)

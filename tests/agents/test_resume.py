@@ -1,4 +1,9 @@
-"""A training that was cut short and resumed by `BackupAndRestore` ends bit-identical to one that was not."""
+"""A training that was cut short and resumed ends bit-identical to one that was not."""
+
+import pathlib
+import resource
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -24,12 +29,10 @@ class Cut(keras.callbacks.Callback):
             raise RuntimeError("power cut")
 
 
-def run(callbacks, env=ENV, num_envs=8, seed=1, units=8):
-    """A fresh process' worth of training: new agent, new environments; the seed of the interrupted run differs on purpose."""
+def make_agent(seed=1, units=8):
     keras.utils.set_random_seed(seed)
-    network = krp.networks.recurrent(env, units=units)
     agent = krp.RecurrentPPO(
-        network,
+        krp.networks.recurrent(ENV, units=units),
         rollout_steps=16,
         minibatches=2,
         update_epochs=2,
@@ -37,39 +40,195 @@ def run(callbacks, env=ENV, num_envs=8, seed=1, units=8):
         kl_penalty=krp.KLPenalty(),
     )
     agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
-    agent.build(env)
-    agent.fit(env, epochs=4, steps_per_epoch=8, num_envs=num_envs, verbose=0, callbacks=callbacks)
     return agent
 
 
-def state(agent):
-    return [variable.numpy() for variable in (*agent.weights, *agent.optimizer.variables)]
+def fit(agent, callbacks=(), env=ENV, num_envs=8, epochs=4, **kwargs):
+    agent.fit(env, epochs=epochs, steps_per_epoch=8, num_envs=num_envs, verbose=0, callbacks=[*callbacks], **kwargs)
+    return agent
 
 
-def test_resumed_training_is_bit_identical(tmp_path):
-    whole = run([])
+def backup(folder):
+    return keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
+
+
+def assert_same(a, b):
+    for x, y in zip(a.weights, b.weights, strict=True):
+        assert np.array_equal(x.numpy(), y.numpy()), x.path
+    for x, y in zip(a.optimizer.variables, b.optimizer.variables, strict=True):
+        assert np.array_equal(x.numpy(), y.numpy()), x.path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training of four epochs that nothing disturbed, and the files that it left after two of them and at the end."""
+    folder = tmp_path_factory.mktemp("whole")
+    files = folder / "{epoch}.keras", folder / "{epoch}.weights.h5"
+    callbacks = [keras.callbacks.ModelCheckpoint(path, save_weights_only="h5" in path.name) for path in files]
+    return fit(make_agent(), callbacks), folder
+
+
+def with_backup(tmp_path, whole):
+    """The folder of a `BackupAndRestore` that was cut off after its second epoch."""
+    folder = tmp_path / "backup"
+    folder.mkdir()
+    (folder / "latest.weights.h5").write_bytes((whole[1] / "2.weights.h5").read_bytes())
+    return folder
+
+
+def test_resumed_training_is_bit_identical(tmp_path, whole):
     with pytest.raises(RuntimeError, match="power cut"):
-        run([keras.callbacks.BackupAndRestore(tmp_path / "backup"), Cut(2)])
-    resumed = run([keras.callbacks.BackupAndRestore(tmp_path / "backup")], seed=99)
+        fit(make_agent(), [backup(tmp_path / "backup"), Cut(2)])
+    resumed = fit(make_agent(seed=99), [backup(tmp_path / "backup")])
     assert resumed.history.epoch == [2, 3]
-    for variable, a, b in zip(whole.weights, state(whole), state(resumed), strict=False):
-        assert np.array_equal(a, b), variable.path
-    assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(resumed), strict=True))
-    assert {k: v[2:] for k, v in whole.history.history.items()} == resumed.history.history
+    assert_same(whole[0], resumed)
+    assert {k: v[2:] for k, v in whole[0].history.history.items()} == resumed.history.history
 
 
-def test_a_backup_of_another_number_of_environments_or_network_is_refused(tmp_path):
-    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
-    run([backup])
-    with pytest.raises(ValueError, match="other environments or another `num_envs`"):
-        run([backup], num_envs=4)
+def test_training_killed_ten_times_is_bit_identical(tmp_path):
+    script = pathlib.Path(__file__).with_name("killed_training.py")
+    run = subprocess.run(
+        [sys.executable, script, tmp_path, "10", "7"], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("killed after") == 10
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert len((tmp_path / "whole.csv").read_text().splitlines()) == 73
+    killed, undisturbed = np.load(tmp_path / "killed.npz"), np.load(tmp_path / "whole.npz")
+    assert len(undisturbed.files) > 30
+    assert all(np.array_equal(killed[name], undisturbed[name]) for name in undisturbed.files)
+
+
+@pytest.mark.parametrize("note", ['{"epoch": 1, "batch": 0}', '{"epo', None], ids=["old", "torn", "missing"])
+def test_the_epoch_comes_from_the_weights(tmp_path, whole, note):
+    folder = with_backup(tmp_path, whole)
+    if note is not None:
+        (folder / "training_metadata.json").write_text(note)
+    agent = fit(make_agent(), [backup(folder)], epochs=2)
+    assert agent.history.epoch == []
+    assert int(agent.optimizer.iterations.numpy()) == 16
+
+
+def test_a_note_without_weights_starts_anew(tmp_path):
+    (tmp_path / "training_metadata.json").write_text('{"epoch": 3, "batch": 0}')
+    assert fit(make_agent(), [backup(tmp_path)], epochs=1).history.epoch == [0]
+
+
+def test_a_keras_file_saved_during_training_goes_on_exactly(whole):
+    agent = fit(keras.saving.load_model(whole[1] / "2.keras"), initial_epoch=2, seed=99)
+    assert agent.history.epoch == [2, 3]
+    assert_same(whole[0], agent)
+
+
+def test_the_number_of_the_epoch_is_the_users(whole):
+    agent = fit(keras.saving.load_model(whole[1] / "2.keras"), initial_epoch=6, epochs=7)
+    assert agent.history.epoch == [6]
+    assert agent.history.history["loss"] == whole[0].history.history["loss"][2:3]
+
+
+def test_fit_goes_on_exactly_where_the_last_one_stopped(tmp_path, whole):
+    agent = fit(make_agent(), epochs=2)
+    agent.save(tmp_path / "agent.keras")
+    assert_same(whole[0], fit(agent, initial_epoch=2))
+    assert_same(whole[0], fit(keras.saving.load_model(tmp_path / "agent.keras"), initial_epoch=2))
+
+
+def test_without_initial_epoch_a_new_training_starts_from_the_weights(whole):
+    agent = keras.saving.load_model(whole[1] / "2.keras")
+    steps = int(agent.env_steps.numpy())
+    fit(agent, num_envs=4, epochs=1, seed=5)
+    assert agent.history.epoch == [0]
+    assert 100 < int(agent.env_steps.numpy()) - steps <= 4 * 16 * 2
+
+
+class Rewind(keras.callbacks.Callback):
+    """Loads the weights of a file in the middle of a training."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.actions = path, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.load_weights(self.path)
+        self.actions.append(self.model.last_rollout["action"])
+
+
+def test_weights_loaded_in_the_middle_do_not_rewind_the_environments(whole):
+    rewind = Rewind(whole[1] / "2.weights.h5")
+    agent = fit(make_agent(), [rewind], epochs=4)
+    assert agent.history.epoch == [0, 1, 2, 3]
+    assert not np.array_equal(rewind.actions[2], rewind.actions[3])
+
+
+def test_a_training_with_another_number_of_environments_is_refused(tmp_path, whole):
+    with pytest.raises(ValueError, match=r"only with the `num_envs` that it was begun with.*Expected: 8. Received: 4"):
+        fit(make_agent(), [backup(with_backup(tmp_path, whole))], num_envs=4)
+    agent = keras.saving.load_model(whole[1] / "2.keras")
+    with pytest.raises(ValueError, match=r"only with the `num_envs` that it was begun with.*Expected: 8. Received: 4"):
+        fit(agent, num_envs=4, initial_epoch=2)
+    with pytest.raises(ValueError, match="only with the environments that it was begun with"):
+        fit(agent, env="krp/CartPoleNoVel-v1", initial_epoch=2)
+
+
+def test_a_backup_of_another_network_is_refused(tmp_path, whole):
     with pytest.raises(ValueError, match="could not be loaded"):
-        run([backup], units=4)
+        fit(make_agent(units=4), [backup(with_backup(tmp_path, whole))])
+
+
+def test_a_truncated_file_is_refused(tmp_path, whole):
+    for name in ("2.keras", "2.weights.h5"):
+        content = (whole[1] / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(Exception, match=r"accessible `\.keras` zip file"):
+        keras.saving.load_model(tmp_path / "2.keras")
+    with pytest.raises(OSError, match="truncated"):
+        make_built_agent().load_weights(tmp_path / "2.weights.h5")
+
+
+def make_built_agent():
+    agent = make_agent()
+    agent.build(ENV)
+    return agent
+
+
+@pytest.mark.parametrize("name", ["agent.keras", "agent.weights.h5"])
+def test_a_full_disk_leaves_the_file_before_it(tmp_path, name):
+    agent = make_built_agent()
+    save = agent.save if name.endswith("keras") else agent.save_weights
+    save(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises((OSError, RuntimeError)):
+            save(tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        make_built_agent().save(tmp_path / "file" / "agent.keras")
+
+
+def test_files_that_are_not_overwritten(tmp_path, monkeypatch):
+    agent = make_built_agent()
+    agent.save(tmp_path / "agent.keras")
+    before = (tmp_path / "agent.keras").read_bytes()
+    monkeypatch.setattr("builtins.input", lambda *_: "n")
+    agent.save(tmp_path / "agent.keras", overwrite=False)
+    assert (tmp_path / "agent.keras").read_bytes() == before
 
 
 def test_with_python_environments_all_but_their_insides_is_restored(tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
-        run([keras.callbacks.BackupAndRestore(tmp_path / "backup"), Cut(2)], "krp/CartPoleNoVel-v1")
-    resumed = run([keras.callbacks.BackupAndRestore(tmp_path / "backup")], "krp/CartPoleNoVel-v1")
+        fit(make_agent(), [backup(tmp_path / "backup"), Cut(2)], env="krp/CartPoleNoVel-v1")
+    resumed = fit(make_agent(), [backup(tmp_path / "backup")], env="krp/CartPoleNoVel-v1")
+    assert resumed.history.epoch == [2, 3]
     assert int(resumed.optimizer.iterations.numpy()) == 32
     assert int(resumed.env_steps.numpy()) > 3.5 * 2 * 8 * 16
+    with pytest.raises(ValueError, match="`num_envs` that it was begun with"):
+        fit(make_agent(), [backup(tmp_path / "backup")], env="krp/CartPoleNoVel-v1", num_envs=4)

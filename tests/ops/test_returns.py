@@ -135,7 +135,7 @@ def test_reductions():
 @pytest.mark.parametrize(
     ("function", "args"),
     [(ops.gae, (0.9,)), (ops.lambda_returns, (0.9,)), (ops.n_step_returns, (4,))],
-    ids=lambda x: str(x),
+    ids=lambda x: getattr(x, "__name__", str(x)),
 )
 def test_two_episodes_in_one_row_are_the_two_apart(function, args, end):
     data = {key: x[:, :1] for key, x in transitions().items()}  # the column that runs on

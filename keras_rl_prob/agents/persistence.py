@@ -1,0 +1,113 @@
+"""What an agent writes to files and reads from them."""
+
+import os
+import pathlib
+
+import keras
+
+from keras_rl_prob import spaces
+from keras_rl_prob.agents import training
+
+
+class PersistentModel(keras.Model):
+    """The part of an agent that concerns files: configuration, spaces, weights, and where its training stands.
+
+    Files are written whole or not at all: under another name first, which then takes the place of the old file.
+
+    Attributes:
+        network, observation_space, action_space: See `Agent`.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._training = None  # while `fit` runs
+        self._position = None  # where the last training, or the one in the loaded file, stood
+
+    def get_compile_config(self):
+        """The arguments of `compile`, for saving."""
+        if not self.compiled:
+            return None
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "jit_compile": self._requested_jit_compile,
+            "run_eagerly": self.run_eagerly,
+        }
+
+    def compile_from_config(self, config):
+        """Compiles a loaded agent, whose optimizer's variables are then restored."""
+        self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
+        if self.built:
+            self.optimizer.build(self.network.trainable_variables)
+
+    def get_build_config(self):
+        """The spaces that the agent was built for."""
+        if not self.built:
+            return None
+        return {name: spaces.serialize(getattr(self, name)) for name in ("observation_space", "action_space")}
+
+    def build_from_config(self, config):
+        """Builds a loaded agent for the spaces that it was saved with."""
+        self.build(tuple(spaces.deserialize(config[name]) for name in ("observation_space", "action_space")))
+
+    @classmethod
+    def from_config(cls, config):
+        """The agent that `get_config` described."""
+        return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+
+    def save_own_variables(self, store):
+        """Stores the agent's own variables, and where its training stands: what an exact resume needs."""
+        super().save_own_variables(store)
+        position = self._training.position() if self._training else self._position
+        for key, value in (position or {}).items():
+            store[key] = value
+
+    def load_own_variables(self, store):
+        """Restores what `save_own_variables` stored.
+
+        A `fit` that has just begun goes on from there (`BackupAndRestore`), a later one if its `initial_epoch` is not 0.
+        """
+        own, position = training.split(store)
+        super().load_own_variables(own)
+        if self._training is None:
+            self._position = position or None
+        elif position and not self._training.has_begun:
+            self._training.restore(position)
+
+    @property
+    def _initial_epoch(self):
+        """Where Keras' `fit` starts after `BackupAndRestore`: read from the weights, the note beside them may be older."""
+        return self._training.resumed_epoch if self._training else None
+
+    @_initial_epoch.setter
+    def _initial_epoch(self, epoch):
+        pass
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Saves the agent as a `.keras` file: configuration, weights, normalisers, optimizer, where its training stands."""
+        self._write(super().save, filepath, ".keras", overwrite, kwargs)
+
+    def save_weights(self, filepath, overwrite=True, **kwargs):
+        """Saves what `save` does, without the configuration."""
+        self._write(super().save_weights, filepath, ".weights.h5", overwrite, kwargs)
+
+    @staticmethod
+    def _write(write, filepath, suffix, overwrite, kwargs):
+        local = isinstance(filepath, str | os.PathLike) and "://" not in str(filepath)
+        if overwrite and local and str(filepath).endswith(suffix):
+            write_whole(filepath, lambda path: write(path, **kwargs))
+        else:
+            write(filepath, overwrite=overwrite, **kwargs)
+
+
+def write_whole(path, write):
+    """Calls `write(temporary)` and then puts the file in the place of `path`, so that whatever fails leaves the old one."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f"part.{path.name}")  # Keras looks at how a name ends
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,76 @@
+"""A CSV file of a run that may be killed and resumed."""
+
+import csv
+import io
+import pathlib
+
+import keras
+
+from keras_rl_prob.agents.persistence import write_whole
+
+
+class RunLog(keras.callbacks.CSVLogger):
+    """Writes a row of logs after every epoch, and goes on with the file of a run that was cut short.
+
+    When the first epoch ends, the rows of earlier epochs stay and all others go: what was logged after the last backup and
+    is now repeated, and a line that the end of the process tore. So every epoch is there once, and a training from epoch 0
+    begins the file anew. Entries that the first epoch does not have, as with `validation_freq=5`, get their column when they
+    appear; rows without a value have `NA` there, as in Keras' `CSVLogger`.
+
+    Args:
+        path: Where the file goes; its folder is made if need be.
+
+    Raises:
+        ValueError: The file exists and is no log of epochs.
+
+    Example:
+    ```python
+    agent.fit(
+        "CartPole-v1",
+        epochs=50,
+        callbacks=[krp.callbacks.RunLog("runs/log.csv"), keras.callbacks.BackupAndRestore("runs/backup")],
+    )
+    ```
+    """
+
+    def __init__(self, path):
+        super().__init__(path, append=True)
+
+    def on_train_begin(self, logs=None):
+        """Opens the file, so that what is wrong with it shows before the training."""
+        path = pathlib.Path(self.filename)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _read(path)
+        super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds a row."""
+        if self.writer is None or not set(logs) <= set(self.keys):
+            self._continue_before(epoch, logs)
+        super().on_epoch_end(epoch, logs)
+
+    def _continue_before(self, epoch, logs):
+        """Rewrites the file with the rows before `epoch` and with columns for all of `logs`."""
+        self.csv_file.close()
+        path = pathlib.Path(self.filename)
+        rows = [row for row in _read(path) if int(row["epoch"]) < epoch]
+        columns = list(dict.fromkeys(["epoch", *(rows[0] if rows else ()), *sorted(logs)]))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="NA")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(path, lambda temporary: temporary.write_bytes(text.getvalue().encode()))
+        self.csv_file = path.open("a", newline="", encoding="utf-8")
+        self.keys, self.writer, self.append_header = columns[1:], None, False
+
+
+def _read(path):
+    """The complete rows of a log, a list of dicts of strings."""
+    text = path.read_bytes().decode(errors="replace")
+    if not text.startswith("epoch"[: len(text)]):
+        raise ValueError(
+            f"`path` must be a new file, or a CSV log of epochs to go on with. Received: path={str(path)!r}"
+        )
+    columns, *rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines())) or [[]]
+    return [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns) and row[0].isdecimal()]

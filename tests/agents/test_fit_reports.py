@@ -1,0 +1,99 @@
+"""What `fit` tells while it runs: the progress bar, the logs of several heads, the last rollout."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rl_prob as krp
+from keras_rl_prob.testing import HybridTask
+
+
+class Watch(keras.callbacks.Callback):
+    """Keeps what the agent says of its last rollout, and when."""
+
+    def __init__(self):
+        super().__init__()
+        self.before, self.rollouts, self.logs = "never asked", [], []
+
+    def on_train_begin(self, logs=None):
+        self.before = self.model.last_rollout
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.rollouts.append(self.model.last_rollout)
+        self.logs.append(dict(logs))
+
+
+@pytest.fixture(scope="module")
+def watched():
+    keras.utils.set_random_seed(3)
+    agent = krp.PPO(rollout_steps=12, minibatches=2, update_epochs=2, normalize_rewards=False, target_kl=1e-9)
+    agent.compile(jit_compile=False)
+    watch = Watch()
+    agent.fit(HybridTask, epochs=1, steps_per_epoch=8, num_envs=3, verbose=0, callbacks=[watch])
+    return agent, watch
+
+
+def test_last_rollout_is_what_the_updates_learned_from(watched):
+    agent, watch = watched
+    assert watch.before is None
+    assert agent.last_rollout is None
+    first, last = watch.rollouts
+    assert set(last) == {"action", "parameters", "log_prob", "value", "advantage", "target", "valid"}
+    for name in ("log_prob", "value", "advantage", "target"):
+        assert last[name].shape == (12, 3)
+        assert not np.array_equal(first[name], last[name])
+    np.testing.assert_allclose(last["target"], last["value"] + last["advantage"], atol=1e-6)
+    assert last["valid"].dtype == bool
+    policy = agent.distribution(tf.nest.map_structure(tf.constant, last["parameters"]))
+    move, tool = last["action"]
+    assert tool.shape == (12, 3)
+    inside = (np.abs(move - agent.action_space[0].high) > 1e-3) & (np.abs(move - agent.action_space[0].low) > 1e-3)
+    parts = policy.distributions[0].log_prob(move) + policy.distributions[1].log_prob(tool)
+    inside = inside.reshape(12, 3, -1).all(-1)
+    assert inside.sum() > 20
+    np.testing.assert_allclose(parts.numpy()[inside], last["log_prob"][inside], atol=1e-3)
+    box = agent.action_space[0]
+    assert (last["action"][0] >= box.low).all()
+    assert (last["action"][0] <= box.high).all()
+
+
+def test_each_head_has_its_own_entropy_and_kl(watched):
+    _, watch = watched
+    for logs in watch.logs:
+        assert logs["entropy"] == pytest.approx(logs["entropy_0"] + logs["entropy_1"], rel=1e-5)
+        assert logs["kl"] == pytest.approx(logs["kl_0"] + logs["kl_1"], abs=1e-6)
+        assert logs["kl_0"] > 0
+        assert logs["kl_1"] > 0
+    parameters = watch.rollouts[0]["parameters"][
+        1
+    ]  # behaviour of the first rollout, close to the policy of its updates
+    entropy = keras.losses.categorical_crossentropy(tf.nn.softmax(parameters), parameters, from_logits=True)
+    assert watch.logs[0]["entropy_1"] == pytest.approx(float(tf.reduce_mean(entropy)), rel=0.05)
+
+
+def bar(capsys, verbose, callbacks=()):
+    agent = krp.PPO(rollout_steps=16, minibatches=2, update_epochs=1)
+    agent.compile(jit_compile=False)
+    history = agent.fit(
+        "tf/CartPole-v1", epochs=2, steps_per_epoch=4, num_envs=8, seed=1, verbose=verbose, callbacks=[*callbacks]
+    ).history
+    return capsys.readouterr().out, history
+
+
+def test_progress_shows_return_and_speed_first(capsys):
+    out, history = bar(capsys, 2)
+    lines = re.findall(r"return: ([\d.]+) - length: [\d.]+ - env_steps: ([\d.]+) - env_steps/s: ([\d.]+) - ", out)
+    assert [float(score) for score, *_ in lines] == pytest.approx(history["return"], abs=1e-3)
+    assert [float(steps) for _, steps, _ in lines] == history["env_steps"]
+    assert all(float(rate) > 10 for *_, rate in lines)
+    assert "env_steps/s" not in history  # the same seed gives the same history
+
+
+def test_progress_can_be_silent_or_the_users_own(capsys):
+    assert bar(capsys, 0)[0] == ""
+    out, _ = bar(capsys, 2, [keras.callbacks.ProgbarLogger()])
+    assert out.count("env_steps: ") == 2
+    assert "env_steps/s" not in out
