@@ -28,9 +28,9 @@ def export_policy(agent, filepath, format="tf_saved_model"):
     | `is_first`, bool `[B]`: which rows begin an episode, and so forget the state | |
     | `state_0`, `state_1`, ...: zeros at first, none without memory | `next_state_0`, `next_state_1`, ... |
 
-    They are the signature `serving_default` of a SavedModel, and the whole of an ONNX file, which has no other names for
-    its outputs than those that no input has. A SavedModel also has, for `tf.saved_model.load` in Python, with nests like
-    the spaces: `serve(observation, is_first, state)` and, to draw actions instead of taking the mode,
+    They are the signature `serving_default` of a SavedModel, and all that an ONNX file has (ONNX wants no name twice, hence
+    `next_`). A SavedModel also has, for `tf.saved_model.load` in Python, with nests like the spaces:
+    `serve(observation, is_first, state)` and, to draw actions instead of taking the mode,
     `sample(observation, is_first, state, seed)` with an int32 `seed` `[2]`, both of which return `(action, state)`; and
     `initial_state(batch_size)`.
 
@@ -94,18 +94,13 @@ class Step:
 
     def flat(self):
         """The step as a `tf.function` with an argument for each tensor, which returns a dict of tensors."""
-        count = len(tf.nest.flatten(self.specs[2]))
-        inputs = [
-            *_names("observation", self.agent.observation_space),
-            "is_first",
-            *(f"state_{i}" for i in range(count)),
-        ]
-        outputs = [*_names("action", self.agent.action_space), *(f"next_state_{i}" for i in range(count))]
+        states = [f"state_{i}" for i in range(len(tf.nest.flatten(self.specs[2])))]
+        inputs = [*_names("observation", self.agent.observation_space), "is_first", *states]
+        outputs = [*_names("action", self.agent.action_space), *(f"next_{name}" for name in states)]
 
         def step(*tensors):
-            return dict(
-                zip(outputs, tf.nest.flatten(self(*tf.nest.pack_sequence_as(self.specs, tensors))), strict=True)
-            )
+            results = self(*tf.nest.pack_sequence_as(self.specs, tensors))
+            return dict(zip(outputs, tf.nest.flatten(results), strict=True))
 
         specs = zip(tf.nest.flatten(self.specs), inputs, strict=True)
         signature = [tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in specs]
@@ -146,6 +141,7 @@ def _write_saved_model(step, path):
     module.sample = tf.function(step, input_signature=(*step.specs, seed), autograph=False)
     size = tf.TensorSpec((), tf.int32, "batch_size")
     module.initial_state = tf.function(step.agent.initial_state, input_signature=[size], autograph=False)
+    # Not the layers themselves: Keras' variables would be saved as copies, and a session then lack those of the graph.
     module.variables_used = list(module.serve.get_concrete_function().variables)
     network = tf.train.TrackableView(step.agent.network)
     module.tables = [x for x in network.descendants() if isinstance(x, tf.saved_model.experimental.TrackableResource)]

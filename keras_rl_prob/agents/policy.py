@@ -28,15 +28,27 @@ class Policy:
     def __init__(self, agent, num_envs=None, deterministic=True, seed=0):
         self._agent, self._single = agent, num_envs is None
         self._num_envs, self._seed = num_envs or 1, seed
-        self._act = tf.function(
-            lambda observation, is_first, state, seed: agent.act(observation, is_first, state, seed, deterministic)[
-                ::2
-            ],
-            autograph=False,
-        )
         self._specs = spaces.tensor_specs(agent.observation_space)
+        self._act = self._traced(deterministic)
         self._steps = 0
         self.reset()
+
+    def _traced(self, deterministic):
+        """A step as one concrete function, which costs less to call than a `tf.function` that looks for its trace."""
+
+        def act(observation, is_first, state, seed):
+            action, _, state = self._agent.act(observation, is_first, state, seed, deterministic)
+            return action, state
+
+        def batched(spec):
+            return tf.TensorSpec((self._num_envs, *spec.shape), spec.dtype)
+
+        return tf.function(act, autograph=False).get_concrete_function(
+            tf.nest.map_structure(batched, self._specs),
+            tf.TensorSpec((self._num_envs,), tf.bool),
+            tf.nest.map_structure(tf.TensorSpec.from_tensor, self._agent.initial_state(self._num_envs)),
+            tf.TensorSpec((2,), tf.int32),
+        )
 
     def reset(self):
         """Forgets everything: the next observation starts an episode."""

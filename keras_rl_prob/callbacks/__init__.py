@@ -1,6 +1,21 @@
-"""Keras callbacks that watch an agent: its learning curve and what it looks like."""
+"""Keras callbacks that watch an agent: how good it is, what it looks like, and when it has seen enough."""
 
+from keras_rl_prob.callbacks.env_step_limit import EnvStepLimit
+from keras_rl_prob.callbacks.evaluate_return import EvaluateReturn
 from keras_rl_prob.callbacks.plot_learning_curve import PlotLearningCurve
+from keras_rl_prob.callbacks.plot_learning_curves import plot_learning_curves
+from keras_rl_prob.callbacks.record_episode import record_episode
 from keras_rl_prob.callbacks.record_video import RecordVideo
+from keras_rl_prob.callbacks.rollout_histograms import RolloutHistograms
+from keras_rl_prob.callbacks.run_log import RunLog
 
-__all__ = ["PlotLearningCurve", "RecordVideo"]
+__all__ = [
+    "EnvStepLimit",
+    "EvaluateReturn",
+    "PlotLearningCurve",
+    "RecordVideo",
+    "RolloutHistograms",
+    "RunLog",
+    "plot_learning_curves",
+    "record_episode",
+]

@@ -1,19 +1,28 @@
-"""The learning curve as a picture."""
+"""The learning curve of a run, while it is drawn."""
 
-import os
 import pathlib
 
 import keras
 
+from keras_rl_prob.callbacks.plot_learning_curves import EVALUATIONS, curve, figure_class, picture, read_log
+
+TRAINING, EVALUATION = "#9ab8d8", "#1f4e79"
+
 
 class PlotLearningCurve(keras.callbacks.Callback):
-    """Draws the return over environment steps to a PNG, anew after every epoch.
+    """Draws the return over environment steps, anew after every epoch.
 
-    Needs Matplotlib: `pip install "keras_rl_prob[video]"`.
+    One curve is of the episodes that training finished, the other of the evaluations by `validation_data` or an
+    `EvaluateReturn` earlier in the list of callbacks. Needs Matplotlib: `pip install "keras_rl_prob[plot]"`.
 
     Args:
-        path: Where the PNG goes; its folder is made if need be.
+        path: Where the picture goes, PNG or what else its suffix says; its folder is made if need be.
         title: Text above the curve; the agent's name when left out.
+        log: CSV file of a `RunLog` earlier in the list of callbacks: the curve is what that holds, so that a resumed
+            run has its first part too. Without it the curve begins with this object.
+
+    Raises:
+        ImportError: Matplotlib is missing.
 
     Example:
     ```python
@@ -21,42 +30,17 @@ class PlotLearningCurve(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, path, title=None):
+    def __init__(self, path, title=None, log=None):
         super().__init__()
-        self.path, self.title = pathlib.Path(path), title
+        self.path, self.title, self.log = pathlib.Path(path), title, log
         self._rows = []
+        figure_class()  # rather than after the first epoch
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds a point and draws."""
-        logs = logs or {}
-        self._rows.append({name: float(logs.get(name, "nan")) for name in ("env_steps", "return", "val_return")})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.part")
-        self._draw(temporary)
-        os.replace(temporary, self.path)
-
-    def _draw(self, path):
-        pyplot = _matplotlib()
-        figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-        steps = [row["env_steps"] for row in self._rows]
-        axes.plot(steps, [row["return"] for row in self._rows], color="#9ab8d8", marker=".", label="training episodes")
-        evaluated = [
-            (row["env_steps"], row["val_return"]) for row in self._rows if row["val_return"] == row["val_return"]
-        ]
-        if evaluated:
-            axes.plot(*zip(*evaluated, strict=True), color="#1f4e79", marker="o", markersize=4, label="evaluation")
-        axes.set(xlabel="environment steps", ylabel="mean return", title=self.title or self.model.name)
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right")
-        figure.savefig(path, dpi=150, format="png")
-        pyplot.close(figure)
-
-
-def _matplotlib():
-    try:
-        from matplotlib import pyplot  # noqa: PLC0415 (optional dependency)
-    except ImportError as error:
-        raise ImportError('`PlotLearningCurve` needs Matplotlib: pip install "keras_rl_prob[video]"') from error
-    return pyplot
+        """Draws."""
+        self._rows = [*self._rows, logs or {}] if self.log is None else read_log(self.log)
+        trained, evaluated = curve(self._rows, "return"), curve(self._rows, *EVALUATIONS)
+        with picture(self.path, self.title or self.model.name) as axes:
+            axes.plot(*trained, color=TRAINING, marker=".", label="training episodes")
+            if evaluated.size:
+                axes.plot(*evaluated, color=EVALUATION, marker="o", markersize=4, label="evaluation")

@@ -1,65 +1,72 @@
-"""An episode of the agent as an animated picture."""
+"""Episodes of the agent as videos, while it trains or when it is done."""
 
 import os
 import pathlib
 
-import gymnasium
 import keras
+
+from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob.callbacks.record_episode import check_recordable, record_episode
 
 
 class RecordVideo(keras.callbacks.Callback):
-    """Plays one deterministic episode when training ends and writes it as a GIF.
+    """Plays a deterministic episode and writes it as a GIF or MP4, when training ends or after every `every` epochs.
 
-    The agent, its random numbers and the training environments are left as they are. Needs Pillow and what the environment
-    draws with: `pip install "keras_rl_prob[video]"`.
+    The agent, its random numbers and the training environments are left as they are. Needs Pillow for GIFs, MoviePy for MP4s
+    and what the environment draws with: `pip install "keras_rl_prob[video]"`.
 
     Args:
-        env: Id of a Gymnasium environment that renders `rgb_array`s.
-        path: Where the GIF goes; its folder is made if need be.
+        env: Id of an environment, or a callable that makes one: `lambda: gymnasium.make(..., render_mode="rgb_array")`.
+            Native ids are drawn by the Gymnasium environment with the same physics.
+        path: Where the video goes, ending in `.gif` or `.mp4`; folders are made if need be. `{epoch}` in it becomes the
+            number of the epoch, from 1 on as in `ModelCheckpoint`.
+        every: Epochs from one video to the next; `None` for one when training ends.
         max_frames: Frames after which the recording stops.
         seed: Seed of the episode.
 
+    Raises:
+        ValueError: `env` cannot be drawn, or `path` has another suffix or other fields than `{epoch}`.
+        ImportError: The library that writes such files is missing.
+
     Example:
     ```python
-    agent.fit("CartPole-v1", epochs=10, callbacks=[krp.callbacks.RecordVideo("CartPole-v1", "runs/episode.gif")])
+    video = krp.callbacks.RecordVideo("CartPole-v1", "runs/epoch_{epoch:03d}.mp4", every=5)
+    agent.fit("CartPole-v1", epochs=20, callbacks=[video])
     ```
     """
 
-    def __init__(self, env, path, max_frames=500, seed=0):
+    def __init__(self, env, path, every=None, max_frames=500, seed=0):
         super().__init__()
-        self.env, self.path, self.max_frames, self.seed = env, pathlib.Path(path), max_frames, seed
+        if every is not None:
+            check_positive_integer("every", every)
+        check_positive_integer("max_frames", max_frames)
+        self.env, self.path, self.every, self.max_frames, self.seed = env, os.fspath(path), every, max_frames, seed
+        check_recordable(env, self._path_after(0))
+        self._epoch = 0
+
+    def on_train_begin(self, logs=None):
+        """Makes the folder, so that what is wrong with it shows before the training."""
+        folder = self._path_after(0).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"`path` must be in a folder that can be written to. Received: path={self.path!r}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Records an episode if it is time to."""
+        self._epoch = epoch
+        if self.every is not None and (epoch + 1) % self.every == 0:
+            self._record()
 
     def on_train_end(self, logs=None):
-        """Records the episode."""
-        image = _pillow()
-        with gymnasium.make(self.env, render_mode="rgb_array") as env:
-            frames = [image.fromarray(frame) for frame in self._frames(env)]
-            per_second = env.metadata.get("render_fps", 30)
-        frames = [
-            frame.resize((frame.width // 2, frame.height // 2)) if frame.width > 400 else frame for frame in frames
-        ]
-        stride = max(1, per_second // 25)
-        frames = [frame.convert("P", palette=image.Palette.ADAPTIVE, colors=64) for frame in frames[::stride]]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.part")
-        duration = round(1000 * stride / per_second)
-        frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
-        os.replace(temporary, self.path)
+        """Records an episode if that is all there is to be."""
+        if self.every is None:
+            self._record()
 
-    def _frames(self, env):
-        policy = self.model.policy()
-        observation, _ = env.reset(seed=self.seed)
-        yield env.render()
-        for _ in range(self.max_frames - 1):
-            observation, _, terminated, truncated, _ = env.step(policy(observation))
-            yield env.render()
-            if terminated or truncated:
-                return
+    def _record(self):
+        record_episode(self.model, self.env, self._path_after(self._epoch), self.max_frames, self.seed)
 
-
-def _pillow():
-    try:
-        from PIL import Image  # noqa: PLC0415 (optional dependency)
-    except ImportError as error:
-        raise ImportError('`RecordVideo` needs Pillow: pip install "keras_rl_prob[video]"') from error
-    return Image
+    def _path_after(self, epoch):
+        try:
+            return pathlib.Path(self.path.format(epoch=epoch + 1))
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"`path` may have `{{epoch}}` as its only field. Received: path={self.path!r}") from error

@@ -43,7 +43,7 @@ def logs(count, val_return=False):
 
 def test_the_picture_has_its_size_and_the_folder_nothing_else(tmp_path):
     picture = draw(tmp_path / "runs" / "a" / "curve.png", logs(4))
-    assert picture.shape == (630, 1050, 3)
+    assert picture.shape == (675, 1050, 3)
     assert [path.name for path in (tmp_path / "runs" / "a").iterdir()] == ["curve.png"]
 
 
@@ -74,7 +74,7 @@ def test_it_is_drawn_anew_after_every_epoch(tmp_path):
     ids=["no episode yet", "only NaN", "NaN in between", "evaluated now and then", "NumPy", "no logs", "None"],
 )
 def test_gaps_in_the_logs(tmp_path, rows):
-    assert draw(tmp_path / "curve.png", rows).shape == (630, 1050, 3)
+    assert draw(tmp_path / "curve.png", rows).shape == (675, 1050, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
 
 
@@ -91,35 +91,36 @@ def test_title_is_the_models_name_or_the_given_one(tmp_path):
     assert np.any(named != other)
 
 
-def test_no_figures_are_left_open(tmp_path):
-    from matplotlib import pyplot
+def test_evaluations_may_be_those_of_evaluate_return(tmp_path):
+    rows = [{**row, "eval_return": row["return"] + 30} for row in logs(2)]
+    np.testing.assert_array_equal(draw(tmp_path / "a.png", rows), draw(tmp_path / "b.png", logs(2, val_return=True)))
+    other = [{**row, "val_return": 5.0} for row in rows]
+    constant = [{**row, "val_return": 5.0} for row in logs(2)]
+    np.testing.assert_array_equal(draw(tmp_path / "c.png", other), draw(tmp_path / "d.png", constant))
 
-    before = pyplot.get_fignums()
-    draw(tmp_path / "a.png", logs(3))
-    assert pyplot.get_fignums() == before
+
+def test_with_a_log_the_curve_is_what_that_holds(tmp_path):
+    log = krp.callbacks.RunLog(tmp_path / "log.csv")
+    log.on_train_begin()
+    for epoch, row in enumerate(logs(4, val_return=True)):
+        log.on_epoch_end(epoch, row)
+    whole = draw(tmp_path / "a.png", logs(4, val_return=True))
+    resumed = draw(tmp_path / "b.png", logs(4, val_return=True)[3:], log=tmp_path / "log.csv")
+    np.testing.assert_array_equal(resumed, whole)
+    assert np.any(draw(tmp_path / "c.png", logs(4, val_return=True)[3:]) != whole)
+
+
+def test_the_suffix_says_what_the_picture_is(tmp_path):
+    for name, start in {"a.pdf": b"%PDF", "b.svg": b"<?xml", "c": b"\x89PNG"}.items():
+        callback = krp.callbacks.PlotLearningCurve(tmp_path / name)
+        callback.set_model(Watched())
+        callback.on_epoch_end(0, logs(1)[0])
+        assert (tmp_path / name).read_bytes().startswith(start)
 
 
 def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    callback = krp.callbacks.PlotLearningCurve(tmp_path / "curve.png")
-    callback.set_model(Watched())
-    with pytest.raises(ImportError, match=r'needs Matplotlib: pip install "keras_rl_prob\[video\]"'):
-        callback.on_epoch_end(0, logs(1)[0])
-
-
-def test_in_fit(tmp_path):
-    agent = krp.PPO(rollout_steps=8, minibatches=1, update_epochs=1)
-    agent.compile(jit_compile=False)
-    agent.fit(
-        "tf/CartPoleNoVel-v1",
-        epochs=2,
-        steps_per_epoch=4,
-        num_envs=4,
-        validation_data="tf/CartPoleNoVel-v1",
-        validation_episodes=2,
-        callbacks=[krp.callbacks.PlotLearningCurve(tmp_path / "curve.png")],
-        verbose=0,
-    )
-    with Image.open(tmp_path / "curve.png") as image:
-        picture = np.asarray(image.convert("RGB"))
-    assert pixels(picture, EVALUATION) > 500
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for use in (krp.callbacks.PlotLearningCurve, lambda path: krp.callbacks.plot_learning_curves({"a": [path]}, path)):
+        (tmp_path / "log.csv").write_text("epoch,env_steps,return\n0,1,2\n")
+        with pytest.raises(ImportError, match=r'need Matplotlib: pip install "keras_rl_prob\[plot\]"'):
+            use(tmp_path / "log.csv")

@@ -1,0 +1,33 @@
+"""The end of a training that is measured in environment steps."""
+
+import keras
+
+from keras_rl_prob.agents.arguments import check_positive_integer
+
+
+class EnvStepLimit(keras.callbacks.Callback):
+    """Stops the training at the end of the first rollout that brings the agent to `limit` environment steps.
+
+    The epoch that this happens in ends early and is otherwise an epoch like any other: it is validated, logged and saved.
+
+    Args:
+        limit: Environment steps in total, those of earlier trainings of the agent included.
+
+    Raises:
+        ValueError: `limit` is not a positive integer.
+
+    Example:
+    ```python
+    agent.fit("CartPole-v1", epochs=1000, callbacks=[krp.callbacks.EnvStepLimit(100_000)])
+    ```
+    """
+
+    def __init__(self, limit):
+        super().__init__()
+        check_positive_integer("limit", limit)
+        self.limit = limit
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Looks at the step count, after every rollout."""
+        if logs["env_steps"] >= self.limit:
+            self.model.stop_training = True

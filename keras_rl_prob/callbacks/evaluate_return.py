@@ -1,0 +1,80 @@
+"""Evaluation on a schedule of its own."""
+
+import contextlib
+
+import keras
+
+from keras_rl_prob.agents.arguments import check_positive_integer
+
+
+class EvaluateReturn(keras.callbacks.Callback):
+    """Plays whole episodes after every `every` epochs and puts `<name>_return` and `<name>_length` into the epoch's logs.
+
+    Keras hands the same logs to all callbacks in the order of their list, so what is to see these entries
+    (`EarlyStopping`, `ModelCheckpoint`, `RunLog`, ...) comes after this one; Keras' `History` and progress bar always do.
+
+    The first epoch of a training is evaluated whatever `every` is, and epochs without an evaluation repeat the results of
+    the last one. So every epoch has the entries, and they are always numbers: callbacks that remember a best value never
+    start from NaN, which nothing is better than, and `ModelCheckpoint(save_best_only=True)` never saves for want of a value.
+    Patience counts epochs, not evaluations.
+
+    The agent, its random numbers and the training environments are left as they are. The episodes are traced and compiled
+    once for a whole training.
+
+    Args:
+        env: Environment to evaluate in, as in `fit`. An object must be another one than that which is trained on.
+        every: Epochs from one evaluation to the next.
+        episodes: Episodes of an evaluation.
+        deterministic: Whether to take the mode of the policy instead of samples.
+        seed: Integer; the episodes are the same in every evaluation as far as the policy is.
+        name: What the entries begin with.
+
+    Raises:
+        ValueError: `every` or `episodes` is not a positive integer.
+
+    Example:
+    ```python
+    agent.fit(
+        "CartPole-v1",
+        epochs=50,
+        callbacks=[
+            krp.callbacks.EvaluateReturn("CartPole-v1", every=5, episodes=100),
+            keras.callbacks.EarlyStopping("eval_return", mode="max", patience=15),
+        ],
+    )
+    ```
+    """
+
+    def __init__(self, env, every=1, episodes=20, deterministic=True, seed=0, name="eval"):
+        super().__init__()
+        check_positive_integer("every", every)
+        check_positive_integer("episodes", episodes)
+        self.env, self.every, self.episodes = env, every, episodes
+        self.deterministic, self.seed, self.name = deterministic, seed, name
+        self._opened = contextlib.ExitStack()
+
+    def on_train_begin(self, logs=None):
+        """Opens the environments."""
+        self._opened.close()  # those of a training that was broken off
+        self._latest = None
+        self._source = self.model.evaluation_source(
+            self.env, self.episodes, self.deterministic, self.seed, self._opened
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Evaluates if it is time to, and adds the entries."""
+        if self._latest is None or (epoch + 1) % self.every == 0:
+            self._latest = self._evaluate()
+        logs.update(self._latest)
+
+    def on_train_end(self, logs=None):
+        """Closes the environments."""
+        self._opened.close()
+
+    def _evaluate(self):
+        try:
+            results = next(iter(self._source))
+        except Exception:
+            with self._opened:  # closes them, and raises an environment's own exception
+                raise
+        return {f"{self.name}_{key}": float(value) for key, value in results.items()}

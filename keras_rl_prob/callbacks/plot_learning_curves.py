@@ -1,0 +1,139 @@
+"""Learning curves as pictures for a report: logs in, a picture out."""
+
+import contextlib
+import csv
+import itertools
+import os
+import pathlib
+
+import numpy as np
+
+from keras_rl_prob.agents.persistence import write_whole
+
+EVALUATIONS = ("val_return", "eval_return")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")  # Okabe and Ito's
+
+
+def plot_learning_curves(runs, path, title=None):
+    """Draws the return over environment steps of several runs: a line for the mean of the seeds, a band for their range.
+
+    The band goes from the worst seed to the best; the seeds themselves are thin lines. Mean and band cover the steps that all
+    seeds of a label have reached, interpolated linearly between epochs. Returns are those of evaluations, `val_return` or
+    else `eval_return`, where all seeds of a label have them, and else those of the training episodes; the picture says
+    which. Needs Matplotlib: `pip install "keras_rl_prob[plot]"`.
+
+    Args:
+        runs: Dict from a label to the list of its CSV logs, one for each seed, as `RunLog` and `CSVLogger` write them.
+        path: Where the picture goes, PNG or what else its suffix says; its folder is made if need be.
+        title: Text above the curves.
+
+    Raises:
+        ValueError: `runs` is empty, or a log has no environment steps with a return.
+        ImportError: Matplotlib is missing.
+
+    Example:
+    ```python
+    runs = {"PPO": ["runs/ppo_0/log.csv", "runs/ppo_1/log.csv"], "RecurrentPPO": ["runs/rppo_0/log.csv"]}
+    krp.callbacks.plot_learning_curves(runs, "comparison.png", title="CartPole-v1")
+    ```
+    """
+    if not runs or any(isinstance(logs, str | os.PathLike) or not logs for logs in runs.values()):
+        raise ValueError(f'`runs` must be like {{"PPO": ["seed_0.csv", "seed_1.csv"]}}. Received: runs={runs!r}')
+    curves = {label: _seeds(logs) for label, logs in runs.items()}
+    kinds = {kind for kind, _ in curves.values()}
+    unit = "mean return" if len(kinds) > 1 else f"mean return of {min(kinds)}"
+    several = any(len(seeds) > 1 for _, seeds in curves.values())
+    with picture(path, title, "line: mean of the seeds, band: their range" if several else None) as axes:
+        axes.set_ylabel(unit)
+        for (label, (kind, seeds)), colour in zip(curves.items(), itertools.cycle(COLOURS), strict=False):
+            label = f"{label} ({len(seeds)} seeds)" if len(seeds) > 1 else str(label)
+            _draw(axes, seeds, f"{label}, {kind}" if len(kinds) > 1 else label, colour)
+
+
+@contextlib.contextmanager
+def picture(path, title, note=None):
+    """Axes over environment steps; what has been drawn on them at the end becomes the file `path`, with a legend.
+
+    Args:
+        path: Where the picture goes, PNG or what else its suffix says.
+        title: Text above the axes.
+        note: Text above the legend.
+    """
+    path = pathlib.Path(path)
+    figure = figure_class()(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="environment steps", ylabel="mean return", title=title or "")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    yield axes
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=2, frameon=False, title=note, title_fontsize="small"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda part: figure.savefig(part, dpi=150, format=path.suffix[1:] or "png"))
+
+
+def read_log(path):
+    """The rows of a CSV log, a list of dicts of strings."""
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def curve(rows, *columns):
+    """The points of the first of `columns` that has any.
+
+    Args:
+        rows: List of dicts of numbers, or of strings as in a CSV file.
+        *columns: Names of returns.
+
+    Returns:
+        float64 `[2, points]`: environment steps in ascending order, and returns; only where both are finite.
+    """
+    for column in columns:
+        points = np.array([(_number(row.get("env_steps")), _number(row.get(column))) for row in rows]).reshape(-1, 2)
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points):
+            break
+    return points[np.argsort(points[:, 0], kind="stable")].T
+
+
+def _seeds(logs):
+    """What the returns of a label are of, and the curve of each of its logs."""
+    logs = {str(log): read_log(log) for log in logs}
+    for kind, columns in {"evaluations": EVALUATIONS, "training episodes": ("return",)}.items():
+        curves = {path: curve(rows, *columns) for path, rows in logs.items()}
+        if all(points.size for points in curves.values()):
+            return kind, list(curves.values())
+    path = next(path for path, points in curves.items() if not points.size)
+    raise ValueError(
+        "`runs` must list CSV logs with numbers in the columns `env_steps` and `return`. "
+        f"Received: {path!r} with the columns {list(logs[path][0]) if logs[path] else []}"
+    )
+
+
+def _draw(axes, seeds, label, colour):
+    for steps, returns in seeds:
+        axes.plot(steps, returns, color=colour, linewidth=0.8, alpha=0.35)
+    first, last = max(steps[0] for steps, _ in seeds), min(steps[-1] for steps, _ in seeds)
+    grid = np.unique(np.concatenate([steps for steps, _ in seeds]))
+    grid = grid[(grid >= first) & (grid <= last)]
+    returns = np.array([np.interp(grid, *points) for points in seeds])  # [seeds, points]
+    axes.fill_between(grid, returns.min(0), returns.max(0), color=colour, alpha=0.15, linewidth=0)
+    axes.plot(grid, returns.mean(0), color=colour, linewidth=2, label=label)
+
+
+def _number(value):
+    try:
+        return float(value)
+    except (TypeError, ValueError):  # None, or a text such as Keras' `NA`
+        return np.nan
+
+
+def figure_class():
+    """Matplotlib's `Figure`: no windows, no global state."""
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 (optional dependency)
+    except ImportError as error:
+        raise ImportError('Learning curves need Matplotlib: pip install "keras_rl_prob[plot]"') from error
+    return Figure

@@ -1,0 +1,153 @@
+"""An episode of an agent as a video file."""
+
+import contextlib
+import itertools
+import pathlib
+
+import gymnasium
+import numpy as np
+
+from keras_rl_prob.agents.contract import check_same_spaces
+from keras_rl_prob.agents.persistence import write_whole
+
+GIF_RATE = 25  # frames a second at most; GIF counts in hundredths of a second
+
+
+def record_episode(agent, env, path, max_frames=500, seed=0):
+    """Plays one deterministic episode and writes it as a GIF or MP4, whole or not at all.
+
+    Args:
+        agent: A built agent. It is left as it is.
+        env: Id of an environment, or a callable that makes one: `lambda: gymnasium.make(..., render_mode="rgb_array")`.
+            Native ids are drawn by the Gymnasium environment with the same physics.
+        path: Where the video goes, ending in `.gif` or `.mp4`; folders are made if need be.
+        max_frames: Frames after which the recording stops.
+        seed: Seed of the episode.
+
+    Returns:
+        `{"return": ..., "length": ...}` of what was played.
+
+    Raises:
+        ValueError: `env` cannot be drawn or has other spaces than the agent, or `path` has another suffix.
+        ImportError: The library that writes such files is missing.
+
+    Example:
+    ```python
+    for seed in range(3):
+        krp.callbacks.record_episode(agent, "CartPole-v1", f"videos/episode_{seed}.mp4", seed=seed)
+    ```
+    """
+    check_recordable(env, path)
+    path, rewards = pathlib.Path(path), []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
+    with contextlib.closing(_make(env)) as made:
+        check_same_spaces(agent, made)
+        frames = _play(agent.policy(), made, max_frames, seed, rewards)
+        rate = made.metadata.get("render_fps") or 30
+        try:
+            write_whole(path, lambda temporary: write(temporary, frames, rate))
+        except Exception as error:
+            error.add_note(f"Raised while an episode of {made} was recorded to {path}. The agent is unharmed.")
+            raise
+    return {"return": float(sum(rewards)), "length": len(rewards)}
+
+
+def check_recordable(env, path):
+    """Raises what is wrong with the arguments of a recording before anything is played.
+
+    Args:
+        env: What `record_episode` gets.
+        path: What `record_episode` gets.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in (".gif", ".mp4"):
+        raise ValueError(f"`path` must end in .gif or .mp4. Received: path={str(path)!r}")
+    _ = _pillow() if suffix == ".gif" else _moviepy()
+    if not callable(env):
+        _drawn_id(env)
+
+
+def _drawn_id(env):
+    """The id of a Gymnasium environment that looks like `env`."""
+    name = str(env)
+    try:
+        if name.startswith("tf/"):  # native environments are named after those whose physics they have
+            return next(known for known in (name[3:], f"krp/{name[3:]}") if known in gymnasium.registry)
+        gymnasium.spec(name)
+    except (gymnasium.error.Error, StopIteration) as error:
+        raise ValueError(
+            "`env` must be the id of an environment that Gymnasium can draw, or a callable that makes one with "
+            f'`render_mode="rgb_array"`. Received: env={env!r}. {error}'.rstrip()
+        ) from error
+    return name
+
+
+def _make(env):
+    made = env() if callable(env) else gymnasium.make(_drawn_id(env), render_mode="rgb_array")
+    if getattr(made, "render_mode", None) != "rgb_array":
+        raise ValueError(
+            '`env` must make environments with `render_mode="rgb_array"`. '
+            f"Received: env={env!r}, which made {made} with render_mode={getattr(made, 'render_mode', None)!r}"
+        )
+    return made
+
+
+def _play(policy, env, max_frames, seed, rewards):
+    """Yields the frames of an episode, uint8 `[height, width, 3]`; appends to `rewards`."""
+    observation, _ = env.reset(seed=seed)
+    yield _frame(env)
+    for _ in range(max_frames - 1):
+        observation, reward, terminated, truncated, _ = env.step(policy(observation))
+        rewards.append(reward)
+        yield _frame(env)
+        if terminated or truncated:
+            return
+
+
+def _frame(env):
+    frame = np.asarray(env.render())
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(
+            "`env.render()` must return uint8 arrays [height, width, 3]. "
+            f"Received: shape={frame.shape}, dtype={frame.dtype}"
+        )
+    return frame
+
+
+def _write_gif(path, frames, rate):
+    """At most 25 frames a second, in 64 colours, wide ones at half their size."""
+    image, stride = _pillow(), max(1, int(rate // GIF_RATE))
+    pictures = (image.fromarray(frame) for frame in itertools.islice(frames, 0, None, stride))
+    pictures = (p.resize((p.width // 2, p.height // 2)) if p.width > 400 else p for p in pictures)
+    first, *rest = (p.convert("P", palette=image.Palette.ADAPTIVE, colors=64) for p in pictures)
+    first.save(path, format="GIF", save_all=True, append_images=rest, duration=round(1000 * stride / rate), loop=0)
+
+
+def _write_mp4(path, frames, rate):
+    """H.264, whose usual players want even sizes."""
+    cropped = (frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames)
+    first = next(cropped)
+    height, width, _ = first.shape
+    with _moviepy()(str(path), (width, height), rate) as video:
+        process = video.proc
+        for frame in itertools.chain([first], cropped):
+            video.write_frame(frame)
+    if process.returncode:
+        raise OSError(f"ffmpeg could not finish the video and gave up with code {process.returncode}: {path}")
+
+
+def _pillow():
+    try:
+        from PIL import Image  # noqa: PLC0415 (optional dependency)
+    except ImportError as error:
+        raise ImportError('A GIF needs Pillow: pip install "keras_rl_prob[video]"') from error
+    return Image
+
+
+def _moviepy():
+    try:
+        from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter  # noqa: PLC0415 (optional dependency)
+    except ImportError as error:
+        raise ImportError('An MP4 needs MoviePy: pip install "keras_rl_prob[video]"') from error
+    return FFMPEG_VideoWriter

@@ -1,0 +1,94 @@
+"""What the agent does and believes, for TensorBoard."""
+
+import importlib.util
+import time
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import spaces
+
+
+class RolloutHistograms(keras.callbacks.Callback):
+    """Writes histograms of the epoch's last rollout, and a few scalars, over environment steps.
+
+    Histograms, all below `rollout/`: `advantage`, `value`, `target` (of the value), `log_prob`, and for each head `action`
+    (what the environment got), `entropy` and, of continuous heads, `mean` and `stddev` of the policy. With several heads
+    these end in where the head is in the action space, as in the logs: `action_tool`, `entropy_arm_0`. Scalars, below
+    `training/`: `learning_rate`, `env_steps_per_second` (of collecting and learning, without what else happens in an epoch)
+    and, with a `KLPenalty`, `kl_beta`.
+
+    The logs themselves are what Keras' own `TensorBoard` writes; the two go side by side. Needs TensorBoard:
+    `pip install "keras_rl_prob[tensorboard]"`.
+
+    Args:
+        log_dir: Folder of the event files; one of its own below the folder that TensorBoard is shown.
+
+    Raises:
+        ImportError: TensorBoard is missing.
+
+    Example:
+    ```python
+    agent.fit(
+        "CartPole-v1",
+        epochs=10,
+        callbacks=[keras.callbacks.TensorBoard("runs/tb"), krp.callbacks.RolloutHistograms("runs/tb/rollouts")],
+    )
+    ```
+    """
+
+    def __init__(self, log_dir):
+        super().__init__()
+        self.log_dir = str(log_dir)
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ImportError('`RolloutHistograms` needs TensorBoard: pip install "keras_rl_prob[tensorboard]"')
+
+    def on_train_begin(self, logs=None):
+        """Opens the event file."""
+        self._writer = tf.summary.create_file_writer(self.log_dir)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock."""
+        self._start, self._steps = time.perf_counter(), int(self.model.env_steps.numpy())
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Stops the clock, after every rollout."""
+        self._rate = (logs["env_steps"] - self._steps) / (time.perf_counter() - self._start)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes."""
+        with self._writer.as_default(step=int(logs["env_steps"])):
+            for name, value in self._scalars().items():
+                tf.summary.scalar(f"training/{name}", value)
+            for name, values in self._histograms(self.model.last_rollout).items():
+                tf.summary.histogram(f"rollout/{name}", values)
+        self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        """Closes the event file."""
+        self._writer.close()
+
+    def _scalars(self):
+        scalars = {"learning_rate": self.model.optimizer.learning_rate, "env_steps_per_second": self._rate}
+        if getattr(self.model, "kl_penalty", None) is not None:
+            scalars["kl_beta"] = self.model.kl_beta
+        return scalars
+
+    def _histograms(self, rollout):
+        """Dict of arrays with the numbers of the rows that are environment steps."""
+        valid = rollout["valid"]
+        rows = keras.tree.map_structure(lambda x: x[valid], rollout)  # [T, B, ...] to [rows, ...]
+        histograms = {name: rows[name] for name in ("advantage", "value", "target", "log_prob")}
+        joint = self.model.distribution(rows["parameters"])
+        heads = zip(
+            spaces.leaf_names(self.model.action_space),
+            keras.tree.flatten(rows["action"]),
+            keras.tree.flatten(joint.distributions),
+            strict=True,
+        )
+        for name, action, distribution in heads:
+            parts = {"action": action, "entropy": distribution.entropy()}
+            if distribution.dtype.is_floating:
+                parts |= {"mean": distribution.mean(), "stddev": distribution.stddev()}
+            histograms |= {f"{part}_{name}" if name else part: values for part, values in parts.items()}
+        return histograms

@@ -1,0 +1,134 @@
+"""`Policy`: what it remembers, what it returns, what it costs."""
+
+import gc
+import pathlib
+import resource
+import time
+import tracemalloc
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import keras_rl_prob as krp
+
+BOTH_SPACES = (
+    spaces.Box(-1.0, 1.0, (3,)),
+    spaces.Tuple([spaces.Box(-1.0, 2.0, (2,), np.float64), spaces.Discrete(5, start=3)]),
+)
+
+
+@pytest.fixture(scope="module")
+def agent():
+    agent = krp.RecurrentPPO(krp.networks.recurrent(BOTH_SPACES, units=8))
+    agent.build(BOTH_SPACES)
+    noise = np.random.default_rng(0)
+    for variable in agent.network.trainable_variables:
+        variable.assign(variable + 0.5 * noise.normal(size=variable.shape))
+    return agent
+
+
+@pytest.fixture
+def traces(agent, monkeypatch):
+    """A list that grows with each trace of a policy."""
+    count, act = [], agent.act
+    monkeypatch.setattr(agent, "act", lambda *args, **kwargs: count.append(1) or act(*args, **kwargs))
+    return count
+
+
+def observations(steps, *shape):
+    return np.random.default_rng(1).normal(size=(steps, *shape, 3)).astype(np.float32)
+
+
+def test_a_vector_of_environments_is_as_many_single_ones(agent):
+    x, ends = observations(12, 2), [{5}, {3, 9}]
+    is_first = np.array([[t == 0 or t in end for end in ends] for t in range(12)])
+    together = agent.policy(num_envs=2)
+    actions = [together(*step) for step in zip(x, is_first, strict=True)]
+    for i, end in enumerate(ends):
+        alone = agent.policy()
+        for t in range(12):
+            if t in end:
+                alone.reset()
+            move, tool = alone(x[t, i])
+            np.testing.assert_allclose(move, actions[t][0][i], atol=1e-6)
+            assert tool == actions[t][1][i]
+
+
+def test_memory_counts_until_reset(agent):
+    x = observations(4)
+    policy = agent.policy()
+    first, *_, last = [policy(row)[0] for row in (x[0], x[1], x[2], x[0])]
+    assert np.abs(last - first).max() > 1e-3
+    policy.reset()
+    np.testing.assert_array_equal(policy(x[0])[0], first)
+
+
+def test_actions_are_elements_of_the_space(agent):
+    policy, vector = agent.policy(), agent.policy(num_envs=4)
+    assert BOTH_SPACES[1].contains(policy(observations(1)[0]))
+    assert gymnasium.vector.utils.batch_space(BOTH_SPACES[1], 4).contains(vector(observations(1, 4)[0]))
+
+
+def test_a_policy_follows_the_weights_of_its_agent(agent):
+    policy, (x,) = agent.policy(), observations(1)
+    before, weights = policy(x)[0], agent.network.get_weights()
+    agent.network.set_weights([0 * w for w in weights])
+    policy.reset()
+    np.testing.assert_allclose(policy(x)[0], [0.5, 0.5])  # halfway between the bounds
+    agent.network.set_weights(weights)
+    policy.reset()
+    np.testing.assert_array_equal(policy(x)[0], before)
+
+
+def test_one_trace_for_all_calls(agent, traces):
+    policy, stochastic = agent.policy(num_envs=2), agent.policy(deterministic=False)
+    assert len(traces) == 2
+    for x in observations(10, 2):
+        policy(x, [False, True])
+        policy(x.astype(np.float64))
+        stochastic(x[0])
+    policy.reset()
+    policy(x.tolist())
+    assert len(traces) == 2
+
+
+def resident_memory():
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    statm = pathlib.Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+
+
+def test_a_thousand_calls_leak_nothing(agent):
+    policy, x = agent.policy(), observations(1000)
+
+    def play():
+        for row in x:
+            policy(row)
+        policy.reset()
+        gc.collect()
+
+    play()  # whatever TensorFlow and NumPy keep for good
+    tracemalloc.start()
+    try:
+        play()
+        objects, (memory, _), resident = len(gc.get_objects()), tracemalloc.get_traced_memory(), resident_memory()
+        play()
+        assert len(gc.get_objects()) - objects < 100
+        assert tracemalloc.get_traced_memory()[0] - memory < 20_000  # bytes: 20 for each call
+        assert resident_memory() - resident < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [krp.PPO, krp.RecurrentPPO])
+def test_a_call_takes_less_than_a_millisecond(kind):
+    agent = kind()
+    agent.build("CartPole-v1")
+    policy, times = agent.policy(), []
+    for _ in range(200):
+        start = time.perf_counter()
+        policy(np.zeros(4, np.float32))
+        times.append(time.perf_counter() - start)
+    assert np.quantile(times, 0.1) < 1e-3  # other processes slow down some calls, but hardly nine in ten

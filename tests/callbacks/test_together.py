@@ -1,0 +1,65 @@
+"""All callbacks at once, and a training that does not notice."""
+
+import csv
+
+import keras
+import numpy as np
+from PIL import Image
+
+import keras_rl_prob as krp
+
+ENV = "tf/CartPole-v1"
+
+
+class Evaluate(keras.callbacks.Callback):
+    """`agent.evaluate` in the middle of a training."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.evaluate(ENV, episodes=2, verbose=0)
+
+
+def train(callbacks):
+    keras.utils.set_random_seed(1)
+    agent = krp.RecurrentPPO(
+        krp.networks.recurrent(ENV, units=8),
+        rollout_steps=16,
+        minibatches=2,
+        update_epochs=2,
+        normalize_observations=True,
+        kl_penalty=krp.KLPenalty(),
+    )
+    agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    agent.fit(ENV, epochs=2, steps_per_epoch=8, num_envs=4, callbacks=callbacks, verbose=0, seed=3)
+    return agent
+
+
+def test_training_ends_bit_identical_with_all_callbacks_and_with_none(tmp_path):
+    watched = train(
+        [
+            krp.callbacks.EvaluateReturn(ENV, episodes=2),
+            Evaluate(),
+            krp.callbacks.EnvStepLimit(10**6),
+            krp.callbacks.RecordVideo(ENV, tmp_path / "{epoch}.mp4", every=1, max_frames=4),
+            krp.callbacks.RecordVideo(ENV, tmp_path / "end.gif", max_frames=4),
+            krp.callbacks.RunLog(tmp_path / "log.csv"),
+            krp.callbacks.PlotLearningCurve(tmp_path / "curve.png", log=tmp_path / "log.csv"),
+            krp.callbacks.RolloutHistograms(tmp_path / "tb" / "rollouts"),
+            keras.callbacks.TensorBoard(tmp_path / "tb"),
+        ]
+    )
+    plain = train([])
+    for a, b in zip(plain.variables, watched.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+    for a, b in zip(plain.optimizer.variables, watched.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+    logs, expected = watched.history.history, plain.history.history
+    assert {name: logs[name] for name in expected} == expected
+    assert int(plain.optimizer.iterations.numpy()) == 16
+
+    assert {path.name for path in tmp_path.iterdir()} == {"1.mp4", "2.mp4", "end.gif", "log.csv", "curve.png", "tb"}
+    with (tmp_path / "log.csv").open() as file:
+        assert [float(row["eval_return"]) for row in csv.DictReader(file)] == logs["eval_return"]
+    with Image.open(tmp_path / "curve.png") as image:
+        picture = np.asarray(image.convert("RGB"))
+    assert (picture == (31, 78, 121)).all(-1).sum() > 500, "the evaluations have no curve"
+    assert {path.name for path in (tmp_path / "tb").iterdir()} == {"rollouts", "train"}
