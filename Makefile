@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint docs clean
 
 install: $(INSTALLED)
 
@@ -20,7 +20,10 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	SDL_VIDEODRIVER=dummy MPLBACKEND=agg TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest
+	SDL_VIDEODRIVER=dummy MPLBACKEND=agg TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+docs: install
+	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv runs build site *.egg-info

@@ -8,7 +8,7 @@ if keras.backend.backend() != "tensorflow":
         f"imported. Received: keras.backend.backend()={keras.backend.backend()!r}"
     )
 
-from keras_rl_prob import callbacks, distributions, envs, layers, networks, testing
+from keras_rl_prob import callbacks, distributions, envs, layers, networks, presets, testing, tuners
 from keras_rl_prob.agents import PPO, Agent, KLPenalty, Policy, RecurrentPPO
 from keras_rl_prob.version import __version__
 
@@ -24,7 +24,9 @@ __all__ = [
     "envs",
     "layers",
     "networks",
+    "presets",
     "testing",
+    "tuners",
 ]
 
 envs.register_environments()

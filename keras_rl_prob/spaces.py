@@ -154,8 +154,8 @@ def _bound(array):
 
 
 def deserialize(config):
-    """The space that `serialize` described."""
-    kind = config["type"]
+    """The space that `serialize` described; `ValueError` where it describes none."""
+    kind = config.get("type")
     if kind == "Dict":
         return spaces.Dict({key: deserialize(child) for key, child in config["spaces"].items()})
     if kind == "Tuple":
@@ -170,5 +170,7 @@ def deserialize(config):
         return spaces.MultiDiscrete(
             np.array(config["nvec"]), np.dtype(config["dtype"]), start=np.array(config["start"])
         )
-    shape = config["shape"]
-    return spaces.MultiBinary(shape[0] if len(shape) == 1 else shape)
+    if kind == "MultiBinary":
+        shape = config["shape"]
+        return spaces.MultiBinary(shape[0] if len(shape) == 1 else shape)
+    raise ValueError(f"`type` must be the name of a supported space. Received: type={kind!r}")

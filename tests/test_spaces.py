@@ -284,3 +284,9 @@ def test_leaf_names_tell_where_each_leaf_is():
     arm = gym_spaces.Tuple((gym_spaces.Discrete(2), gym_spaces.Box(-1, 1, (3,))))
     assert spaces.leaf_names(gym_spaces.Dict({"tool": gym_spaces.Discrete(4), "arm": arm})) == ["arm_0", "arm_1", "tool"]
     assert spaces.leaf_names(gym_spaces.Discrete(3)) == [""]
+
+
+@pytest.mark.parametrize("config", [{"type": "Graph", "shape": [4]}, {}])
+def test_what_is_no_space_is_not_taken_for_one(config):
+    with pytest.raises(ValueError, match=r"must be the name of a supported space\. Received: type="):
+        spaces.deserialize(config)

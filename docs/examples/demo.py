@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import pathlib
+import sys
 
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
 
@@ -26,7 +27,7 @@ with quiet():
     import tensorflow as tf
 
     import keras_rl_prob as krp
-    from keras_rl_prob.callbacks import PlotLearningCurve, RecordVideo
+    from keras_rl_prob.callbacks import PlotLearningCurve, RolloutHistograms, RunLog, record_episode
 
     tf.config.list_logical_devices()
 
@@ -34,7 +35,7 @@ ENV = "krp/CartPoleNoVel-v1"
 
 
 def main():
-    """Trains, evaluates over 100 episodes, and leaves `best.keras`, `curve.png` and `episode.gif` in the folder."""
+    """Trains, evaluates over 100 episodes, and leaves the agent, logs for TensorBoard, a plot and a video in the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/demo"), help="default: runs/demo")
     parser.add_argument("--epochs", type=int, default=10, help="default: 10, of 40,960 environment steps each")
@@ -57,6 +58,9 @@ def main():
         validation_data=ENV,
         callbacks=[
             keras.callbacks.ModelCheckpoint(best, monitor="val_return", mode="max", save_best_only=True),
+            RunLog(args.folder / "log.csv"),
+            keras.callbacks.TensorBoard(args.folder / "tensorboard"),
+            RolloutHistograms(args.folder / "tensorboard" / "rollouts"),
             PlotLearningCurve(args.folder / "curve.png", title=f"RecurrentPPO on {ENV}"),
         ],
     )
@@ -65,10 +69,10 @@ def main():
     print(f"\n{best}, 100 episodes of {ENV}:")
     result = agent.evaluate(ENV, episodes=100, return_dict=True)
     print(f"mean return {result['return']:.1f}, mean length {result['length']:.1f}")
-    recorder = RecordVideo(ENV, args.folder / "episode.gif")
-    recorder.set_model(agent)
-    recorder.on_train_end()
-    print(f"Look at {args.folder / 'curve.png'} and {args.folder / 'episode.gif'}")
+    record_episode(agent, ENV, args.folder / "episode.mp4")
+    record_episode(agent, ENV, args.folder / "episode.gif")
+    print(f"Look at {args.folder / 'curve.png'} and {args.folder / 'episode.mp4'}, and at")
+    print(f"{pathlib.Path(sys.executable).with_name('tensorboard')} --logdir {args.folder}")
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def in_network(config):
     "change",
     [
         in_spaces({"type": "foreign_code.Box"}),
+        in_spaces({"type": "foreign_code.Box", "shape": [4]}),
         in_spaces({"type": "Dict", "spaces": {"x": {"type": "foreign_code.Box", **reference("foreign_code")}}}),
         in_spaces({"type": "Box", "shape": [4], "dtype": "foreign_code.Box", "low": 0, "high": 1}),
         in_spaces(reference("foreign_code")),

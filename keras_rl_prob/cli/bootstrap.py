@@ -1,0 +1,31 @@
+"""How sure a mean over few seeds is."""
+
+import numpy as np
+
+
+def bootstrap_interval(values, level=0.95, resamples=10_000, seed=0):
+    """Confidence interval of the mean by the percentile bootstrap.
+
+    Means of as many values drawn with replacement, again and again; the interval leaves out the lowest and the highest
+    `(1 - level) / 2` of them. With fewer than about ten values it is narrower than it should be.
+
+    Args:
+        values: Sequence of floats, one for each seed.
+        level: How much of the distribution of the means the interval holds.
+        resamples: How many means are drawn.
+        seed: Of the draws; the same values always give the same interval.
+
+    Returns:
+        `(low, high)`, floats.
+
+    References:
+        Efron, "Bootstrap methods: another look at the jackknife", 1979.
+
+    Example:
+    >>> bootstrap_interval([3.0, 3.0, 3.0])
+    (3.0, 3.0)
+    """
+    values = np.asarray(values, float)
+    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    low, high = np.quantile(values[drawn].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

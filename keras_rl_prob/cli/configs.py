@@ -1,0 +1,97 @@
+"""`--config` and `--set`: what a user asks for as a configuration."""
+
+import argparse
+import json
+import pathlib
+import random
+
+import gymnasium
+
+from keras_rl_prob import presets
+from keras_rl_prob.cli.errors import UserError, blaming
+
+PYTHONIC = {"None": None, "True": True, "False": False}
+# What is raised where a configuration cannot be made real.
+WRONG = (ValueError, TypeError, ImportError, gymnasium.error.Error)
+
+
+def add_arguments(parser):
+    """Adds `--config`, `--set`, `--epochs` and `--seed`."""
+    parser.add_argument(
+        "--config", metavar="NAME|FILE", help="a preset (see `list`) or a JSON file like a run's config.json"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a setting, as in agent.clip_ratio=0.1; VALUE is JSON or else a string; may be repeated",
+    )
+    parser.add_argument("--epochs", type=positive, metavar="N", help="short for --set fit.epochs=N")
+    parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; default: drawn, and recorded")
+
+
+def from_arguments(args):
+    """The complete configuration that the arguments ask for."""
+    config = asked(args)
+    with blaming(None, *WRONG):
+        return presets.complete(config)
+
+
+def asked(args):
+    """The configuration that `--config`, `--set`, `--epochs` and `--seed` ask for: no more than they say, and a seed."""
+    config = load(args.config)
+    config.setdefault("seed", random.randrange(2**31))
+    if args.seed is not None:
+        config["seed"] = args.seed
+    with blaming(None, ValueError):
+        for key, new in overrides(args):
+            presets.assign(config, key, new)
+        presets.check(config)
+    return config
+
+
+def load(name):
+    """The configuration of a preset, or in a JSON file."""
+    if not name:
+        raise UserError(f"--config is needed: a JSON file, or one of {', '.join(presets.names())}")
+    path = pathlib.Path(name)
+    if path.suffix != ".json":
+        with blaming(None, ValueError):
+            return presets.get(name)
+    config = read(path)
+    with blaming(f"{path} is no configuration", ValueError):
+        presets.check(config)
+    return {"name": path.parent.name if path.stem == "config" else path.stem} | config
+
+
+def read(path):
+    """What is in a JSON file."""
+    with blaming(f"{path} cannot be read as JSON", ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def overrides(args):
+    """Pairs of key and value from `--set` and `--epochs`."""
+    for text in args.set:
+        key, equals, new = text.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set takes SECTION.KEY=VALUE, as in agent.clip_ratio=0.1. Received: {text!r}")
+        yield key, value(new)
+    if args.epochs is not None:
+        yield "fit.epochs", args.epochs
+
+
+def positive(text):
+    """The positive integer that a text on the command line stands for."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
+    return int(text)
+
+
+def value(text):
+    """What a text on the command line stands for: JSON, or else a string."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return PYTHONIC.get(text, text)

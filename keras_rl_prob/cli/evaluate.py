@@ -1,0 +1,43 @@
+"""Play episodes with the agent of a run and report their mean return and length.
+
+The agent acts as it thinks best (the mode of its policy) unless --stochastic is given, and the
+episodes are the same whenever the command is given again with the same --seed.
+
+Examples:
+  keras-rl-prob evaluate runs/20260131T093000-pendulum
+  keras-rl-prob evaluate runs/20260131T093000-pendulum --checkpoint final --episodes 1000
+  keras-rl-prob evaluate runs/20260131T093000-pendulum --checkpoint elsewhere/agent.keras --stochastic
+"""
+
+import pathlib
+
+from keras_rl_prob import presets
+from keras_rl_prob.cli import configs, runs
+from keras_rl_prob.cli.errors import blaming
+
+
+def add_arguments(parser):
+    """Adds what `evaluate` takes."""
+    parser.add_argument("run", type=pathlib.Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--episodes", type=configs.positive, default=100, metavar="N", help="default: 100")
+    parser.add_argument("--checkpoint", default="best", metavar="best|final|FILE", help="which agent; default: best")
+    parser.add_argument("--stochastic", action="store_true", help="draw actions from the policy")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+
+def run(args):
+    """Evaluates and prints."""
+    config = runs.read_config(args.run)
+    agent = runs.load_agent(args.run, args.checkpoint)
+    with blaming(None, *configs.WRONG):
+        result = agent.evaluate(
+            presets.make_env(config),
+            episodes=args.episodes,
+            deterministic=not args.stochastic,
+            seed=args.seed,
+            return_dict=True,
+            verbose=0,
+        )
+    how = "stochastic" if args.stochastic else "deterministic"
+    print(f"{config['env']['id']}, {args.episodes} {how} episodes of {args.checkpoint}:")
+    print(f"mean return {result['return']:.2f}, mean length {result['length']:.1f}")

@@ -1,0 +1,89 @@
+"""Train the same configuration with several seeds, one after the other, and compare them.
+
+The folder <logdir>/<time>-<config>-experiment holds a run folder for each seed (seed_1, ...) and
+curve.png with their mean in a band from the worst to the best. The table gives the final agent
+of each seed over deterministic episodes, and the 95 % bootstrap confidence interval of the mean.
+After Ctrl-C or SIGTERM, --resume goes on with the seed under way and those that are left.
+
+Examples:
+  keras-rl-prob experiment --config pendulum --seeds 5
+  keras-rl-prob experiment --config pendulum --seeds 5 --set agent.clip_ratio=0.1 --episodes 1000
+  keras-rl-prob experiment --resume runs/20260131T093000-pendulum-experiment
+"""
+
+import pathlib
+import statistics
+
+from keras_rl_prob import presets
+from keras_rl_prob.cli import configs, plot, runs, training
+from keras_rl_prob.cli.bootstrap import bootstrap_interval
+from keras_rl_prob.cli.errors import UserError
+
+
+def add_arguments(parser):
+    """Adds what `experiment` takes."""
+    configs.add_arguments(parser)
+    parser.add_argument(
+        "--seeds", type=configs.positive, default=5, metavar="N", help="how many, from --seed (1) on; default: 5"
+    )
+    parser.add_argument(
+        "--episodes", type=configs.positive, default=100, metavar="N", help="of each evaluation; default: 100"
+    )
+    parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
+    parser.add_argument("--resume", type=pathlib.Path, metavar="EXPERIMENT", help="the folder of one to go on with")
+
+
+def run(args):
+    """Trains, evaluates, and prints the table."""
+    folders = _resumed(args) if args.resume else _created(args)
+    returns = {}
+    for folder in folders:
+        config = runs.read_config(folder)
+        if not training.is_complete(folder, config):
+            signal = training.fit(training.built(config), folder, config)
+            if signal:
+                print(f"Stopped. To go on: keras-rl-prob experiment --resume {folder.parent}")
+                return 128 + signal
+        agent = runs.load_agent(folder, "final")
+        env = presets.make_env(config)
+        result = agent.evaluate(env, episodes=args.episodes, return_dict=True, verbose=0)
+        returns[folder.name] = float(result["return"])
+    _report(returns, args.episodes)
+    try:
+        plot.draw(folders, folders[0].parent / runs.CURVE)
+    except UserError as error:
+        print(f"Without {runs.CURVE}. {error}")
+    return 0
+
+
+def _created(args):
+    """New run folders, one for each seed."""
+    args.seed = 1 if args.seed is None else args.seed
+    config = configs.from_arguments(args)
+    training.built(config)  # what is wrong with it shows before there is a folder
+    folder = runs.create(args.logdir, f"{config['name']}-experiment")
+    folders = [folder / f"seed_{seed}" for seed in range(args.seed, args.seed + args.seeds)]
+    for seed, run_folder in enumerate(folders, args.seed):
+        run_folder.mkdir()
+        runs.write_config(run_folder, {**config, "seed": seed})
+    return folders
+
+
+def _resumed(args):
+    """The run folders of an experiment that was cut short."""
+    if args.config or args.seed is not None or list(configs.overrides(args)):
+        raise UserError("--resume goes on with the settings of the experiment, and takes no others")
+    return runs.seeds_of(args.resume)
+
+
+def _report(returns, episodes):
+    """Prints a line for each seed, and what can be said of all of them."""
+    for name, value in returns.items():
+        print(f"{name:<10} {value:>10.2f}")
+    values = list(returns.values())
+    low, high = bootstrap_interval(values)
+    best, worst = max(returns, key=returns.get), min(returns, key=returns.get)
+    print(f"mean return over {episodes} episodes {statistics.fmean(values):.2f}, 95 % interval {low:.2f} to {high:.2f}")
+    print(
+        f"median {statistics.median(values):.2f}, best {best} {returns[best]:.2f}, worst {worst} {returns[worst]:.2f}"
+    )

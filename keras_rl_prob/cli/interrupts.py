@@ -1,0 +1,49 @@
+"""Ctrl-C and SIGTERM while an agent trains."""
+
+import os
+import signal
+
+import keras
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Ends the training after the epoch under way when the first signal comes; the second one ends the process at once.
+
+    A context manager: signals have their usual meaning before and after.
+
+    Attributes:
+        received: Number of the signal that came, or `None`.
+
+    Example:
+    ```python
+    with StopOnSignal() as stop:
+        agent.fit("CartPole-v1", epochs=100, callbacks=[stop])
+    ```
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.received = None
+
+    def __enter__(self):
+        self._usual = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Asks Keras to stop."""
+        if self.received:
+            self.model.stop_training = True
+
+    def _receive(self, number, frame):
+        self.received = number
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_DFL)
+        os.write(
+            2, b"\nStopping after this epoch, with everything saved. Once more to stop at once.\n"
+        )  # `print` is not safe here

@@ -1,0 +1,73 @@
+"""Draw the learning curves of runs into one picture.
+
+Runs that differ in nothing but their seeds are one curve, the mean, in a band from the worst to
+the best. The folder of an experiment stands for all of its runs. Needs the extra `plot`.
+
+Examples:
+  keras-rl-prob plot runs/20260131T093000-pendulum
+  keras-rl-prob plot runs/*-pendulum runs/*-pendulum_kl --out comparison.png --title Pendulum
+"""
+
+import pathlib
+
+from keras_rl_prob import callbacks
+from keras_rl_prob.cli import runs
+from keras_rl_prob.cli.errors import blaming
+from keras_rl_prob.presets.configuration import NOTES
+
+
+def add_arguments(parser):
+    """Adds what `plot` takes."""
+    parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folders, or experiments")
+    parser.add_argument("--out", default="curve.png", type=pathlib.Path, metavar="FILE", help="default: curve.png")
+    parser.add_argument("--title", metavar="TEXT", help="default: the environment")
+
+
+def run(args):
+    """Draws and says where."""
+    draw([run for folder in args.runs for run in runs.seeds_of(folder)], args.out, args.title)
+    print(f"Look at {args.out}")
+
+
+def draw(folders, path, title=None):
+    """Draws the runs in these folders to `path`."""
+    configs = {folder: runs.read_config(folder) for folder in folders}
+    logs = {}
+    for folder, label in labels(configs).items():
+        logs.setdefault(label, []).append(folder / runs.LOG)
+    ids = sorted({config["env"]["id"] for config in configs.values()})
+    with blaming(None, ValueError, ImportError):
+        callbacks.plot_learning_curves(logs, path, title or ", ".join(ids))
+
+
+def labels(configs):
+    """What to call the curve that a run belongs to: its configuration's name, and settings where that is not enough.
+
+    Args:
+        configs: Dict from anything to configurations.
+
+    Returns:
+        Dict from the same to strings, equal where the configurations are but for the seed.
+
+    Example:
+    >>> labels({"a": {"name": "x", "seed": 1}, "b": {"name": "x", "seed": 2}, "c": {"name": "y", "seed": 1}})
+    {'a': 'x', 'b': 'x', 'c': 'y'}
+    """
+    settings = {key: dict(_flat(config)) for key, config in configs.items()}
+    result = {}
+    for key, config in configs.items():
+        others = [settings[other] for other in configs if configs[other].get("name") == config.get("name")]
+        mine = settings[key]
+        differing = sorted(name for name in mine if any(other.get(name) != mine[name] for other in others))
+        parts = [f"{name.rpartition('.')[2]}={mine[name]}" for name in differing]
+        result[key] = " ".join([str(config.get("name")), *parts])
+    return result
+
+
+def _flat(entries, path=""):
+    for name, value in entries.items():
+        if path or name not in (*NOTES, "fit"):  # how long and how often it was evaluated
+            if isinstance(value, dict) and value:
+                yield from _flat(value, f"{path}{name}.")
+            else:
+                yield f"{path}{name}", str(value)

@@ -1,0 +1,92 @@
+"""Run folders: what `train` leaves and the other commands read."""
+
+import csv
+import json
+import pathlib
+import time
+import zipfile
+
+import keras
+
+import keras_rl_prob as krp
+from keras_rl_prob import presets
+from keras_rl_prob.agents.persistence import write_whole
+from keras_rl_prob.cli import configs
+from keras_rl_prob.cli.errors import UserError, blaming
+
+CONFIG, LOG, BEST, FINAL, CURVE = "config.json", "log.csv", "best.keras", "final.keras", "curve.png"
+
+
+def create(logdir, name):
+    """Makes and returns the new folder `<logdir>/<time>-<name>`."""
+    stem = pathlib.Path(logdir) / f"{time.strftime('%Y%m%dT%H%M%S')}-{str(name).replace('/', '_')}"
+    for folder in (stem, *(stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            return folder
+    raise UserError(f"{stem} and 998 more exist already")
+
+
+def write_config(folder, config):
+    """Writes a complete configuration into a run folder, whole or not at all."""
+    text = json.dumps({**config, "version": krp.__version__}, indent=2)
+    write_whole(folder / CONFIG, lambda part: part.write_text(f"{text}\n", encoding="utf-8"))
+
+
+def read_config(folder):
+    """The configuration of a run folder."""
+    path = pathlib.Path(folder) / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} is no run folder, it has no {CONFIG}: give one that `keras-rl-prob train` has made")
+    config = configs.read(path)
+    with blaming(f"{path} is no configuration", *configs.WRONG):
+        config = presets.complete(config)
+        if not isinstance(config.get("seed"), int):
+            raise ValueError("it has no seed")
+    return config
+
+
+def seeds_of(folder):
+    """The run folders in the folder of an experiment, or the run folder itself."""
+    folder = pathlib.Path(folder)
+    if (folder / CONFIG).is_file():
+        return [folder]
+    found = [path.parent for path in folder.glob(f"seed_*/{CONFIG}")]
+    return sorted(found, key=lambda path: (len(path.name), path.name)) or [folder]
+
+
+def log_rows(folder):
+    """The rows of a run's log, a list of dicts of strings."""
+    path = pathlib.Path(folder) / LOG
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames and reader.fieldnames[0] != "epoch":
+            raise UserError(f"{path} is no log of epochs, it begins with {reader.fieldnames[0][:40]!r}")
+        return list(reader)
+
+
+def load_agent(folder, checkpoint="best"):
+    """The agent of a run.
+
+    Args:
+        folder: A run folder.
+        checkpoint: `"best"`, `"final"` or the path of a `.keras` file.
+    """
+    path = pathlib.Path(folder) / {"best": BEST, "final": FINAL}.get(checkpoint, "")
+    path = path if checkpoint in ("best", "final") else pathlib.Path(checkpoint)
+    if not path.is_file():
+        there = sorted(p.name for p in pathlib.Path(folder).glob("*.keras"))
+        raise UserError(f"There is no {path}. {folder} has {', '.join(there) or 'no .keras file yet'}")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} cannot be loaded: it is cut off, or no .keras file at all")
+    with blaming(f"{path} cannot be loaded", Exception):
+        agent = keras.saving.load_model(path)
+    if not isinstance(agent, krp.Agent):
+        raise UserError(f"{path} holds no agent but a {type(agent).__name__}")
+    return agent

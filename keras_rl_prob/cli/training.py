@@ -1,0 +1,111 @@
+"""Training in a run folder, from its beginning or from where it stands."""
+
+import errno
+import os
+import shutil
+import sys
+import warnings
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import callbacks, presets
+from keras_rl_prob.cli import configs, runs
+from keras_rl_prob.cli.errors import blaming
+from keras_rl_prob.cli.interrupts import StopOnSignal
+
+
+def is_complete(folder, config):
+    """Whether a run has come to its end."""
+    return (folder / runs.FINAL).is_file() and len(runs.log_rows(folder)) >= config["fit"]["epochs"]
+
+
+def built(config):
+    """The agent of a complete configuration, built for its environment, its weights decided by the `seed`."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(config["seed"])
+    with blaming(None, *configs.WRONG):
+        agent = presets.build(config)
+        agent.build(presets.make_env(config))
+    return agent
+
+
+def fit(agent, folder, config):
+    """Trains an agent in its run folder from where that stands; returns the signal that cut it short, or `None`."""
+    env, epochs = presets.make_env(config), config["fit"]["epochs"]
+    print(
+        f"{type(agent).__name__} on {config['env']['id']}, seed {config['seed']}, until epoch {epochs}, in {folder}",
+        flush=True,
+    )
+    broken = f"The training in {folder} broke off. To go on: keras-rl-prob train --resume {folder}. The reason"
+    reasons = OSError, tf.errors.ResourceExhaustedError  # a full disk is either
+    with (
+        StopOnSignal() as stop,
+        blaming(f"{folder} cannot go on", RestoreError),
+        blaming(broken, *reasons),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message="Can save best model only")  # an epoch without validation
+        agent.fit(
+            env,
+            **config["fit"],
+            validation_data=env,
+            num_envs=config["env"]["num_envs"],
+            seed=config["seed"],
+            callbacks=[*_recorders(folder, config), stop, Backup(folder / "backup", delete_checkpoint=False)],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    if stop.received and len(runs.log_rows(folder)) < epochs:
+        return stop.received
+    agent.save(folder / runs.FINAL)
+    return None
+
+
+class RestoreError(Exception):
+    """A backup that does not fit the agent or the training."""
+
+
+class Backup(keras.callbacks.BackupAndRestore):
+    """Keras' callback, which says what is wrong with a backup, and does not begin one that the disk has no room for."""
+
+    def on_train_begin(self, logs=None):
+        """Restores."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Keras says of each layer before it raises
+            try:
+                super().on_train_begin(logs)
+            except Exception as error:
+                raise RestoreError(f"its backup cannot be restored. {error}") from error
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves; where HDF5 finds a disk full while it writes, it can take the process down."""
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        if shutil.disk_usage(self.backup_dir.parent).free < 100_000 + 2 * sum(v.numpy().nbytes for v in variables):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.backup_dir))
+        super().on_epoch_end(epoch, logs)
+
+
+def _recorders(folder, config):
+    """The callbacks that write into a run folder."""
+    best = [float(row["val_return"]) for row in runs.log_rows(folder) if row.get("val_return", "NA") != "NA"]
+    recorders = [
+        keras.callbacks.ModelCheckpoint(
+            folder / runs.BEST,
+            monitor="val_return",
+            mode="max",
+            save_best_only=True,
+            initial_value_threshold=max(best, default=None),
+        ),
+        callbacks.RunLog(folder / runs.LOG),
+    ]
+    title = f"{config['name']}, seed {config['seed']}"
+    try:
+        recorders.append(callbacks.PlotLearningCurve(folder / runs.CURVE, title, log=folder / runs.LOG))
+    except ImportError as error:
+        print(f"Without {runs.CURVE}. {error}")
+    try:
+        recorders.append(callbacks.RolloutHistograms(folder / "tensorboard" / "rollouts"))
+        recorders.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
+    except ImportError as error:
+        print(f"Without TensorBoard. {error}")
+    return recorders

@@ -1,0 +1,164 @@
+"""Search for better settings by training with many, chosen at random (KerasTuner's RandomSearch).
+
+A trial trains an agent with settings drawn from the search space; what counts is the best
+val_return of its epochs. The folder <logdir>/<time>-<config>-tuning holds KerasTuner's results
+and best.json, the best settings as a configuration for `train --config`. --search gives the
+search space: KEY=LOW:HIGH is a range, of integers if both are, KEY=LOW:HIGH:log one on a
+logarithmic scale, KEY=A,B,C a choice. Without --search it is, as far as the agent has these:
+  optimizer.learning_rate=1e-4:3e-3:log   (or what its schedule begins with)
+  agent.entropy_coef=1e-4:3e-2:log        agent.clip_ratio=0.1:0.3
+  agent.gae_lambda=0.9,0.95,0.98          agent.discount=0.95,0.99,0.995
+  agent.update_epochs=2,4,8
+Every trial has the same seed. Needs the extra `tuner`.
+
+Examples:
+  keras-rl-prob tune --config pendulum --trials 20 --epochs 3
+  keras-rl-prob tune --config cartpole_novel --search network.cell=lstm,gru --search network.units=16:128:log
+  keras-rl-prob tune --resume runs/20260131T093000-pendulum-tuning --trials 40
+  keras-rl-prob train --config runs/20260131T093000-pendulum-tuning/best.json --epochs 10
+"""
+
+import importlib.util
+import json
+import pathlib
+
+import keras
+
+from keras_rl_prob import presets
+from keras_rl_prob.agents.persistence import write_whole
+from keras_rl_prob.cli import configs, runs
+from keras_rl_prob.cli.errors import UserError, blaming
+from keras_rl_prob.presets.configuration import lookup
+
+SEARCH = {
+    "optimizer.learning_rate": "1e-4:3e-3:log",
+    "optimizer.learning_rate.initial_learning_rate": "1e-4:3e-3:log",
+    "agent.entropy_coef": "1e-4:3e-2:log",
+    "agent.clip_ratio": "0.1:0.3",
+    "agent.gae_lambda": "0.9,0.95,0.98",
+    "agent.discount": "0.95,0.99,0.995",
+    "agent.update_epochs": "2,4,8",
+}
+TRIALS, TUNING, BEST = 10, "tuning.json", "best.json"
+
+
+def add_arguments(parser):
+    """Adds what `tune` takes."""
+    configs.add_arguments(parser)
+    parser.add_argument(
+        "--search", action="append", default=[], metavar="KEY=VALUES", help="may be repeated; see above"
+    )
+    parser.add_argument("--trials", type=configs.positive, metavar="N", help=f"how many in all; default: {TRIALS}")
+    parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
+    parser.add_argument("--resume", type=pathlib.Path, metavar="TUNING", help="the folder of a search to go on with")
+
+
+def run(args):
+    """Searches, and prints the best settings."""
+    keras_tuner = _keras_tuner()
+    tuning = _resumed(args) if args.resume else _asked(args)
+    with blaming(None, *configs.WRONG):
+        _agent(tuning, keras_tuner.HyperParameters())  # what is wrong shows before there is a folder
+        config = presets.complete(tuning["config"])
+    folder = args.resume or runs.create(args.logdir, f"{config['name']}-tuning")
+    _write(folder / TUNING, tuning)
+    tuner = keras_tuner.RandomSearch(
+        lambda hp: _agent(tuning, hp),
+        objective=keras_tuner.Objective("val_return", "max"),
+        max_trials=tuning["trials"],
+        seed=config["seed"],
+        directory=folder.parent,
+        project_name=folder.name,
+    )
+    env, num_envs = presets.make_env(config), config["env"]["num_envs"]
+    try:
+        tuner.search(env, **config["fit"], validation_data=env, num_envs=num_envs, seed=config["seed"], verbose=2)
+    except KeyboardInterrupt:
+        print(f"Stopped. To go on: keras-rl-prob tune --resume {folder}")
+        return 130
+    except RuntimeError as error:  # too many trials have failed
+        raise UserError(str(error).strip().splitlines()[-1]) from error
+    return _report(tuner, tuning, folder)
+
+
+def _asked(args):
+    """What to search, and around which configuration."""
+    config = configs.asked(args)
+    search = dict(text.partition("=")[::2] for text in args.search)
+    with blaming(None, *configs.WRONG):
+        full = presets.complete(config)
+    search = search or {key: text for key, text in SEARCH.items() if isinstance(lookup(full, key), int | float)}
+    return {"config": config, "search": search, "trials": args.trials or TRIALS}
+
+
+def _resumed(args):
+    """The same, from the folder of a search."""
+    if args.config or args.seed is not None or args.search or list(configs.overrides(args)):
+        raise UserError("--resume goes on with the settings of the search. Only --trials can be given")
+    path = args.resume / TUNING
+    if not path.is_file():
+        raise UserError(
+            f"{args.resume} is no search, it has no {TUNING}: give a folder that `keras-rl-prob tune` has made"
+        )
+    tuning = configs.read(path)
+    if not isinstance(tuning, dict) or not {"config", "search", "trials"} <= set(tuning):
+        raise UserError(f"{path} is not what `keras-rl-prob tune` has written")
+    return {**tuning, "trials": args.trials or tuning["trials"]}
+
+
+def _agent(tuning, hp):
+    """The agent of a trial, built for its environment."""
+    config = _with(tuning, {key: _drawn(hp, key, text) for key, text in tuning["search"].items()})
+    keras.utils.set_random_seed(config["seed"])
+    agent = presets.build(config)
+    agent.build(presets.make_env(config))
+    return agent
+
+
+def _with(tuning, values):
+    """A copy of the configuration with other values."""
+    config = json.loads(json.dumps(tuning["config"]))
+    for key, value in values.items():
+        presets.assign(config, key, value)
+    return config
+
+
+def _drawn(hp, key, text):
+    """The value of a hyperparameter, whose possible values `text` gives."""
+    low, *rest = text.split(":")
+    if not rest:
+        choices = [configs.value(part) for part in text.split(",")]
+        return hp.Boolean(key) if choices in ([True, False], [False, True]) else hp.Choice(key, choices)
+    low, high = configs.value(low), configs.value(rest[0])
+    if rest[1:] not in ([], ["log"]) or not all(isinstance(x, int | float) for x in (low, high)) or low >= high:
+        raise ValueError(f"--search takes KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C. Received: {key}={text}")
+    make = hp.Int if isinstance(low, int) and isinstance(high, int) else hp.Float
+    return make(key, low, high, sampling="log" if rest[1:] else "linear")
+
+
+def _report(tuner, tuning, folder):
+    """Writes and prints the best settings."""
+    trials = tuner.oracle.get_best_trials(1)
+    if not trials:
+        raise UserError(f"No trial has come to an end. Look at the files trial.json in {folder}")
+    values = trials[0].hyperparameters.values
+    _write(folder / BEST, _with(tuning, values))
+    print(f"Best val_return: {trials[0].score:.2f}")
+    for key, value in values.items():
+        print(f"  {key}={value}")
+    print(f"To train with it: keras-rl-prob train --config {folder / BEST}")
+    return 0
+
+
+def _write(path, content):
+    write_whole(path, lambda part: part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
+
+
+def _keras_tuner():
+    try:
+        import keras_tuner  # noqa: PLC0415 (optional dependency)
+    except ImportError:
+        keras_tuner = None
+    if keras_tuner is None or importlib.util.find_spec("tensorboard") is None:  # without it every trial fails
+        raise UserError('`tune` needs KerasTuner and TensorBoard: pip install "keras_rl_prob[tuner]"')
+    return keras_tuner

@@ -1,0 +1,47 @@
+"""Record episodes of the agent of a run as videos.
+
+Native environments (tf/...) are drawn by the Gymnasium environment with the same physics.
+Needs the extra `video`.
+
+Examples:
+  keras-rl-prob visualize runs/20260131T093000-pendulum --outdir videos
+  keras-rl-prob visualize runs/20260131T093000-pendulum --outdir videos --episodes 1 --format gif
+"""
+
+import functools
+import os
+import pathlib
+
+import gymnasium
+
+from keras_rl_prob import callbacks
+from keras_rl_prob.cli import configs, runs
+from keras_rl_prob.cli.errors import blaming
+
+
+def add_arguments(parser):
+    """Adds what `visualize` takes."""
+    parser.add_argument("run", type=pathlib.Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--outdir", type=pathlib.Path, required=True, metavar="FOLDER", help="where the videos go")
+    parser.add_argument("--episodes", type=configs.positive, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--format", choices=("mp4", "gif"), default="mp4", help="default: mp4")
+    parser.add_argument("--checkpoint", default="best", metavar="best|final|FILE", help="which agent; default: best")
+    parser.add_argument(
+        "--max-frames", type=configs.positive, default=1000, metavar="N", help="of each episode; default: 1000"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first episode; default: 0")
+
+
+def run(args):
+    """Records, and prints what was played."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window, no sound
+    config = runs.read_config(args.run)
+    agent = runs.load_agent(args.run, args.checkpoint)
+    env, kwargs = config["env"]["id"], config["env"]["kwargs"]
+    if kwargs and not env.startswith("tf/"):
+        env = functools.partial(gymnasium.make, env, **{**kwargs, "render_mode": "rgb_array"})
+    for episode in range(1, args.episodes + 1):
+        path = args.outdir / f"episode_{episode}.{args.format}"
+        with blaming(None, *configs.WRONG):
+            played = callbacks.record_episode(agent, env, path, args.max_frames, seed=args.seed + episode - 1)
+        print(f"{path}: return {played['return']:.2f}, length {played['length']}", flush=True)

@@ -1,0 +1,31 @@
+"""Presets by name."""
+
+import copy
+import difflib
+
+from keras_rl_prob.presets.settings import SETTINGS
+
+
+def names():
+    """Returns the names of the presets, a sorted list of strings."""
+    return sorted(SETTINGS)
+
+
+def get(name):
+    """Returns a preset as a dict of its own, to be changed at will.
+
+    Args:
+        name: One of `names()`.
+
+    Raises:
+        ValueError: If there is no such preset.
+
+    Example:
+    >>> get("cartpole")["env"]
+    {'id': 'tf/CartPole-v1', 'num_envs': 32}
+    """
+    if name not in SETTINGS:
+        near = difflib.get_close_matches(str(name), names())
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(f"The preset must be one of {names()}. {hint}Received: {name!r}")
+    return {"name": name, **copy.deepcopy(SETTINGS[name])}

@@ -1,0 +1,227 @@
+"""What a configuration may say, and what it means where it says nothing."""
+
+import copy
+import difflib
+import inspect
+
+import keras
+
+from keras_rl_prob import agents, networks
+from keras_rl_prob.agents.arguments import check_positive_integer
+
+REQUIRED = inspect.Parameter.empty
+NOTES = ("name", "description", "seed", "version")
+PLAIN = {
+    "env": {"id": REQUIRED, "num_envs": 32, "kwargs": {}},
+    "compile": {"jit_compile": "auto", "run_eagerly": False},
+    "fit": {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1},
+}
+MADE = {"agent": "class", "network": "builder", "optimizer": "class"}  # section: the key that says what it makes
+
+
+def check(config):
+    """Raises a `ValueError` unless `config` is a configuration; where a key is unknown it names the nearest ones.
+
+    A configuration is a dict as it comes from JSON:
+
+    * `env`: `id`; `num_envs`, 32 if left out; `kwargs`, what else the environment's constructor gets.
+    * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor.
+    * `network`: `builder`, a function of `krp.networks`, and its arguments. Left out or `None` for the agent's default.
+    * `compile`: `jit_compile`, `run_eagerly`.
+    * `fit`: `epochs`, `steps_per_epoch`, `validation_episodes`, `validation_freq`.
+    * `name`, `description`, `seed`, `version`: for the record.
+
+    An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or a
+    `KLPenalty`. The `decay_steps` of a schedule may be `None` for all gradient steps of the training.
+
+    Args:
+        config: The configuration.
+
+    Raises:
+        ValueError: Something is unknown, missing, or of another type than its default.
+
+    Example:
+    >>> check({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}, "optimiser": {"class": "Adam"}})
+    Traceback (most recent call last):
+        ...
+    ValueError: A configuration has no `optimiser`. Did you mean `optimizer`?
+    """
+    sections = [*MADE, *PLAIN]
+    if not isinstance(config, dict) or not all(isinstance(config.get(name) or {}, dict) for name in sections):
+        raise ValueError(f"A configuration must be a dict of the sections {sections}. Received: {str(config)[:200]}")
+    known = defaults(config)
+    for key, value in _entries(config):
+        if key not in known:
+            raise ValueError(f"A configuration has no `{key}`.{_hint(key, known)}")
+        if not _fits(known[key], value):
+            raise ValueError(f"`{key}` must be {_wanted(known[key])}. Received: {key}={value!r}")
+    for key, default in known.items():
+        if default is REQUIRED and lookup(config, key) is REQUIRED:
+            raise ValueError(f"`{key}` must be given. Received: none")
+    _check_plain(with_defaults(config))
+
+
+def _check_plain(config):
+    if not isinstance(config["env"]["id"], str):
+        raise ValueError(f"`env.id` must be the id of an environment. Received: env.id={config['env']['id']!r}")
+    if config["compile"]["jit_compile"] not in (True, False, "auto"):
+        raise ValueError(
+            '`compile.jit_compile` must be true, false or "auto". '
+            f"Received: compile.jit_compile={config['compile']['jit_compile']!r}"
+        )
+    seed = config.get("seed", 0)
+    if not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise ValueError(f"`seed` must be an integer from 0 to 2**31 - 1. Received: seed={seed!r}")
+    check_positive_integer("env.num_envs", config["env"]["num_envs"])
+    for name in ("epochs", "validation_episodes", "validation_freq"):
+        check_positive_integer(f"fit.{name}", config["fit"][name])
+
+
+def defaults(config):
+    """Dict from the key of everything that a configuration like `config` may say to its default, or to `REQUIRED`."""
+    keys = {f"{section}.{name}": value for section, entries in PLAIN.items() for name, value in entries.items()}
+    for section, kind in MADE.items():
+        if section == "agent" or config.get(section):
+            keys |= _arguments(section, config.get(section) or {}, kind)
+    return keys
+
+
+def with_defaults(config):
+    """A copy of a checked configuration that says everything."""
+    config = dict.fromkeys(MADE) | copy.deepcopy(config)
+    for key, default in defaults(config).items():
+        if default is not REQUIRED and lookup(config, key) is REQUIRED:
+            assign(config, key, copy.deepcopy(default))
+    return config
+
+
+def assign(config, key, value):
+    """Sets what a dotted key such as `agent.clip_ratio` stands for; sections on the way are made.
+
+    Args:
+        config: The configuration, which is changed.
+        key: The key.
+        value: Anything that JSON can hold.
+
+    Raises:
+        ValueError: Something on the way has a value of its own.
+
+    Example:
+    >>> config = {}
+    >>> assign(config, "agent.clip_ratio", 0.1)
+    >>> config
+    {'agent': {'clip_ratio': 0.1}}
+    """
+    *path, last = key.split(".")
+    for name in path:
+        if config.get(name) is None:
+            config[name] = {}
+        config = config[name]
+        if not isinstance(config, dict):
+            raise ValueError(f"`{key}` has no place: `{name}` is no section. Received: {name}={config!r}")
+    config[last] = value
+
+
+def lookup(config, key):
+    """What is at a dotted key of a configuration, or `REQUIRED` where nothing is."""
+    for name in key.split("."):
+        if not isinstance(config, dict) or name not in config:
+            return REQUIRED
+        config = config[name]
+    return config
+
+
+def makers(path):
+    """Dict from the names that the `class` or `builder` at `path` may have to what they make."""
+    if path == "agent":
+        candidates = {name: getattr(agents, name) for name in agents.__all__}
+        return {name: c for name, c in candidates.items() if issubclass(c, agents.Agent) and not inspect.isabstract(c)}
+    if path == "network":
+        functions = [
+            f for _, f in inspect.getmembers(networks, inspect.isfunction) if f.__module__ == networks.__name__
+        ]
+        return {
+            f.__name__: f
+            for f in functions
+            if next(iter(inspect.signature(f).parameters)) == "env" and f.__name__[0] != "_"
+        }
+    if path == "optimizer":
+        return _subclasses(keras.optimizers, keras.optimizers.Optimizer)
+    schedules = keras.optimizers.schedules
+    return _subclasses(schedules, schedules.LearningRateSchedule) | {"KLPenalty": agents.KLPenalty}
+
+
+def _subclasses(module, base):
+    members = inspect.getmembers(module, inspect.isclass)
+    return {name: c for name, c in members if issubclass(c, base) and c is not base}
+
+
+def _arguments(path, entries, kind):
+    """The part of `defaults` that belongs to one object."""
+    known, made = makers(path), entries.get(kind)
+    if not isinstance(made, str) or made not in known:
+        raise ValueError(
+            f"`{path}.{kind}` must be one of {sorted(known)}.{_nearest(str(made), known)} Received: {path}.{kind}={made!r}"
+        )
+    keys = {f"{path}.{kind}": REQUIRED}
+    for name, parameter in inspect.signature(known[made]).parameters.items():
+        if name not in ("env", "name", "network") and parameter.kind is not parameter.VAR_KEYWORD:
+            keys[f"{path}.{name}"] = parameter.default
+            if _is_object(entries.get(name)):
+                keys |= _arguments(f"{path}.{name}", entries[name], "class")
+    return keys
+
+
+def _is_object(value):
+    return isinstance(value, dict) and "class" in value
+
+
+def _entries(config):
+    """Pairs of dotted key and value; objects and what is in them, sections only by what is in them."""
+    for section, entries in config.items():
+        if section in (*MADE, *PLAIN):
+            yield from _flat(section, entries or {})
+        elif section not in NOTES:
+            yield section, entries
+
+
+def _flat(path, entries):
+    for name, value in entries.items():
+        yield f"{path}.{name}", value
+        if _is_object(value) and path != "env":
+            yield from _flat(f"{path}.{name}", value)
+
+
+def _fits(default, value):
+    """Whether JSON's `value` may stand where `default` stands; what it means is up to whoever takes it."""
+    if isinstance(default, bool | dict):
+        return isinstance(value, type(default))
+    if isinstance(value, dict):
+        return _is_object(value)
+    if isinstance(default, int | float):
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return default is not None or not isinstance(value, str)
+
+
+def _wanted(default):
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, int | float):
+        return f"a number such as its default, {default}"
+    return "an object of arguments" if isinstance(default, dict) else "a number, or an object that has a `class`"
+
+
+def _hint(key, known):
+    """What to write instead of an unknown key: near names in its section, then in others, then sections."""
+    path, _, last = key.rpartition(".")
+    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == path]
+    lasts = {name.rpartition(".")[2]: name for name in known}
+    near = _nearest(last, siblings, lambda name: f"{path}.{name}") or _nearest(last, lasts, lasts.get, cutoff=0.8)
+    if siblings:
+        return near or f" `{path}` has {siblings}."
+    return near or _nearest(key, [*MADE, *PLAIN, *NOTES]) or f" Its sections are {[*MADE, *PLAIN]}."
+
+
+def _nearest(name, known, full=str, cutoff=0.6):
+    near = [f"`{full(other)}`" for other in difflib.get_close_matches(name, known, cutoff=cutoff)]
+    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,97 @@
+"""From configurations to agents and environments."""
+
+import functools
+
+import gymnasium
+
+from keras_rl_prob import envs
+from keras_rl_prob.agents.arguments import whole_rollouts
+from keras_rl_prob.presets.configuration import MADE, check, makers, with_defaults
+
+
+def build(config):
+    """Makes and compiles the agent that a configuration describes.
+
+    Args:
+        config: A configuration as `check` describes it, a preset for instance.
+
+    Returns:
+        A compiled agent, not yet built for an environment unless the configuration has a `network`.
+
+    Raises:
+        ValueError: The configuration is none, or its numbers do not fit each other.
+        TypeError: An argument is of a type that its class does not take.
+
+    Example:
+    >>> build({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO", "clip_ratio": 0.1}}).clip_ratio
+    0.1
+    """
+    return _agent(complete(config))
+
+
+def complete(config):
+    """A copy of a configuration that says everything: all arguments by their present defaults, all decay steps as numbers.
+
+    Args:
+        config: A configuration as `check` describes it.
+
+    Raises:
+        ValueError: The configuration is none, or its numbers do not fit each other.
+
+    Example:
+    >>> complete({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}})["agent"]["rollout_steps"]
+    128
+    """
+    check(config)
+    config = with_defaults(config)
+    fit = config["fit"]
+    updates = _agent(_decaying_over(config, 1)).updates_per_rollout(config["env"]["num_envs"])
+    return _decaying_over(config, fit["epochs"] * whole_rollouts(fit["steps_per_epoch"], updates))
+
+
+def make_env(config):
+    """What `fit`, `evaluate` and the builders of networks get as their environment.
+
+    Args:
+        config: A configuration as `check` describes it.
+
+    Returns:
+        The id, or where there are `kwargs` a native environment or a callable.
+
+    Example:
+    >>> make_env({"env": {"id": "tf/Recall-v0", "num_envs": 4, "kwargs": {"delay": 9}}}).delay
+    9
+    """
+    env = {"num_envs": 32, "kwargs": {}} | config["env"]
+    if not env["kwargs"]:
+        return env["id"]
+    if env["id"].startswith("tf/"):
+        return envs.make_native(env["id"], env["num_envs"], **env["kwargs"])
+    return functools.partial(gymnasium.make, env["id"], **env["kwargs"])
+
+
+def _agent(config):
+    network = _made("network", config["network"], env=make_env(config)) if config.get("network") else None
+    agent = _made("agent", config["agent"], network=network)
+    agent.compile(_made("optimizer", config["optimizer"]) if config.get("optimizer") else None, **config["compile"])
+    return agent
+
+
+def _made(path, entries, **arguments):
+    """The object that `entries` describe, with those that its arguments describe."""
+    kind = MADE.get(path, "class")
+    for name, value in entries.items():
+        if name != kind:
+            inner = f"{path}.{name}"
+            arguments[name] = _made(inner, value) if isinstance(value, dict) and "class" in value else value
+    return makers(path)[entries[kind]](**arguments)
+
+
+def _decaying_over(entries, steps):
+    """A copy of nested dicts in which `decay_steps` of `None` are `steps`."""
+    if not isinstance(entries, dict):
+        return entries
+    return {
+        name: steps if name == "decay_steps" and value is None else _decaying_over(value, steps)
+        for name, value in entries.items()
+    }

@@ -1,0 +1,116 @@
+"""The presets themselves: literal dicts, in the form that `check` describes."""
+
+ADAM = {
+    "class": "Adam",
+    "learning_rate": {
+        "class": "PolynomialDecay",
+        "initial_learning_rate": 1e-3,
+        "decay_steps": None,  # all of the training
+        "end_learning_rate": 1e-4,
+    },
+    "epsilon": 1e-5,
+    "global_clipnorm": 0.5,
+}
+
+SETTINGS = {
+    "acrobot": {
+        "description": "swing two links up by the joint between them",
+        "env": {"id": "tf/Acrobot-v1", "num_envs": 32},
+        "agent": {"class": "PPO", "normalize_observations": True},
+        "optimizer": ADAM,
+        "fit": {"epochs": 10},
+    },
+    "acrobot_novel": {
+        "description": "acrobot with hidden velocities: needs memory",
+        "env": {"id": "tf/AcrobotNoVel-v1", "num_envs": 32},
+        "agent": {"class": "RecurrentPPO", "normalize_observations": True},
+        "optimizer": ADAM,
+        "fit": {"epochs": 10},
+    },
+    "cartpole": {
+        "description": "balance a pole on a cart",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 32},
+        "agent": {"class": "PPO"},
+        "optimizer": ADAM,
+        "fit": {"epochs": 5},
+    },
+    "cartpole_novel": {
+        "description": "cartpole with hidden velocities: needs memory",
+        "env": {"id": "tf/CartPoleNoVel-v1", "num_envs": 32},
+        "agent": {"class": "RecurrentPPO"},
+        "network": {"builder": "recurrent", "cell": "lstm", "units": 64},
+        "optimizer": ADAM,
+        "fit": {"epochs": 10},
+    },
+    "mountaincar": {
+        "description": "rock a weak car out of a valley; nothing but arriving pays",
+        "env": {"id": "tf/MountainCar-v0", "num_envs": 32},
+        "agent": {
+            "class": "PPO",
+            "rollout_steps": 32,
+            "discount": 0.999,
+            "gae_lambda": 0.98,
+            "normalize_observations": True,
+        },
+        "optimizer": ADAM,
+        "fit": {"epochs": 15, "steps_per_epoch": 640},
+    },
+    "mountaincar_continuous": {
+        "description": "the same with a throttle, whose use costs",
+        "env": {"id": "tf/MountainCarContinuous-v0", "num_envs": 32},
+        "agent": {"class": "PPO", "discount": 0.999, "entropy_coef": 0.005, "normalize_observations": True},
+        "optimizer": ADAM,
+        "fit": {"epochs": 8},
+    },
+    "pendulum": {
+        "description": "swing a pendulum up and hold it, by a torque",
+        "env": {"id": "tf/Pendulum-v1", "num_envs": 16},
+        "agent": {
+            "class": "PPO",
+            "rollout_steps": 200,
+            "minibatches": 10,
+            "update_epochs": 10,
+            "discount": 0.9,
+            "entropy_coef": 0.0,
+        },
+        "optimizer": ADAM,
+        "fit": {"epochs": 10},
+    },
+    "pendulum_kl": {
+        "description": "pendulum by an adaptive KL penalty with cutoff, without clipping",
+        "env": {"id": "tf/Pendulum-v1", "num_envs": 16},
+        "agent": {
+            "class": "PPO",
+            "rollout_steps": 200,
+            "minibatches": 10,
+            "update_epochs": 10,
+            "discount": 0.9,
+            "clip_ratio": None,
+            "entropy_coef": 0.0,
+            "kl_penalty": {"class": "KLPenalty", "target": 0.01},
+        },
+        "optimizer": ADAM,
+        "fit": {"epochs": 10},
+    },
+    "pendulum_novel": {
+        "description": "pendulum with hidden velocity: needs memory",
+        "env": {"id": "tf/PendulumNoVel-v1", "num_envs": 32},
+        "agent": {
+            "class": "RecurrentPPO",
+            "rollout_steps": 200,
+            "minibatches": 8,
+            "update_epochs": 10,
+            "discount": 0.9,
+            "entropy_coef": 0.0,
+        },
+        "optimizer": ADAM,
+        "fit": {"epochs": 10},
+    },
+    "recall": {
+        "description": "name the cue that was shown four steps ago: needs memory",
+        "env": {"id": "tf/Recall-v0", "num_envs": 32},
+        "agent": {"class": "RecurrentPPO", "entropy_coef": 0.02},
+        "optimizer": ADAM,
+        "fit": {"epochs": 6},
+    },
+}

@@ -1,0 +1,141 @@
+"""A search space of recurrent agents."""
+
+import importlib.util
+import math
+
+import keras
+
+from keras_rl_prob import networks
+from keras_rl_prob.agents import RecurrentPPO
+from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob.envs import is_owned, opened
+from keras_rl_prob.layers import StatefulRNN
+
+
+class HyperRecurrentPPO:
+    """A hypermodel for KerasTuner: `RecurrentPPO` agents that differ in architecture and algorithm.
+
+    Any tuner takes it as its `hypermodel`. Left to itself, a search covers
+
+    | hyperparameter | values | default |
+    | --- | --- | --- |
+    | `memory` | `"lstm"`, `"gru"`, `"none"` | `"lstm"` |
+    | `units` of every layer | 32, 64, 128 | 64 |
+    | `encoder_layers` before the memory | 1, 2 | 1 |
+    | `learning_rate` | 1e-4 to 3e-3, log | 3e-4 |
+    | `entropy_coef` | 1e-4 to 3e-2, log | 0.01 |
+    | `clip_ratio` | 0.1 to 0.3 | 0.2 |
+    | `gae_lambda` | 0.9, 0.95, 0.98 | 0.95 |
+    | `discount` | 0.95, 0.99, 0.995 | 0.99 |
+    | `update_epochs` | 2, 4, 8 | 4 |
+    | `minibatches` | those of 1, 2, 4, 8 that divide `rollout_steps` | 4, or the largest |
+    | `normalize_observations` | `False`, `True` | `False` |
+
+    all combinations of which fit any number of environments. An entry of KerasTuner's own `hyperparameters` takes the place
+    of the one with the same name here. `rollout_steps` is no hyperparameter, so that an epoch of `fit` has as many environment
+    steps in every trial. To search more, derive a class and override `network` or `build`; for `fit` derive it from
+    `keras_tuner.HyperModel` too: `class Mine(HyperRecurrentPPO, keras_tuner.HyperModel)`.
+
+    Needs KerasTuner and TensorBoard, which KerasTuner imports: `pip install "keras_rl_prob[tuner]"`.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces; only the spaces
+            are looked at, here and now.
+        rollout_steps: Rows collected from each environment before the updates, in every trial.
+        jit_compile: As in `Agent.compile`. Compiling with XLA takes seconds and memory for every trial, and pays from about
+            200,000 environment steps a trial on.
+
+    Raises:
+        ImportError: KerasTuner or TensorBoard is not installed.
+        ValueError: `rollout_steps` is not a positive integer, or a space is not supported.
+
+    Example:
+    ```python
+    env = "krp/CartPoleNoVel-v1"
+    tuner = keras_tuner.RandomSearch(
+        krp.tuners.HyperRecurrentPPO(env),
+        objective=keras_tuner.Objective("val_return", "max"),
+        max_trials=20,
+        directory="runs",
+        project_name="tuning",
+    )
+    tuner.search(env, epochs=3, validation_data=env)
+    agent = tuner.get_best_models()[0]
+    ```
+    """
+
+    def __init__(self, env, *, rollout_steps=128, jit_compile=False):
+        _check_installed()
+        check_positive_integer("rollout_steps", rollout_steps)
+        if not isinstance(env, tuple):
+            with opened(env, 1 if is_owned(env) else None) as made:
+                env = made.observation_space, made.action_space
+        self.observation_space, self.action_space = env
+        self.rollout_steps, self.jit_compile = rollout_steps, jit_compile
+        super().__init__()  # of `keras_tuner.HyperModel` in a class that derives from it too
+
+    def __call__(self, hp):
+        """The same as `build`: tuners call a hypermodel that is no `keras_tuner.HyperModel`."""
+        return self.build(hp)
+
+    def build(self, hp):
+        """A built and compiled agent.
+
+        Args:
+            hp: `keras_tuner.HyperParameters`, from which the values of a trial are taken.
+
+        Returns:
+            A `RecurrentPPO`.
+        """
+        fitting = [n for n in (1, 2, 4, 8) if self.rollout_steps % n == 0]
+        agent = RecurrentPPO(
+            self.network(hp),
+            rollout_steps=self.rollout_steps,
+            minibatches=hp.Choice("minibatches", fitting, default=min(4, fitting[-1])),
+            update_epochs=hp.Choice("update_epochs", [2, 4, 8], default=4),
+            discount=hp.Choice("discount", [0.95, 0.99, 0.995], default=0.99),
+            gae_lambda=hp.Choice("gae_lambda", [0.9, 0.95, 0.98], default=0.95),
+            clip_ratio=hp.Float("clip_ratio", 0.1, 0.3, default=0.2),
+            entropy_coef=hp.Float("entropy_coef", 1e-4, 3e-2, sampling="log", default=0.01),
+            normalize_observations=hp.Boolean("normalize_observations"),
+        )
+        learning_rate = hp.Float("learning_rate", 1e-4, 3e-3, sampling="log", default=3e-4)
+        optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-5, global_clipnorm=0.5)
+        agent.compile(optimizer, jit_compile=self.jit_compile)
+        agent.build((self.observation_space, self.action_space))
+        return agent
+
+    def network(self, hp):
+        """The network of a trial: tanh layers, memory or none, heads and value.
+
+        Args:
+            hp: `keras_tuner.HyperParameters`.
+
+        Returns:
+            A Functional `keras.Model` for one step, as `RecurrentPPO` takes it.
+
+        Raises:
+            ValueError: `memory` was set to a cell that does not exist.
+        """
+        memory = hp.Choice("memory", ["lstm", "gru", "none"])
+        units = hp.Choice("units", [32, 64, 128], default=64)
+        inputs, x = networks.encoder(self.observation_space)
+        for _ in range(hp.Int("encoder_layers", 1, 2)):
+            orthogonal = keras.initializers.Orthogonal(math.sqrt(2.0))
+            x = keras.layers.Dense(units, "tanh", kernel_initializer=orthogonal)(x)
+        if memory in networks.CELLS:
+            x = StatefulRNN(networks.CELLS[memory](units))(x)
+        elif memory != "none":
+            choices = [*networks.CELLS, "none"]
+            raise ValueError(f"The hyperparameter `memory` must be one of {choices}. Received: memory={memory!r}")
+        value = keras.layers.Dense(1)(x)
+        return keras.Model(inputs, {"action": networks.heads(self.action_space, x), "value": value})
+
+
+def _check_installed():
+    missing = [name for name in ("keras_tuner", "tensorboard") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            "`HyperRecurrentPPO` needs KerasTuner and TensorBoard, which KerasTuner imports in every trial: "
+            f'pip install "keras_rl_prob[tuner]". Missing: {", ".join(missing)}'
+        )

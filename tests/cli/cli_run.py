@@ -1,0 +1,41 @@
+"""The run that the tests of all commands look at: how it is made, and what can be read from it."""
+
+import csv
+
+import keras
+import numpy as np
+
+SETTINGS = {
+    "env.num_envs": "4",
+    "agent.rollout_steps": "16",
+    "agent.minibatches": "2",
+    "agent.update_epochs": "1",
+    "optimizer.learning_rate": "0.003",
+    "compile.jit_compile": "false",
+    "fit.steps_per_epoch": "4",
+    "fit.validation_episodes": "4",
+}
+TINY = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+TRAIN = ["train", "--config", "cartpole", "--seed", "5", *TINY]  # with `--epochs 3` this is `finished`
+
+
+def only(folder):
+    """What is in a folder, which is one thing."""
+    (content,) = folder.iterdir()
+    return content
+
+
+def rows(run):
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def state(run, name="final.keras"):
+    """All numbers of an agent in a file."""
+    agent = keras.saving.load_model(run / name)
+    return [variable.numpy() for variable in (*agent.variables, *agent.optimizer.variables)]
+
+
+def same_state(a, b):
+    states = state(a), state(b)
+    return len(states[0]) > 20 and all(map(np.array_equal, *states))

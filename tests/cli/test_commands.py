@@ -1,0 +1,126 @@
+"""`evaluate`, `visualize`, `plot`, `list` and the program around them."""
+
+import json
+import pathlib
+import re
+import shlex
+
+import keras
+import pytest
+from cli_run import rows
+from PIL import Image
+
+import keras_rl_prob as krp
+from keras_rl_prob.cli import main, plot, program
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs" / "command-line.md"
+
+
+def mean_return(printed):
+    return float(re.search(r"mean return ([-\d.]+), mean length", printed)[1])
+
+
+def test_evaluate_takes_the_checkpoint_that_was_asked_for(finished, capsys):
+    returns = [float(row["val_return"]) for row in rows(finished)]
+    for checkpoint, expected in (
+        ([], max(returns)),
+        (["--checkpoint", "final"], returns[-1]),
+        (["--checkpoint", str(finished / "best.keras")], max(returns)),
+    ):
+        assert main(["evaluate", str(finished), "--episodes", "4", *checkpoint]) == 0
+        assert mean_return(capsys.readouterr().out) == pytest.approx(expected, abs=0.01)
+
+
+def test_evaluate_passes_on_how_to_act_and_the_seed(finished, capsys):
+    agent = keras.saving.load_model(finished / "best.keras")
+    expected = agent.evaluate("tf/CartPole-v1", episodes=3, deterministic=False, seed=7, verbose=0)[0]
+    assert main(["evaluate", str(finished), "--episodes", "3", "--stochastic", "--seed", "7"]) == 0
+    printed = capsys.readouterr().out
+    assert "3 stochastic episodes of best" in printed
+    assert mean_return(printed) == pytest.approx(expected, abs=0.01)
+
+
+def test_visualize_records_as_many_episodes_as_were_asked_for(finished, tmp_path, capsys):
+    command = ["visualize", str(finished), "--outdir", str(tmp_path), "--episodes", "2", "--format", "gif"]
+    assert main([*command, "--max-frames", "9"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["episode_1.gif", "episode_2.gif"]
+    pictures = [Image.open(path) for path in sorted(tmp_path.iterdir())]
+    assert all(picture.n_frames > 2 for picture in pictures)
+    assert pictures[0].tobytes() != pictures[1].tobytes()  # another seed
+    assert capsys.readouterr().out.count("return 8.00, length 8") == 2
+
+
+def test_visualize_gives_the_environment_its_arguments(copy, tmp_path, capsys):
+    config = json.loads((copy / "config.json").read_text())
+    config["env"] |= {"id": "CartPole-v1", "kwargs": {"max_episode_steps": 3}}
+    (copy / "config.json").write_text(json.dumps(config))
+    assert main(["visualize", str(copy), "--outdir", str(tmp_path), "--episodes", "1", "--format", "gif"]) == 0
+    assert "length 3" in capsys.readouterr().out
+
+
+def test_plot_draws_one_picture_of_all_runs(finished, copy, tmp_path, capsys):
+    path = tmp_path / "new" / "curves.png"
+    assert main(["plot", str(finished), str(copy), "--out", str(path), "--title", "Title"]) == 0
+    assert Image.open(path).size[0] > 800
+    assert f"Look at {path}" in capsys.readouterr().out
+
+
+def test_plot_hands_over_the_logs_by_configuration(finished, copy, monkeypatch):
+    config = json.loads((copy / "config.json").read_text())
+    given = []
+    monkeypatch.setattr(plot.callbacks, "plot_learning_curves", lambda *arguments: given.append(arguments))
+    (copy / "config.json").write_text(json.dumps({**config, "seed": 6}))
+    assert main(["plot", str(finished), str(copy)]) == 0
+    config["agent"]["clip_ratio"] = 0.1
+    (copy / "config.json").write_text(json.dumps(config))
+    assert main(["plot", str(finished), str(copy), "--out", "x.pdf", "--title", "T"]) == 0
+    logs = [finished / "log.csv", copy / "log.csv"]
+    assert given[0] == ({"cartpole": logs}, pathlib.Path("curve.png"), "tf/CartPole-v1")
+    apart = {"cartpole clip_ratio=0.2": logs[:1], "cartpole clip_ratio=0.1": logs[1:]}
+    assert given[1] == (apart, pathlib.Path("x.pdf"), "T")
+
+
+def test_labels_tell_configurations_apart_by_what_differs():
+    def config(seed=1, epochs=1, **agent):
+        return {"name": "x", "seed": seed, "fit": {"epochs": epochs}, "agent": agent}
+
+    configs = {"a": config(1, clip=1, g=0), "b": config(2, 9, clip=1, g=0), "c": config(clip=2, g=0)}
+    assert plot.labels(configs) == {"a": "x clip=1", "b": "x clip=1", "c": "x clip=2"}
+    assert plot.labels({"a": configs["a"], "b": configs["b"]}) == {"a": "x", "b": "x"}
+    assert plot.labels({"a": configs["a"], "d": configs["c"] | {"name": "y"}}) == {"a": "x", "d": "y"}
+
+
+def test_list_names_every_preset_and_native_environment(capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"cartpole_novel +RecurrentPPO +tf/CartPoleNoVel-v1 +cartpole with hidden velocities", printed)
+    words = printed.split()
+    assert set(krp.presets.names()) | set(krp.envs.native_ids()) <= set(words)
+
+
+@pytest.mark.parametrize("command", program.COMMANDS)
+def test_help_explains_with_examples_that_can_be_parsed(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert program.COMMANDS[command].__doc__ in printed
+    examples = re.findall(r"^  keras-rl-prob (.*)", printed, re.MULTILINE)
+    assert examples
+    for example in examples:
+        program._parser().parse_args(shlex.split(example))
+
+
+def test_the_commands_of_the_documentation_can_be_parsed():
+    commands = re.findall(r"^\$ keras-rl-prob (.*)", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {command.split()[0] for command in commands} >= set(program.COMMANDS)
+    for command in commands:
+        program._parser().parse_args(shlex.split(command))
+
+
+def test_the_programs_help_and_version(capsys):
+    for option, expected in (("--help", "visualize"), ("--version", krp.__version__)):
+        with pytest.raises(SystemExit) as end:
+            main([option])
+        assert end.value.code == 0
+        assert expected in capsys.readouterr().out

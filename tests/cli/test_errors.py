@@ -1,0 +1,204 @@
+"""What is the user's to mend is told in a line or two; what is a bug is a traceback."""
+
+import errno
+import json
+import shutil
+
+import keras
+import pytest
+from cli_run import TRAIN
+
+from keras_rl_prob.cli import evaluate, main, runs, training
+
+
+def told(capsys):
+    """What was printed as the error: our words, one or two lines, no traceback."""
+    text = capsys.readouterr().err
+    assert text.startswith("keras-rl-prob ")
+    assert text.count("\n") <= 2
+    assert "Traceback" not in text
+    return text
+
+
+def change(run, **sections):
+    config = json.loads((run / "config.json").read_text())
+    for name, entries in sections.items():
+        config[name] = {**(config[name] or {}), **entries}
+    (run / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config is needed: a JSON file, or one of acrobot, "),
+        (["--config", "cartpol"], "Did you mean 'cartpole'"),
+        (["--config", "cartpole", "--set", "agent.clip_ration=1"], "Did you mean `agent.clip_ratio`?"),
+        (["--config", "cartpole", "--set", "agent.clip_ratio"], "--set takes SECTION.KEY=VALUE"),
+        (["--config", "cartpole", "--set", "=1"], "--set takes SECTION.KEY=VALUE"),
+        (["--config", "cartpole", "--set", "agent.clip_ratio=x"], "must be a number such as its default, 0.2"),
+        (["--config", "cartpole", "--set", "agent.clip_ratio.x=1", "--set", "agent.clip_ratio.x.y=1"], "has no place"),
+        (["--config", "cartpole", "--set", "agent.discount=2"], "`discount` must be between 0 and 1"),
+        (["--config", "cartpole", "--set", "agent.minibatches=7"], "`minibatches` must divide"),
+        (["--config", "cartpole", "--set", "env.id=Nope-v0"], "`env` must be an environment id"),
+        (["--config", "cartpole", "--set", "env.id=tf/CartPoel-v1"], "Did you mean 'tf/CartPole-v1'"),
+        (["--config", "cartpole", "--set", "env.id=nope:Nope-v0"], "No module named 'nope'"),
+        (["--config", "cartpole", "--set", 'env.kwargs={"zzz": 1}'], "'zzz'"),
+        (["--config", "cartpole", "--set", 'network={"builder": "nature_cnn"}'], "must have an image"),
+        (["--config", "cartpole", "--seed", "-1"], "`seed` must be an integer"),
+        (["--resume", "nowhere"], "nowhere is no run folder, it has no config.json"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_folder(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *arguments]) == 2
+    assert message in told(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "x", "1.5"])
+def test_counts_must_be_positive(number, capsys):
+    for command in (["evaluate", "run", "--episodes"], ["train", "--epochs"], ["visualize", "run", "--max-frames"]):
+        with pytest.raises(SystemExit) as end:
+            main([*command, number])
+        assert end.value.code == 2
+        assert f"must be a positive integer. Received: '{number}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read as JSON"),
+        ('{"agent": 3}', "is no configuration: A configuration must be a dict"),
+        ('{"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}}', "it has no seed"),
+    ],
+)
+def test_run_folders_that_are_none(content, message, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(content)
+    for command in (["evaluate"], ["plot"], ["train", "--resume"], ["visualize", "--outdir", "videos"]):
+        assert main([*command, str(tmp_path)]) == 2
+        assert message in told(capsys)
+
+
+def test_configuration_files_that_are_none(tmp_path, capsys):
+    path = tmp_path / "mine.json"
+    assert main(["train", "--config", str(path)]) == 1
+    assert f"No such file or directory: {path}" in told(capsys)
+    path.write_text('{"agnet": {}}')
+    assert main(["train", "--config", str(path)]) == 2
+    assert "`agent.class` must be one of" in told(capsys)
+
+
+def test_checkpoints_that_are_none(copy, tmp_path, capsys):
+    best = copy / "best.keras"
+    content = best.read_bytes()
+    inputs = keras.Input((4,))
+    for write, message in (
+        (lambda: best.write_bytes(content[:5000]), "it is cut off, or no .keras file"),
+        (lambda: best.write_bytes(b"garbage" * 1000), "it is cut off, or no .keras file"),
+        (lambda: keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(best), "holds no agent but a Functional"),
+        (lambda: keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(best), "safe_mode=False"),
+        (best.unlink, "has final.keras"),
+    ):
+        write()
+        for command in (["evaluate"], ["visualize", "--outdir", str(tmp_path / "videos")]):
+            assert main([*command, str(copy)]) == 2
+            assert message in told(capsys)
+    assert main(["evaluate", str(copy), "--checkpoint", "elsewhere.keras"]) == 2
+    assert "There is no elsewhere.keras" in told(capsys)
+
+
+def test_a_checkpoint_of_another_environment(copy, tmp_path, capsys):
+    change(copy, env={"id": "tf/Pendulum-v1"})
+    for command in (["evaluate"], ["visualize", "--outdir", str(tmp_path / "videos")]):
+        assert main([*command, str(copy)]) == 2
+        assert "must have the observation_space that the agent was built for" in told(capsys)
+
+
+def test_an_environment_that_cannot_be_drawn(copy, tmp_path, capsys):
+    change(copy, env={"id": "tf/Recall-v0"})
+    assert main(["visualize", str(copy), "--outdir", str(tmp_path / "videos")]) == 2
+    assert "tf/Recall-v0" in told(capsys)
+
+
+def test_backups_that_do_not_fit(copy, capsys):
+    weights = copy / "backup" / "latest.weights.h5"
+    content = weights.read_bytes()
+    for spoil, message in (
+        (lambda: weights.write_bytes(content[:5000]), "its backup cannot be restored"),
+        (lambda: change(copy, network={"builder": "feed_forward", "units": [8]}), "could not be loaded"),
+        (lambda: change(copy, network={"units": [64, 64]}, env={"num_envs": 8}), "`num_envs` that it was begun with"),
+    ):
+        spoil()
+        assert main(["train", "--resume", str(copy), "--epochs", "9"]) == 2
+        text = told(capsys)
+        assert f"{copy} cannot go on: " in text
+        assert message in text
+        weights.write_bytes(content)
+
+
+def test_a_log_that_is_none(copy, capsys):
+    (copy / "log.csv").write_text("some notes\nof mine\n")
+    assert main(["train", "--resume", str(copy), "--epochs", "9"]) == 2
+    assert "is no log of epochs, it begins with 'some notes'" in told(capsys)
+    assert (copy / "log.csv").read_text() == "some notes\nof mine\n"
+    assert main(["plot", str(copy)]) == 2
+    told(capsys)
+
+
+def test_folders_that_cannot_be_written_to(copy, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    for command in ([*TRAIN, "--logdir"], ["visualize", str(copy), "--outdir"]):
+        assert main([*command, str(file)]) == 1
+        assert str(file) in told(capsys)
+    assert main(["plot", str(copy), "--out", str(file / "curve.png")]) == 1
+    assert str(file) in told(capsys)
+
+
+def test_a_full_disk_says_how_to_go_on(copy, capsys, monkeypatch):
+    def full(logs):
+        raise OSError(errno.ENOSPC, "No space left on device", str(copy))
+
+    full_disk = keras.callbacks.LambdaCallback(on_train_begin=full)
+    monkeypatch.setattr(training, "_recorders", lambda *arguments: [full_disk])
+    assert main(["train", "--resume", str(copy), "--epochs", "4"]) == 2
+    text = told(capsys)
+    assert "No space left on device" in text
+    assert f"To go on: keras-rl-prob train --resume {copy}" in text
+
+
+def test_no_backup_is_begun_that_the_disk_has_no_room_for(copy, monkeypatch):
+    backup = training.Backup(copy / "backup", delete_checkpoint=False)
+    backup.set_model(runs.load_agent(copy, "final"))
+    weights = copy / "backup" / "latest.weights.h5"
+    content = weights.read_bytes()
+    usage = shutil.disk_usage(copy)
+    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: usage._replace(free=len(content)))
+    with pytest.raises(OSError, match="No space left on device"):
+        backup.on_epoch_end(2)
+    assert weights.read_bytes() == content
+    weights.unlink()
+    monkeypatch.undo()
+    backup.on_epoch_end(2)
+    assert weights.exists()
+
+
+def test_bugs_are_tracebacks(copy, monkeypatch):
+    def bug(config):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(evaluate.runs, "load_agent", lambda *arguments: bug)
+    with pytest.raises(AttributeError):
+        main(["evaluate", str(copy)])
+    monkeypatch.setattr(training, "_recorders", lambda *arguments: bug(None))
+    with pytest.raises(ValueError, match="a bug"):
+        main(["train", "--resume", str(copy), "--epochs", "4"])
+
+
+def test_ctrl_c_outside_of_a_training_is_quiet(finished, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate.runs, "load_agent", interrupted)
+    assert main(["evaluate", str(finished)]) == 130
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,127 @@
+"""`train`: what it leaves, that a run can be made again, gone on with, and extended."""
+
+import builtins
+import csv
+import importlib.util
+import json
+
+import keras
+import pytest
+from cli_run import TINY, only, rows, same_state, state
+from PIL import Image
+
+import keras_rl_prob as krp
+from keras_rl_prob.cli import main, runs, training
+
+
+def test_a_run_leaves_everything_that_help_promises(finished):
+    assert {path.name for path in finished.iterdir()} == {
+        "backup", "best.keras", "config.json", "curve.png", "final.keras", "log.csv", "tensorboard",
+    }  # fmt: skip
+    config = json.loads((finished / "config.json").read_text())
+    assert (config["seed"], config["version"], config["name"]) == (5, krp.__version__, "cartpole")
+    assert config["agent"]["rollout_steps"] == 16  # as asked
+    assert config["agent"]["gae_lambda"] == 0.95  # as it happens to be
+    assert config["fit"]["epochs"] == 3
+    assert [row["epoch"] for row in rows(finished)] == ["0", "1", "2"]
+    assert Image.open(finished / "curve.png").size[0] > 800
+    events = {path.parent.name for path in (finished / "tensorboard").rglob("events*")}
+    assert events == {"train", "validation", "rollouts"}
+
+
+def test_best_is_the_agent_with_the_highest_val_return_and_final_the_last(finished):
+    returns = [float(row["val_return"]) for row in rows(finished)]
+    assert len(set(returns)) > 1
+    for name, expected in (("best.keras", max(returns)), ("final.keras", returns[-1])):
+        agent = keras.saving.load_model(finished / name)
+        assert agent.evaluate("tf/CartPole-v1", episodes=4, verbose=0)[0] == pytest.approx(expected)
+
+
+def test_a_runs_configuration_makes_it_again_and_more_epochs_go_on_as_if_there_had_been_more_at_once(
+    finished, tmp_path, capsys
+):
+    short = ["train", "--config", str(finished / "config.json"), "--epochs", "2", "--logdir", str(tmp_path)]
+    assert main(short) == 0
+    run = only(tmp_path)
+    assert run.name.endswith("-cartpole")
+    assert rows(run) == rows(finished)[:2]
+    assert not same_state(finished, run)
+    spoil(run / "log.csv", 0, "val_return", "9999.0")  # never to be beaten
+    best = (run / "best.keras").read_bytes()
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "Epoch 3/3" in printed
+    assert "Epoch 2/3" not in printed
+    assert same_state(finished, run)
+    assert rows(run)[1:] == rows(finished)[1:]
+    assert (run / "best.keras").read_bytes() == best
+    assert runs.read_config(run) == runs.read_config(finished)
+
+
+def spoil(log, index, column, value):
+    content = rows(log.parent)
+    content[index][column] = value
+    with log.open("w", newline="") as file:
+        writer = csv.DictWriter(file, content[0])
+        writer.writeheader()
+        writer.writerows(content)
+
+
+def test_a_complete_run_says_so_and_is_left_alone(copy, capsys):
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    for more in ([], ["--epochs", "2"]):
+        assert main(["train", "--resume", str(copy), *more]) == 0
+        assert "is complete, with 3 epochs" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_killed_between_the_last_epoch_and_the_end(copy, finished, capsys):
+    (copy / "final.keras").unlink()
+    assert main(["train", "--resume", str(copy)]) == 0
+    assert "Epoch" not in capsys.readouterr().out
+    assert same_state(finished, copy)
+
+
+@pytest.mark.parametrize("more", [["--set", "agent.clip_ratio=0.1"], ["--seed", "3"], ["--config", "pendulum"], TINY])
+def test_a_run_is_resumed_with_no_other_settings(copy, more, capsys):
+    assert main(["train", "--resume", str(copy), "--epochs", "9", *more]) == 2
+    assert "Only more epochs can be given" in capsys.readouterr().err
+    assert json.loads((copy / "config.json").read_text())["fit"]["epochs"] == 3
+
+
+def test_without_the_extras_it_trains_and_says_what_is_missing(finished, tmp_path, capsys, monkeypatch):
+    usual_import, usual_find = builtins.__import__, importlib.util.find_spec
+
+    def lacking(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return usual_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *args: None if name == "tensorboard" else usual_find(name, *args)
+    )
+    recorders = training._recorders(tmp_path, runs.read_config(finished))
+    assert [type(recorder).__name__ for recorder in recorders] == ["ModelCheckpoint", "RunLog"]
+    printed = capsys.readouterr().out
+    assert 'Without curve.png. Learning curves need Matplotlib: pip install "keras_rl_prob[plot]"' in printed
+    assert (
+        'Without TensorBoard. `RolloutHistograms` needs TensorBoard: pip install "keras_rl_prob[tensorboard]"'
+        in printed
+    )
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.time, "strftime", lambda form: "20260131T093000")
+    made = [runs.create(tmp_path / "new" / "logdir", "a/b").name for _ in range(3)]
+    assert made == ["20260131T093000-a_b", "20260131T093000-a_b-2", "20260131T093000-a_b-3"]
+
+
+def test_seeds_are_recorded_and_decide_the_weights(finished):
+    config = runs.read_config(finished)
+    first, again = (training.built(config).network.get_weights() for _ in range(2))
+    other = training.built({**config, "seed": 6}).network.get_weights()
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert not all((a == b).all() for a, b in zip(first, other, strict=True))
+    assert not any(((x == y).all() for x, y in zip(first[:1], state(finished)[:1], strict=True)))

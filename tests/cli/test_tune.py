@@ -1,0 +1,146 @@
+"""`tune`: a search around a preset, whose best settings `train` takes."""
+
+import json
+import re
+
+import keras_tuner
+import pytest
+from cli_run import TINY, only
+
+from keras_rl_prob import presets
+from keras_rl_prob.cli import configs, main, tune
+from keras_rl_prob.presets.configuration import lookup
+
+TUNE = ["tune", "--config", "cartpole", "--epochs", "1", "--seed", "3", *TINY]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """The folder of a search of two trials."""
+    logdir = tmp_path_factory.mktemp("tune")
+    search = ["--search", "optimizer.learning_rate=1e-4:1e-2:log", "--search", "agent.discount=0.9,0.95"]
+    assert main([*TUNE, "--trials", "2", "--logdir", str(logdir), *search]) == 0
+    return only(logdir)
+
+
+def trials(folder):
+    """Score and values of every trial, as KerasTuner has recorded them."""
+    found = [json.loads(path.read_text()) for path in folder.glob("trial_*/trial.json")]
+    assert all(trial["status"] == "COMPLETED" for trial in found)
+    return [(trial["score"], trial["hyperparameters"]["values"]) for trial in found]
+
+
+def test_the_best_settings_are_a_configuration(searched):
+    assert searched.name.endswith("-cartpole-tuning")
+    (_, worse), (_, best) = sorted(trials(searched), key=lambda trial: trial[0])
+    assert worse != best
+    config = configs.load(str(searched / "best.json"))
+    assert lookup(config, "optimizer.learning_rate") == best["optimizer.learning_rate"]
+    assert lookup(config, "agent.discount") == best["agent.discount"]
+    assert lookup(config, "agent.rollout_steps") == 16
+    assert lookup(config, "seed") == 3
+    assert presets.build(config).discount == best["agent.discount"]
+
+
+def test_going_on_when_nothing_is_left_prints_the_best_again(searched, capsys):
+    before = (searched / "best.json").read_text()
+    (searched / "best.json").unlink()
+    assert main(["tune", "--resume", str(searched)]) == 0
+    printed = capsys.readouterr().out
+    best, values = max(trials(searched), key=lambda trial: trial[0])
+    assert f"Best val_return: {best:.2f}" in printed
+    assert f"agent.discount={values['agent.discount']}" in printed
+    assert "Epoch" not in printed
+    assert f"train --config {searched / 'best.json'}" in printed
+    assert (searched / "best.json").read_text() == before
+
+
+def test_the_values_that_are_drawn():
+    hp = keras_tuner.HyperParameters()
+    draws = {
+        "a": ("1:5", int),
+        "b": ("1.0:5", float),
+        "c": ("1e-4:1e-2:log", float),
+        "d": ("lstm,gru", str),
+        "e": ("true,false", bool),
+        "f": ("8:128:log", int),
+    }
+    for key, (text, kind) in draws.items():
+        assert type(tune._drawn(hp, key, text)) is kind
+    spaces = {parameter.name: parameter.get_config() for parameter in hp.space}
+    assert (spaces["a"]["min_value"], spaces["a"]["max_value"], spaces["a"]["sampling"]) == (1, 5, "linear")
+    assert (spaces["c"]["min_value"], spaces["c"]["max_value"], spaces["c"]["sampling"]) == (1e-4, 1e-2, "log")
+    assert spaces["f"]["sampling"] == "log"
+    assert list(spaces["d"]["values"]) == ["lstm", "gru"]
+
+
+@pytest.mark.parametrize(
+    ("more", "searched_keys"),
+    [
+        ([], {"optimizer.learning_rate.initial_learning_rate", "agent.clip_ratio", "agent.entropy_coef"}),
+        (["--set", "optimizer.learning_rate=1e-3"], {"optimizer.learning_rate", "agent.clip_ratio"}),
+        (["--set", "agent.clip_ratio=null"], {"agent.entropy_coef", "agent.gae_lambda"}),
+    ],
+)
+def test_what_is_searched_when_nothing_is_said(more, searched_keys):
+    args = tune_arguments(["tune", "--config", "cartpole", *more])
+    tuning = tune._asked(args)
+    assert searched_keys <= set(tuning["search"])
+    assert ("agent.clip_ratio" in tuning["search"]) == ("agent.clip_ratio=null" not in more)
+    assert tuning["config"]["optimizer"]["class"] == "Adam"
+    agent = tune._agent(tuning, keras_tuner.HyperParameters())
+    assert agent.built
+
+
+def tune_arguments(argv):
+    from keras_rl_prob.cli import program
+
+    return program._parser().parse_args(argv)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--search", "agent.gama=0.9,0.99"], "has no `agent.gama`"),
+        (["--search", "agent.discount=0.9:x"], "takes KEY=LOW:HIGH"),
+        (["--search", "agent.discount=0.9:0.8"], "takes KEY=LOW:HIGH"),
+        (["--search", "agent.discount=0.8:0.9:lin"], "takes KEY=LOW:HIGH"),
+        (["--search", "agent.discount"], "`agent.discount` must be a number"),
+        (["--search", "agent.minibatches=7,8"], "`minibatches` must divide"),
+        (["--set", "env.id=Nope-v0"], "must be an environment id"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_there_is_a_folder(more, message, tmp_path, capsys):
+    assert main([*TUNE, "--logdir", str(tmp_path), *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_resume_takes_a_search_and_nothing_else(searched, tmp_path, capsys):
+    assert main(["tune", "--resume", str(tmp_path)]) == 2
+    assert "is no search, it has no tuning.json" in capsys.readouterr().err
+    (tmp_path / "tuning.json").write_text("{}")
+    assert main(["tune", "--resume", str(tmp_path)]) == 2
+    assert re.search("is not what .* has written", capsys.readouterr().err)
+    assert main(["tune", "--resume", str(searched), "--set", "agent.discount=0.5"]) == 2
+    assert "Only --trials can be given" in capsys.readouterr().err
+
+
+def test_when_all_trials_fail_it_says_why(tmp_path, capsys, monkeypatch):
+    agent, calls = tune._agent, []
+
+    def failing(tuning, hp):
+        calls.append(hp)
+        if len(calls) > 2:  # after what is tried at once
+            raise ValueError("no such luck")
+        return agent(tuning, hp)
+
+    monkeypatch.setattr(tune, "_agent", failing)
+    assert main([*TUNE, "--logdir", str(tmp_path), "--trials", "4"]) == 2
+    assert "ValueError: no such luck" in capsys.readouterr().err
+
+
+def test_without_keras_tuner_it_names_the_extra(capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "keras_tuner", None)
+    assert main(TUNE) == 2
+    assert 'pip install "keras_rl_prob[tuner]"' in capsys.readouterr().err

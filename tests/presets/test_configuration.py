@@ -1,0 +1,141 @@
+"""What a configuration may say: every mistake is answered with where it is and what was meant."""
+
+import pytest
+
+from keras_rl_prob import presets
+from keras_rl_prob.presets.configuration import REQUIRED, defaults, lookup, makers, with_defaults
+
+
+def config(**changes):
+    result = presets.get("cartpole_novel")
+    for key, value in changes.items():
+        presets.assign(result, key.replace("__", "."), value)
+    return result
+
+
+def test_presets_and_what_is_made_of_them_are_configurations():
+    for name in presets.names():
+        presets.check(presets.get(name))
+        presets.check(presets.complete(presets.get(name)))
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("agent.clip_ration", "Did you mean `agent.clip_ratio`?"),
+        ("clip_ratio", "Did you mean `agent.clip_ratio`?"),
+        ("env.rollout_steps", "Did you mean `agent.rollout_steps`?"),
+        ("agnet.discount", "Did you mean `agent`?"),
+        ("optimiser.learning_rate", "Did you mean `optimizer`?"),
+        ("fit.epoch", "Did you mean `fit.epochs`?"),
+        ("network.unit", "Did you mean `network.units`?"),
+        ("optimizer.learning_rate.decay_step", "Did you mean `optimizer.learning_rate.decay_steps`?"),
+        ("agent.zzz", r"`agent` has \['class', 'rollout_steps'"),
+        ("zzz", r"Its sections are \['agent', 'network', 'optimizer', 'env', 'compile', 'fit'\]"),
+        ("agent.name", r"`agent` has \['class', 'rollout_steps'"),
+        ("fit.callbacks", r"`fit` has \['epochs'"),
+    ],
+)
+def test_unknown_keys_are_answered_with_the_nearest(key, answer):
+    wrong = presets.get("cartpole_novel")
+    presets.assign(wrong, key, 1)
+    with pytest.raises(ValueError, match=f"has no `{key.split('.')[0]}.*{answer}"):
+        presets.check(wrong)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("agent.clip_ratio", "x", "`agent.clip_ratio` must be a number such as its default, 0.2. Received: .*'x'"),
+        ("agent.clip_ratio", True, "must be a number"),
+        ("agent.clip_ratio", [1], "must be a number"),
+        ("agent.clip_ratio", {"start": 1}, "must be a number"),
+        ("agent.normalize_rewards", 1, "must be true or false"),
+        ("agent.kl_penalty", {"target": 1}, "an object that has a `class`"),
+        ("agent.target_kl", "x", "must be a number, or an object"),
+        ("env.kwargs", [1], "an object of arguments"),
+        ("env.id", 3, "must be the id of an environment"),
+        ("env.num_envs", 0, "must be a positive integer"),
+        ("env.num_envs", 1.5, "must be a positive integer"),
+        ("fit.epochs", 0, "must be a positive integer"),
+        ("fit.validation_episodes", -1, "must be a positive integer"),
+        ("fit.validation_freq", None, "must be a positive integer"),
+        ("compile.jit_compile", "yes", 'must be true, false or "auto"'),
+        ("seed", "x", "`seed` must be an integer from 0"),
+        ("seed", -1, "`seed` must be an integer from 0"),
+        ("seed", 2**31, "`seed` must be an integer from 0"),
+        ("agent.class", "PPPO", r"must be one of \['PPO', 'RecurrentPPO'.*Did you mean `PPO`"),
+        ("agent.class", "KLPenalty", "must be one of"),
+        ("optimizer.class", "Optimizer", "must be one of"),
+        ("network.builder", "recurent", "Did you mean `recurrent`"),
+        ("network.builder", "encoder", r"must be one of \['feed_forward', 'nature_cnn', 'recurrent'\]"),
+        ("optimizer.learning_rate.class", "Decay", "`optimizer.learning_rate.class` must be one of"),
+        ("agent", None, "`agent.class` must be one of"),
+        ("agent", 3, "must be a dict of the sections"),
+        ("env", None, "`env.id` must be given"),
+        ("optimizer.learning_rate", {"class": "PolynomialDecay"}, "initial_learning_rate` must be given"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(key, value, message):
+    wrong = presets.get("cartpole_novel")
+    presets.assign(wrong, key, value)
+    with pytest.raises(ValueError, match=message):
+        presets.check(wrong)
+
+
+@pytest.mark.parametrize("value", [None, [], "agent", 3])
+def test_what_is_no_dict_is_refused(value):
+    with pytest.raises(ValueError, match="must be a dict of the sections"):
+        presets.check(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("agent.clip_ratio", None),
+        ("agent.clip_ratio", 1),
+        ("agent.clip_ratio", {"class": "CosineDecay", "initial_learning_rate": 0.2, "decay_steps": None}),
+        ("agent.sequence_length", 32),
+        ("optimizer", None),
+        ("optimizer.learning_rate", 1e-3),
+        ("network", None),
+        ("env.kwargs", {"anything": {"at": "all"}}),
+        ("seed", 0),
+        ("compile.jit_compile", "auto"),
+    ],
+)
+def test_values_that_can_be_are_taken(key, value):
+    right = presets.get("cartpole_novel")
+    presets.assign(right, key, value)
+    presets.check(right)
+
+
+def test_defaults_say_everything_and_keep_what_was_said():
+    full = with_defaults(config(agent__clip_ratio=0.1))
+    assert full["agent"]["clip_ratio"] == 0.1
+    assert full["agent"]["rollout_steps"] == 128
+    assert full["agent"]["target_kl"] is None
+    assert full["optimizer"]["beta_1"] == 0.9
+    assert full["optimizer"]["learning_rate"]["power"] == 1.0
+    assert full["fit"] == {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1}
+    assert all(lookup(full, key) is not REQUIRED for key in defaults(full))
+    assert with_defaults(full) == full
+    full["env"]["kwargs"]["x"] = 1
+    assert with_defaults(config())["env"]["kwargs"] == {}
+
+
+def test_assign_makes_sections_and_refuses_to_go_through_values():
+    result = {"network": None}
+    presets.assign(result, "network.units", 8)
+    presets.assign(result, "a.b.c", 1)
+    assert result == {"network": {"units": 8}, "a": {"b": {"c": 1}}}
+    with pytest.raises(ValueError, match=r"`a\.b\.c\.d` has no place: `c` is no section"):
+        presets.assign(result, "a.b.c.d", 2)
+
+
+def test_only_what_can_be_made_is_offered():
+    assert set(makers("network")) == {"feed_forward", "nature_cnn", "recurrent"}
+    assert "Agent" not in makers("agent")
+    assert {"Adam", "SGD"} <= set(makers("optimizer"))
+    assert {"PolynomialDecay", "KLPenalty"} <= set(makers("agent.clip_ratio"))
+    assert "LearningRateSchedule" not in makers("optimizer.learning_rate")

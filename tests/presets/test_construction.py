@@ -1,0 +1,99 @@
+"""From configurations to agents: every setting arrives, and schedules end where the training does."""
+
+import functools
+
+import gymnasium
+import keras
+import pytest
+
+import keras_rl_prob as krp
+from keras_rl_prob import presets
+
+
+def changed(name, **changes):
+    config = presets.get(name)
+    for key, value in changes.items():
+        presets.assign(config, key.replace("__", "."), value)
+    return config
+
+
+def test_every_section_arrives():
+    config = changed(
+        "pendulum_kl",
+        agent__value_clip={"class": "PolynomialDecay", "initial_learning_rate": 0.5, "decay_steps": 3},
+        agent__gae_lambda=0.5,
+        optimizer={"class": "SGD", "learning_rate": 0.25, "momentum": 0.5},
+        network={"builder": "recurrent", "cell": "gru", "units": 8},
+        compile={"jit_compile": False, "run_eagerly": True},
+    )
+    agent = presets.build(config)
+    assert isinstance(agent, krp.PPO)
+    assert agent.clip_ratio is None
+    assert agent.gae_lambda == 0.5
+    assert agent.kl_penalty == krp.KLPenalty(target=0.01)
+    assert isinstance(agent.value_clip, keras.optimizers.schedules.PolynomialDecay)
+    assert float(agent.value_clip(0)) == 0.5
+    assert isinstance(agent.optimizer, keras.optimizers.SGD)
+    assert (float(agent.optimizer.learning_rate), agent.optimizer.momentum) == (0.25, 0.5)
+    assert agent.run_eagerly
+    assert agent.get_compile_config()["jit_compile"] is False
+    agent.build(presets.make_env(config))
+    assert [tuple(x.shape) for x in keras.tree.flatten(agent.initial_state(3))] == [(3, 8)]
+
+
+def test_without_a_network_or_optimizer_the_library_has_its_defaults():
+    agent = presets.build({"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "RecurrentPPO"}})
+    assert agent.network is None
+    assert float(agent.optimizer.learning_rate) == pytest.approx(3e-4)
+    assert agent.optimizer.global_clipnorm == 0.5
+
+
+def test_open_schedules_end_with_the_training():
+    config = changed(
+        "cartpole",
+        fit__epochs=3,
+        agent__update_epochs=2,
+        agent__entropy_coef={"class": "PolynomialDecay", "initial_learning_rate": 0.01, "decay_steps": None},
+    )
+    full = presets.complete(config)
+    steps = 3 * 10 * 4 * 2  # epochs, rollouts of an epoch, minibatches, passes
+    assert full["optimizer"]["learning_rate"]["decay_steps"] == steps
+    assert full["agent"]["entropy_coef"]["decay_steps"] == steps
+    assert config["optimizer"]["learning_rate"]["decay_steps"] is None
+    assert presets.complete(full) == full
+    presets.assign(full, "fit.epochs", 6)  # what says how long it decays stays as it is
+    assert presets.complete(full)["optimizer"]["learning_rate"]["decay_steps"] == steps
+    presets.assign(config, "fit.steps_per_epoch", 16)
+    assert presets.complete(config)["optimizer"]["learning_rate"]["decay_steps"] == 3 * 16
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("agent.minibatches", 7, "`minibatches` must divide"),
+        ("agent.discount", 2, "`discount` must be between 0 and 1"),
+        ("agent.rollout_steps", 1.5, "`rollout_steps` must be a positive integer"),
+        ("agent.kl_penalty", {"class": "KLPenalty", "target": -1}, "`target` must be positive"),
+        ("fit.steps_per_epoch", 7, "a multiple of the 16"),
+        ("optimizer.clipnorm", 1.0, "Only one of `clipnorm`"),
+        ("network.cell", "lstmm", "`cell` must be one of"),
+        ("agent.zzz", 1, "has no `agent.zzz`"),
+    ],
+)
+def test_numbers_that_do_not_fit_give_the_librarys_own_error(key, value, message):
+    config = presets.get("cartpole_novel")
+    presets.assign(config, key, value)
+    for use in (presets.complete, presets.build):
+        with pytest.raises(ValueError, match=message):
+            use(config)
+
+
+def test_environments():
+    assert presets.make_env({"env": {"id": "CartPole-v1"}}) == "CartPole-v1"
+    native = presets.make_env({"env": {"id": "tf/Recall-v0", "num_envs": 3, "kwargs": {"delay": 7}}})
+    assert (native.num_envs, native.delay) == (3, 7)
+    made = presets.make_env({"env": {"id": "CartPole-v1", "kwargs": {"max_episode_steps": 9}}})
+    assert isinstance(made, functools.partial)
+    env = made()
+    assert isinstance(env, gymnasium.Env)
+    assert env.spec.max_episode_steps == 9

@@ -1,0 +1,137 @@
+"""The documentation: the site builds without a warning, its code runs as written, and the reference has every public name."""
+
+import functools
+import importlib
+import inspect
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import textwrap
+
+import gymnasium
+import keras_tuner
+import pytest
+import tensorflow as tf
+
+import keras_rl_prob as krp
+
+ROOT = pathlib.Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "reference")]
+CODE = re.compile(r"^( *)```python[^\n]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+PACKAGES = sorted({path.parent.name for path in (ROOT / "keras_rl_prob").glob("*/__init__.py")} - {"cli"})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, check=False, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return {path.relative_to(folder): path.read_text() for path in folder.rglob("*.html")}
+
+
+@pytest.fixture(scope="module")
+def anchors(site):
+    return {anchor for text in site.values() for anchor in re.findall(r'id="([\w.]+)"', text)}
+
+
+def test_every_page_is_built(site):
+    written = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
+    assert set(site) == written | {pathlib.Path("404.html")}
+    assert len(site) > 30
+
+
+def test_pages_load_nothing_from_elsewhere(site):
+    for page, text in site.items():
+        loaded = re.findall(r'<(?:script|img|iframe)\b[^>]* src="([^"]+)|<link\b[^>]* href="([^"]+)', text)
+        assert loaded, page
+        assert not [address for pair in loaded for address in pair if "//" in address], page
+
+
+def test_examples_of_docstrings_are_code(site):
+    pages = [text for page, text in site.items() if page.parent.name == "reference"]
+    assert not [text for text in pages if "<blockquote>" in text or "<p>Example:" in text]
+    assert sum(text.count("&gt;&gt;&gt;") for text in pages) > 20
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_reference_has_every_public_name(anchors, package):
+    names = importlib.import_module(f"keras_rl_prob.{package}").__all__
+    assert {f"keras_rl_prob.{package}.{name}" for name in names} <= anchors
+
+
+def test_the_reference_has_the_names_at_the_top(anchors):
+    functions = {
+        f for _, f in inspect.getmembers(krp.networks, inspect.isfunction) if f.__module__ == krp.networks.__name__
+    }
+    networks = {f.__name__ for f in functions if f.__name__[0] != "_"}
+    assert {"feed_forward", "recurrent"} <= networks
+    assert {f"keras_rl_prob.networks.{name}" for name in networks} <= anchors
+    classes = {name for name in krp.__all__ if inspect.isclass(getattr(krp, name))}
+    assert {"PPO", "Agent"} <= classes <= set(importlib.import_module("keras_rl_prob.agents").__all__)
+
+
+@pytest.fixture(scope="module")
+def small_budgets():
+    """Trainings of one epoch of one short rollout, evaluations of two episodes, searches of two trials, nothing compiled."""
+    fit, compile_, source, oracle = (
+        krp.Agent.fit,
+        krp.Agent.compile,
+        krp.Agent.evaluation_source,
+        keras_tuner.Oracle.__init__,
+    )
+
+    def changed(function, change):
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            call = inspect.signature(function).bind(*args, **kwargs)
+            call.apply_defaults()
+            change(call.arguments)
+            return function(*call.args, **call.kwargs)
+
+        return wrapper
+
+    def short_training(given):
+        agent, env = given["self"], given["env"]
+        agent.rollout_steps = min(agent.rollout_steps, 16)
+        if isinstance(env, str):
+            given["num_envs"] = min(given["num_envs"] or 4, 4)
+        made = 1 if isinstance(env, gymnasium.Env) else getattr(env, "num_envs", 32)
+        given["steps_per_epoch"] = agent.updates_per_rollout(given["num_envs"] or made)
+        given["epochs"] = min(given["epochs"], given["initial_epoch"] + 1)
+
+    options = tf.config.optimizer.get_experimental_options()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(krp.Agent, "fit", changed(fit, short_training))
+        patch.setattr(krp.Agent, "compile", changed(compile_, lambda given: given.update(jit_compile=False)))
+        patch.setattr(
+            krp.Agent,
+            "evaluation_source",
+            changed(source, lambda given: given.update(episodes=min(given["episodes"], 2))),
+        )
+        patch.setattr(
+            keras_tuner.Oracle,
+            "__init__",
+            changed(oracle, lambda given: given.update(max_trials=min(given["max_trials"] or 2, 2))),
+        )
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        yield
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False} | options)
+
+
+def test_there_are_pages_with_code():
+    assert sum(len(CODE.findall(page.read_text())) for page in PAGES) > 60
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.usefixtures("small_budgets")
+def test_code_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text, namespace = page.read_text(), {"__name__": page.stem}
+    for match in CODE.finditer(text):
+        above = text[: match.start(2)].count("\n")  # so that a traceback shows the line in the page
+        exec(compile("\n" * above + textwrap.dedent(match[2]), page, "exec"), namespace)  # noqa: S102 (our own pages)

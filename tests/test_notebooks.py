@@ -1,0 +1,41 @@
+"""The notebooks run from top to bottom; the budgets are the constants in their first code cells, made tiny here."""
+
+import pathlib
+import re
+
+import nbclient
+import nbformat
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+TINY = {"EPOCHS": 1, "STEPS_PER_EPOCH": 16, "NUM_ENVS": 4, "EPISODES": 2, "TRIALS": 2}
+BUDGET = re.compile(r"^([A-Z_]+) = \d+", re.MULTILINE)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def test_there_are_notebooks():
+    assert {path.stem for path in NOTEBOOKS} >= {"quickstart", "hybrid_actions", "tuner"}
+
+
+def test_notebook_is_stored_without_outputs(notebook):
+    nbformat.validate(notebook)
+    assert notebook.cells[0].cell_type == "markdown"
+    assert [cell for cell in code_cells(notebook) if cell.outputs or cell.execution_count] == []
+
+
+def test_notebook_runs(notebook, tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    budgets = code_cells(notebook)[0]
+    assert {"EPOCHS"} <= set(BUDGET.findall(budgets.source)) <= set(TINY)
+    budgets.source = BUDGET.sub(lambda match: f"{match[1]} = {TINY[match[1]]}", budgets.source)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert all(cell.execution_count for cell in code_cells(notebook))
