@@ -282,7 +282,11 @@ def test_unsupported_spaces(space, message):
 
 def test_leaf_names_tell_where_each_leaf_is():
     arm = gym_spaces.Tuple((gym_spaces.Discrete(2), gym_spaces.Box(-1, 1, (3,))))
-    assert spaces.leaf_names(gym_spaces.Dict({"tool": gym_spaces.Discrete(4), "arm": arm})) == ["arm_0", "arm_1", "tool"]
+    assert spaces.leaf_names(gym_spaces.Dict({"tool": gym_spaces.Discrete(4), "arm": arm})) == [
+        "arm_0",
+        "arm_1",
+        "tool",
+    ]
     assert spaces.leaf_names(gym_spaces.Discrete(3)) == [""]
 
 

@@ -179,14 +179,14 @@ def test_native_environments_are_drawn_by_their_originals(tmp_path):
 
 @pytest.mark.parametrize("env", ["tf/Recall-v0", "tf/CartPol-v1", "CartPol-v1", "nowhere/Env-v0", 7, None])
 def test_what_cannot_be_drawn_is_refused(tmp_path, env):
-    for use in (krp.callbacks.RecordVideo, lambda *args: krp.callbacks.record_episode(small(), *args)):
+    for use in (krp.callbacks.RecordVideo, lambda *args: krp.callbacks.record_episode(None, *args)):
         with pytest.raises(ValueError, match=f"`env` must be the id of an environment .* Received: env={env!r}"):
             use(env, tmp_path / "episode.gif")
 
 
 @pytest.mark.parametrize("path", ["episode.avi", "episode", "gif", "episode.gif.png"])
 def test_other_suffixes_are_refused(path):
-    for use in (krp.callbacks.RecordVideo, lambda *args: krp.callbacks.record_episode(small(), *args)):
+    for use in (krp.callbacks.RecordVideo, lambda *args: krp.callbacks.record_episode(None, *args)):
         with pytest.raises(ValueError, match=rf"`path` must end in \.gif or \.mp4\. Received: path='{path}'"):
             use(ENV, path)
 
