@@ -74,6 +74,8 @@ class Agent(PersistentModel, abc.ABC):
             optimizer = keras.optimizers.Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)
         self._requested_jit_compile = jit_compile
         super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
+        if self.built:
+            self.optimizer.build(self.network.trainable_variables)
 
     def build(self, env):
         """Makes the network and the normalisers for an environment; `fit` does this by itself.
@@ -103,6 +105,8 @@ class Agent(PersistentModel, abc.ABC):
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="env_steps"
         )
         self.failure = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="failure")
+        if self.compiled:
+            self.optimizer.build(network.trainable_variables)
         self.built = True
 
     def get_config(self):
@@ -374,8 +378,6 @@ class Agent(PersistentModel, abc.ABC):
             contract.check_same_spaces(self, env)
         else:
             self.build((env.observation_space, env.action_space))
-        if not self.optimizer.built:
-            self.optimizer.build(self.network.trainable_variables)
         self.failure.assign(0)
         compiled_for = (updates, env.num_envs, self._resolved_jit_compile())
         if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:

@@ -36,8 +36,6 @@ class PersistentModel(keras.Model):
     def compile_from_config(self, config):
         """Compiles a loaded agent, whose optimizer's variables are then restored."""
         self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
-        if self.built:
-            self.optimizer.build(self.network.trainable_variables)
 
     def get_build_config(self):
         """The spaces that the agent was built for."""
@@ -46,8 +44,9 @@ class PersistentModel(keras.Model):
         return {name: spaces.serialize(getattr(self, name)) for name in ("observation_space", "action_space")}
 
     def build_from_config(self, config):
-        """Builds a loaded agent for the spaces that it was saved with."""
-        self.build(tuple(spaces.deserialize(config[name]) for name in ("observation_space", "action_space")))
+        """Builds a loaded agent for the spaces that it was saved with, unless it is built already."""
+        if not self.built:
+            self.build(tuple(spaces.deserialize(config[name]) for name in ("observation_space", "action_space")))
 
     @classmethod
     def from_config(cls, config):
