@@ -4,6 +4,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import keras_rl_prob  # noqa: F401  # isort: skip  # before Keras: it keeps TensorFlow quiet
+
 import keras
 import pytest
 

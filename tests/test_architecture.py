@@ -10,7 +10,7 @@ import keras_rl_prob
 
 ROOT = pathlib.Path(keras_rl_prob.__file__).parent
 LEVELS = (
-    {"trajectory", "spaces", "version"},
+    {"quiet", "spaces", "trajectory", "version"},
     {"ops", "envs", "replay"},
     {"distributions", "drivers"},
     {"layers"},

@@ -41,13 +41,27 @@ print(json.dumps({{
 }}))
 """
 
+BROKEN = """
+import os, sys
+
+class Break:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            os.write(2, b"no such instruction")
+            raise ImportError("broken")
+
+sys.meta_path.insert(0, Break())
+import keras_rl_prob
+"""
+
 
 @pytest.fixture(scope="module")
 def processes():
-    """The three programs, side by side: `(output, errors, return code)` of each."""
+    """The programs, side by side: `(output, errors, return code)` of each."""
     sources = {name: OTHER_BACKEND.format(backend=name) for name in ("jax", "torch")}
-    sources["loaded"] = LOADED.format(optional=OPTIONAL)
+    sources |= {"loaded": LOADED.format(optional=OPTIONAL), "quiet": "import keras_rl_prob", "broken": BROKEN}
     environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    environment["TF_CPP_MIN_LOG_LEVEL"] = "2"
     started = {
         name: subprocess.Popen(
             [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -72,6 +86,14 @@ def test_another_backend_is_refused_with_the_cure(processes, backend):
         "ImportError: `keras_rl_prob` needs the TensorFlow backend: set the environment variable KERAS_BACKEND=tensorflow "
         f"before Keras is imported. Received: keras.backend.backend()='{backend}'"
     )
+
+
+def test_tensorflow_says_nothing_if_told_so_unless_it_cannot_be_imported(processes):
+    assert processes["quiet"] == ("", "", 0)
+    _, error, code = processes["broken"]
+    assert code == 1
+    assert "no such instruction" in error
+    assert error.rstrip().splitlines()[-1] == "ImportError: broken"
 
 
 def test_no_optional_library_is_imported(loaded):

@@ -1,7 +1,6 @@
 """`make demo`: an agent learns to balance a pole whose speed it cannot see, in under a minute."""
 
 import argparse
-import contextlib
 import os
 import pathlib
 import sys
@@ -9,27 +8,11 @@ import sys
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
 
 
-@contextlib.contextmanager
-def quiet():
-    """Keeps what TensorFlow's C++ side says of the machine while it starts from the terminal."""
-    stderr, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nothing)
+import keras_rl_prob as krp  # isort: skip  # before Keras: it keeps TensorFlow quiet
 
+import keras
 
-with quiet():
-    import keras
-    import tensorflow as tf
-
-    import keras_rl_prob as krp
-    from keras_rl_prob.callbacks import PlotLearningCurve, RolloutHistograms, RunLog, record_episode
-
-    tf.config.list_logical_devices()
+from keras_rl_prob.callbacks import PlotLearningCurve, RolloutHistograms, RunLog, record_episode
 
 ENV = "krp/CartPoleNoVel-v1"
 
@@ -61,7 +44,7 @@ def main():
             RunLog(args.folder / "log.csv"),
             keras.callbacks.TensorBoard(args.folder / "tensorboard"),
             RolloutHistograms(args.folder / "tensorboard" / "rollouts"),
-            PlotLearningCurve(args.folder / "curve.png", title=f"RecurrentPPO on {ENV}"),
+            PlotLearningCurve(args.folder / "curve.png", title=f"RecurrentPPO on {ENV}", log=args.folder / "log.csv"),
         ],
     )
 

@@ -1,5 +1,6 @@
 """What an agent writes to files and reads from them."""
 
+import io
 import os
 import pathlib
 
@@ -93,15 +94,31 @@ class PersistentModel(keras.Model):
     def _write(write, filepath, suffix, overwrite, kwargs):
         local = isinstance(filepath, str | os.PathLike) and "://" not in str(filepath)
         if overwrite and local and str(filepath).endswith(suffix):
-            write_whole(filepath, lambda path: write(path, **kwargs))
+            memory = _Memory(suffix)
+            write(memory, **kwargs)
+            write_whole(filepath, lambda path: path.write_bytes(memory.getbuffer()))
         else:
             write(filepath, overwrite=overwrite, **kwargs)
+
+
+class _Memory(io.BytesIO):
+    """A file in memory: a disk that fills up while HDF5 writes to it would bring the process down later on.
+
+    Keras looks at how its name ends. See https://github.com/h5py/h5py/issues/914.
+    """
+
+    def __init__(self, name):
+        super().__init__()
+        self._name = name
+
+    def __str__(self):
+        return self._name
 
 
 def write_whole(path, write):
     """Calls `write(temporary)` and then puts the file in the place of `path`, so that whatever fails leaves the old one."""
     path = pathlib.Path(path)
-    temporary = path.with_name(f"part.{path.name}")  # Keras looks at how a name ends
+    temporary = path.with_name(f"part.{path.name}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:
