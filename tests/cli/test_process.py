@@ -1,5 +1,6 @@
 """The program as a process of its own: SIGTERM, exit status, and nobody's words but ours."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from keras_rl_prob.cli import main
 
 def test_sigterm_ends_after_the_epoch_and_resume_ends_where_an_uninterrupted_run_does(finished, tmp_path, capsys):
     command = [sys.executable, "-m", "keras_rl_prob", *TRAIN, "--epochs", "3", "--logdir", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         printed = []
         for line in process.stdout:
             printed.append(line)
