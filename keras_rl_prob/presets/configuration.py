@@ -164,12 +164,19 @@ def _arguments(path, entries, kind):
             f"`{path}.{kind}` must be one of {sorted(known)}.{_nearest(str(made), known)} Received: {path}.{kind}={made!r}"
         )
     keys = {f"{path}.{kind}": REQUIRED}
-    for name, parameter in inspect.signature(known[made]).parameters.items():
+    for name, parameter in _parameters(known[made]):
         if name not in ("env", "name", "network") and parameter.kind is not parameter.VAR_KEYWORD:
             keys[f"{path}.{name}"] = parameter.default
             if _is_object(entries.get(name)):
                 keys |= _arguments(f"{path}.{name}", entries[name], "class")
     return keys
+
+
+def _parameters(maker):
+    """Pairs of name and `inspect.Parameter` of what a function or a class takes."""
+    if not inspect.isclass(maker):
+        return inspect.signature(maker).parameters.items()
+    return list(inspect.signature(maker.__init__).parameters.items())[1:]  # some Pythons look at `__new__` before that
 
 
 def _is_object(value):

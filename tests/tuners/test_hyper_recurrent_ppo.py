@@ -37,9 +37,9 @@ def cells(agent):
 def test_the_defaults_are_those_of_the_agent(hypermodel):
     hp = kt.HyperParameters()
     agent = hypermodel.build(hp)
-    defaults = {name: p.default for name, p in inspect.signature(krp.RecurrentPPO).parameters.items()}
+    defaults = {name: p.default for name, p in inspect.signature(krp.RecurrentPPO.__init__).parameters.items()}
     config = agent.get_config()
-    for name in set(defaults) - {"network", "rollout_steps", "name"}:
+    for name in set(defaults) - {"self", "network", "rollout_steps", "name"}:
         assert config[name] == defaults[name], name
     stock = krp.RecurrentPPO()
     stock.compile()
