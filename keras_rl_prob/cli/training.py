@@ -1,8 +1,5 @@
 """Training in a run folder, from its beginning or from where it stands."""
 
-import errno
-import os
-import shutil
 import sys
 import warnings
 
@@ -66,7 +63,7 @@ class RestoreError(Exception):
 
 
 class Backup(keras.callbacks.BackupAndRestore):
-    """Keras' callback, which says what is wrong with a backup, and does not begin one that the disk has no room for."""
+    """Keras' callback, which says what is wrong with a backup."""
 
     def on_train_begin(self, logs=None):
         """Restores."""
@@ -76,13 +73,6 @@ class Backup(keras.callbacks.BackupAndRestore):
                 super().on_train_begin(logs)
             except Exception as error:
                 raise RestoreError(f"its backup cannot be restored. {error}") from error
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Saves; where HDF5 finds a disk full while it writes, it can take the process down."""
-        variables = [*self.model.variables, *self.model.optimizer.variables]
-        if shutil.disk_usage(self.backup_dir.parent).free < 100_000 + 2 * sum(v.numpy().nbytes for v in variables):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.backup_dir))
-        super().on_epoch_end(epoch, logs)
 
 
 def _recorders(folder, config):

@@ -2,13 +2,12 @@
 
 import errno
 import json
-import shutil
 
 import keras
 import pytest
 from cli_run import TRAIN
 
-from keras_rl_prob.cli import evaluate, main, runs, training
+from keras_rl_prob.cli import evaluate, main, training
 
 
 def told(capsys):
@@ -165,22 +164,6 @@ def test_a_full_disk_says_how_to_go_on(copy, capsys, monkeypatch):
     text = told(capsys)
     assert "No space left on device" in text
     assert f"To go on: keras-rl-prob train --resume {copy}" in text
-
-
-def test_no_backup_is_begun_that_the_disk_has_no_room_for(copy, monkeypatch):
-    backup = training.Backup(copy / "backup", delete_checkpoint=False)
-    backup.set_model(runs.load_agent(copy, "final"))
-    weights = copy / "backup" / "latest.weights.h5"
-    content = weights.read_bytes()
-    usage = shutil.disk_usage(copy)
-    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: usage._replace(free=len(content)))
-    with pytest.raises(OSError, match="No space left on device"):
-        backup.on_epoch_end(2)
-    assert weights.read_bytes() == content
-    weights.unlink()
-    monkeypatch.undo()
-    backup.on_epoch_end(2)
-    assert weights.exists()
 
 
 def test_bugs_are_tracebacks(copy, monkeypatch):
