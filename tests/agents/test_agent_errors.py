@@ -284,10 +284,14 @@ def test_an_observation_of_another_shape_is_named():
 def test_interrupting_leaves_a_usable_agent():
     interrupted = agent()
     fit(interrupted)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))  # Ctrl-C
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        fit(interrupted, epochs=100_000)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(interrupted, epochs=10_000)
+    finally:
+        signal.signal(signal.SIGINT, usual)
     updates = int(interrupted.optimizer.iterations.numpy())
     assert updates % 2 == 0
     fit(interrupted)
