@@ -8,7 +8,7 @@ from gymnasium import spaces as gym_spaces
 from keras import layers
 
 from keras_rl_prob import spaces
-from keras_rl_prob.envs import is_owned, opened
+from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, StatefulRNN
 
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
@@ -26,7 +26,7 @@ def feed_forward(env, units=(64, 64)):
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
     """
-    observation_space, action_space = _spaces_of(env)
+    observation_space, action_space = spaces_of(env)
     inputs, x = encoder(observation_space)
     policy = value = x
     for width in units:
@@ -45,7 +45,7 @@ def recurrent(env, cell="lstm", units=64):
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
     """
-    observation_space, action_space = _spaces_of(env)
+    observation_space, action_space = spaces_of(env)
     inputs, x = encoder(observation_space)
     x = StatefulRNN(_cell(cell, units))(_dense(units)(x))
     return _network(inputs, x, x, action_space)
@@ -62,7 +62,7 @@ def nature_cnn(env, cell=None, units=128):
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
     """
-    observation_space, action_space = _spaces_of(env)
+    observation_space, action_space = spaces_of(env)
     if not any(_is_image(leaf) for leaf in spaces.leaves(observation_space)):
         raise ValueError(f"`env` must have an image (uint8, rank 3) in its observations. Received: {observation_space}")
     inputs, x = encoder(observation_space)
@@ -109,15 +109,6 @@ def heads(action_space, x):
         A nest of parameter tensors, like the space.
     """
     return spaces.map_structure(lambda leaf: _head(leaf)(x), action_space)
-
-
-def _spaces_of(env):
-    if not isinstance(env, tuple):
-        with opened(env, 1 if is_owned(env) else None) as made:
-            return made.observation_space, made.action_space
-    for name, space in zip(("observation_space", "action_space"), env, strict=True):
-        spaces.check_supported(space, name)
-    return env
 
 
 def _network(inputs, policy, value, action_space):

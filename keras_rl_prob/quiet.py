@@ -15,10 +15,8 @@ LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 def import_tensorflow():
     """Imports TensorFlow; what it logs is shown if `TF_CPP_MIN_LOG_LEVEL` is below 2, or if the import fails."""
-    if pathlib.Path(sys.argv[0]).stem in (
-        "-m",
-        "keras-rl-prob",
-    ):  # started by `python -m keras_rl_prob`, or as a script
+    program = pathlib.Path(*sys.argv[:1]).stem  # "-m" while `python -m keras_rl_prob` looks for what to run
+    if program in ("-m", "keras-rl-prob"):
         os.environ.setdefault(LEVEL, "3")
     if os.environ.get(LEVEL, "0") < "2" or sys.__stderr__ is None:
         return

@@ -7,7 +7,6 @@ import sys
 
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
 
-
 import keras_rl_prob as krp  # isort: skip  # before Keras: it keeps TensorFlow quiet
 
 import keras

@@ -16,7 +16,7 @@ from keras_rl_prob.agents.policy import Policy, deterministic_actions
 from keras_rl_prob.agents.progress import with_progress
 from keras_rl_prob.agents.training import Training, mend_backups
 from keras_rl_prob.drivers.evaluation import play_episodes
-from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself
+from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself, spaces_of
 from keras_rl_prob.layers import RunningNormalization, Unrolled
 
 MAX_EVALUATION_ENVS = 32
@@ -83,12 +83,7 @@ class Agent(PersistentModel, abc.ABC):
         Args:
             env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         """
-        if not isinstance(env, tuple):
-            with opened(env, 1 if is_owned(env) else None) as made:
-                env = made.observation_space, made.action_space
-        observation_space, action_space = env
-        for name, space in zip(("observation_space", "action_space"), env, strict=True):
-            spaces.check_supported(space, name)
+        observation_space, action_space = spaces_of(env)
         network = self.network or self.default_network(observation_space, action_space)
         contract.check_network(network, self.network_outputs, observation_space, action_space)
         self.network = network

@@ -1,6 +1,6 @@
 """Environments: native TensorFlow ones, Gymnasium's behind the same functional signature, wrappers and registration."""
 
-from keras_rl_prob.envs.factory import is_owned, make, opened
+from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv, raising_as_itself
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.registration import register_environments
@@ -17,4 +17,5 @@ __all__ = [
     "opened",
     "raising_as_itself",
     "register_environments",
+    "spaces_of",
 ]

@@ -54,6 +54,24 @@ def opened(env, num_envs=None):
             made.close()
 
 
+def spaces_of(env):
+    """The `(observation_space, action_space)` of an environment.
+
+    Args:
+        env: Anything that `make` accepts, or such a pair of Gymnasium spaces, which is checked.
+
+    Raises:
+        TypeError: `env` is none of these.
+        ValueError: A space is not supported.
+    """
+    if not isinstance(env, tuple):
+        with opened(env, 1 if is_owned(env) else None) as made:
+            return made.observation_space, made.action_space
+    for name, space in zip(("observation_space", "action_space"), env, strict=True):
+        spaces.check_supported(space, name)
+    return env
+
+
 def is_owned(env):
     """Whether `make(env)` builds environments that the caller then closes, rather than borrowing the user's."""
     return not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv | NativeEnv | GymnasiumEnv)

@@ -8,7 +8,7 @@ import keras
 from keras_rl_prob import networks
 from keras_rl_prob.agents import RecurrentPPO
 from keras_rl_prob.agents.arguments import check_positive_integer
-from keras_rl_prob.envs import is_owned, opened
+from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.layers import StatefulRNN
 
 
@@ -67,10 +67,7 @@ class HyperRecurrentPPO:
     def __init__(self, env, *, rollout_steps=128, jit_compile=False):
         _check_installed()
         check_positive_integer("rollout_steps", rollout_steps)
-        if not isinstance(env, tuple):
-            with opened(env, 1 if is_owned(env) else None) as made:
-                env = made.observation_space, made.action_space
-        self.observation_space, self.action_space = env
+        self.observation_space, self.action_space = spaces_of(env)
         self.rollout_steps, self.jit_compile = rollout_steps, jit_compile
         super().__init__()  # of `keras_tuner.HyperModel` in a class that derives from it too
 
