@@ -1,0 +1,101 @@
+"""A Dense layer whose weights are noisy while it explores."""
+
+import keras
+import tensorflow as tf
+
+KINDS = ("factorised", "independent")
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class NoisyDense(keras.layers.Layer):
+    """`Dense` with learned Gaussian noise on its weights, which takes the place of random actions.
+
+        y = (mu_w + sigma_w * noise_w) x + mu_b + sigma_b * noise_b
+
+    With `training=True`; without noise else. The noise stays as it is until `resample` draws another: all rows of a batch,
+    and all steps up to then, see the same perturbed layer. It is 0 at first.
+
+    Independent noise is one standard normal number for each weight. Factorised noise is `f(e_in) f(e_out)^T`, of rank 1,
+    and `f(e_out)` for the bias, with `f(e) = sign(e) sqrt(|e|)` of one standard normal number for each input and output.
+
+    Args:
+        units: Width of the output.
+        activation: Keras activation or `None`.
+        kind: `"factorised"` or `"independent"`.
+        sigma: Initial scale of the noise. `None` is the paper's: 0.5 / sqrt(inputs) for factorised noise, 0.017 for
+            independent noise. A number takes the place of 0.5 or of 0.017.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
+
+    Raises:
+        ValueError: `kind` is neither of the two.
+
+    References:
+        Fortunato et al., "Noisy networks for exploration", 2018, https://arxiv.org/abs/1706.10295, section 3.
+
+    Example:
+        >>> layer = NoisyDense(4)
+        >>> quiet = layer(tf.ones([2, 8]))
+        >>> layer.resample(tf.constant([1, 2]))
+        >>> bool(tf.reduce_any(layer(tf.ones([2, 8]), training=True) != quiet))
+        True
+    """
+
+    def __init__(self, units, activation=None, kind="factorised", sigma=None, **kwargs):
+        super().__init__(**kwargs)
+        if kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {list(KINDS)}. Received: kind={kind!r}")
+        self.units, self.kind, self.sigma = units, kind, sigma
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        """Creates the weights and the noise."""
+        inputs = input_shape[-1]
+        if self.kind == "factorised":
+            limit, sigma = inputs**-0.5, (0.5 if self.sigma is None else self.sigma) * inputs**-0.5
+            noise = {"noise_in": (inputs,), "noise_out": (self.units,)}
+        else:
+            limit, sigma = (3.0 / inputs) ** 0.5, 0.017 if self.sigma is None else self.sigma
+            noise = {"noise_kernel": (inputs, self.units), "noise_bias": (self.units,)}
+        for name, shape in (("kernel", (inputs, self.units)), ("bias", (self.units,))):
+            uniform = keras.initializers.RandomUniform(-limit, limit)
+            setattr(self, name, self.add_weight(shape=shape, initializer=uniform, name=name))
+            constant = keras.initializers.Constant(sigma)
+            setattr(self, f"sigma_{name}", self.add_weight(shape=shape, initializer=constant, name=f"sigma_{name}"))
+        for name, shape in noise.items():
+            setattr(self, name, self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name))
+
+    def resample(self, seed):
+        """Draws new noise.
+
+        Args:
+            seed: int32 `[2]`.
+        """
+        noise = (self.noise_in, self.noise_out) if self.kind == "factorised" else (self.noise_kernel, self.noise_bias)
+        for i, variable in enumerate(noise):
+            normal = tf.random.stateless_normal(variable.shape, seed + [i, 0])
+            variable.assign(tf.sign(normal) * tf.sqrt(tf.abs(normal)) if self.kind == "factorised" else normal)
+
+    def call(self, inputs, training=False):
+        """Returns float `[..., units]`."""
+        kernel, bias = self.kernel, self.bias
+        if training:
+            if self.kind == "factorised":
+                noise_kernel, noise_bias = self.noise_in[:, None] * self.noise_out[None, :], self.noise_out
+            else:
+                noise_kernel, noise_bias = self.noise_kernel, self.noise_bias
+            kernel, bias = kernel + self.sigma_kernel * noise_kernel, bias + self.sigma_bias * noise_bias
+        return self.activation(tf.matmul(inputs, kernel) + bias)
+
+    def compute_output_shape(self, input_shape):
+        """Returns `[..., units]`."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": keras.activations.serialize(self.activation),
+            "kind": self.kind,
+            "sigma": self.sigma,
+        }

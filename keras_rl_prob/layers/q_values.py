@@ -1,0 +1,55 @@
+"""The head of a network that gives action values."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob.layers.dense_categorical import DenseCategorical
+from keras_rl_prob.layers.head import MASKED_LOGIT
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class QValues(DenseCategorical):
+    """Marks the values of a Discrete action's choices as a network's `"action"`; has no weights.
+
+    Its parameters are the values, as they came. Its distribution is the softmax of them, whose mode is the greedy action.
+    An action that a mask forbids has the value -1e9.
+
+    Args:
+        output_shape: `(n,)` for n actions.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
+
+    Call arguments:
+        inputs: float `[..., n]`, or a list `[values, mask]`.
+
+    Example:
+        >>> network = keras.Model(x := keras.Input((4,)), {"action": QValues((2,))(keras.layers.Dense(2)(x))})
+    """
+
+    def __init__(self, output_shape, **kwargs):
+        super().__init__(output_shape, **kwargs)
+        if len(self.mask_shape) != 1:
+            raise ValueError(f"`output_shape` must be `(n,)` for n actions. Received: output_shape={output_shape}")
+
+    def build(self, input_shape):
+        """Checks the number of actions."""
+        shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
+        if any(shape[-1] != self.mask_shape[0] for shape in shapes):
+            raise ValueError(f"`inputs` must have {self.mask_shape[0]} values. Received: inputs.shape={input_shape}")
+
+    def project(self, inputs):
+        """Passes the values on.
+
+        Returns:
+            float32 `[..., n]` and the mask, bool `[..., n]`, or `None` if there is none.
+        """
+        values, mask = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
+        return tf.cast(values, tf.float32), None if mask is None else tf.cast(mask, tf.bool)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**keras.layers.Layer.get_config(self), "output_shape": self.mask_shape}
+
+    @staticmethod
+    def legal(values):
+        """Which actions no mask forbids, bool, shaped like `values`."""
+        return values > MASKED_LOGIT / 2

@@ -1,0 +1,70 @@
+"""Rows of past play in graph variables."""
+
+import tensorflow as tf
+
+
+class Ring:
+    """The last `capacity` rows of `num_envs` environments; new rows take the place of the oldest.
+
+    A row is what all environments had at one moment, so that what followed a row is the next one: no observation is
+    stored twice. Rows are numbered by age, 0 being the oldest that is there.
+
+    Args:
+        specs: Nest of `tf.TensorSpec`s `[num_envs, ...]` of a row.
+        capacity: Rows.
+
+    Attributes:
+        capacity: Rows.
+        num_envs: Environments.
+        size: int32 variable; rows that are there.
+        head: int32 variable; the place that the next row takes.
+    """
+
+    def __init__(self, specs, capacity):
+        self.capacity, self.num_envs = capacity, tf.nest.flatten(specs)[0].shape[0]
+        self._rows = tf.nest.map_structure(
+            lambda spec: tf.Variable(tf.zeros((capacity, *spec.shape), spec.dtype), trainable=False), specs
+        )
+        self.size = tf.Variable(0, trainable=False, name="size")
+        self.head = tf.Variable(0, trainable=False, name="head")
+
+    @property
+    def variables(self):
+        """All that the ring holds."""
+        return [*tf.nest.flatten(self._rows), self.size, self.head]
+
+    def add(self, rows):
+        """Stores rows; at most `capacity` at once.
+
+        Args:
+            rows: Nest `[T, num_envs, ...]`.
+
+        Returns:
+            int32 `[T]`: the places where they went.
+        """
+        count = tf.nest.flatten(rows)[0].shape[0]
+        places = (self.head + tf.range(count)) % self.capacity
+        tf.nest.map_structure(
+            lambda variable, x: variable.scatter_update(tf.IndexedSlices(x, places)), self._rows, rows
+        )
+        self.head.assign((self.head + count) % self.capacity)
+        self.size.assign(tf.minimum(self.size + count, self.capacity))
+        return places
+
+    def place(self, age):
+        """The place, int32, of rows of these ages; negative ages and those beyond the newest wrap around."""
+        return (self.head - self.size + age) % self.capacity
+
+    def read(self, name, places, envs):
+        """What is stored under a key of the outermost dict of a row.
+
+        Args:
+            name: Key.
+            places: int32 `[...]`, see `place`.
+            envs: int32, shaped like `places`; which environment.
+
+        Returns:
+            Nest `[..., ...]`.
+        """
+        indices = tf.stack([places, tf.broadcast_to(envs, tf.shape(places))], -1)
+        return tf.nest.map_structure(lambda variable: variable.gather_nd(indices), self._rows[name])

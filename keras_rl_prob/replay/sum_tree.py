@@ -1,0 +1,77 @@
+"""Drawing numbers in proportion to their priorities."""
+
+import tensorflow as tf
+
+
+class SumTree:
+    """Non-negative priorities of the items 0, 1, ..., which are drawn in proportion; a binary tree of partial sums.
+
+    Node 1 is the sum of all, node `k` that of the nodes `2k` and `2k + 1`, and the items are the last nodes. Changing and
+    drawing cost `O(log items)`.
+
+    Args:
+        items: How many.
+
+    References:
+        Schaul et al., "Prioritized experience replay", 2016, https://arxiv.org/abs/1511.05952, appendix B.2.1.
+    """
+
+    def __init__(self, items):
+        self.items = items
+        self._depth = max(items - 1, 1).bit_length()
+        self._leaves = 2**self._depth
+        self._nodes = tf.Variable(tf.zeros((2 * self._leaves,), tf.float64), trainable=False, name="nodes")
+
+    @property
+    def variables(self):
+        """The nodes."""
+        return [self._nodes]
+
+    @property
+    def total(self):
+        """Sum of the priorities, float64 scalar."""
+        return self._nodes.gather_nd([1])
+
+    def priority(self, items):
+        """Priorities, float32, of items, int32 `[...]`."""
+        return tf.cast(self._nodes.gather_nd(items[..., None] + self._leaves), tf.float32)
+
+    def assign(self, items, priorities):
+        """Sets priorities; where an item occurs twice, one of the two values counts.
+
+        Args:
+            items: int32 `[K]`.
+            priorities: float `[K]`, not negative.
+        """
+        node = items + self._leaves
+        self._nodes.scatter_update(tf.IndexedSlices(tf.cast(priorities, tf.float64), node))
+        for _ in range(self._depth):
+            node //= 2
+            children = self._nodes.gather_nd(tf.stack([2 * node, 2 * node + 1], -1)[..., None])  # [K, 2]
+            self._nodes.scatter_update(tf.IndexedSlices(tf.reduce_sum(children, -1), node))
+
+    def find(self, mass):
+        """The items in which these points of the cumulated priorities fall.
+
+        Args:
+            mass: float64 `[K]`, at least 0 and below `total`.
+
+        Returns:
+            int32 `[K]`.
+        """
+        node = tf.ones_like(mass, tf.int32)
+        for _ in range(self._depth):
+            left = self._nodes.gather_nd(2 * node[:, None])
+            right = self._nodes.gather_nd(2 * node[:, None] + 1)
+            go_right = (mass >= left) & (right > 0.0)  # rounding must not lead to an item without priority
+            mass = tf.where(go_right, mass - left, mass)
+            node = 2 * node + tf.cast(go_right, tf.int32)
+        return node - self._leaves
+
+    def check_valid(self):
+        """Raises a `ValueError` unless every node is the sum of the two below it, and no priority is negative or NaN."""
+        nodes = self._nodes.numpy()
+        inner = nodes[1 : self._leaves]
+        sums = nodes[2::2] + nodes[3::2]
+        if not (nodes >= 0.0).all() or abs(inner - sums).max() > 1e-9 * max(nodes[1], 1.0):
+            raise ValueError(f"The tree's nodes must be the sums of those below them. Received: nodes={nodes}")
