@@ -11,15 +11,33 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_rl_prob import callbacks, distributions, envs, layers, networks, presets, testing, tuners
-from keras_rl_prob.agents import PPO, Agent, KLPenalty, Policy, RecurrentPPO
+from keras_rl_prob.agents import (
+    A2C,
+    DQN,
+    PPO,
+    Agent,
+    Boltzmann,
+    EpsilonGreedy,
+    KLPenalty,
+    Policy,
+    PrioritizedReplay,
+    RecurrentPPO,
+    Reinforce,
+)
 from keras_rl_prob.version import __version__
 
 __all__ = [
+    "A2C",
+    "DQN",
     "PPO",
     "Agent",
+    "Boltzmann",
+    "EpsilonGreedy",
     "KLPenalty",
     "Policy",
+    "PrioritizedReplay",
     "RecurrentPPO",
+    "Reinforce",
     "__version__",
     "callbacks",
     "distributions",

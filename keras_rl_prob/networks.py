@@ -9,12 +9,12 @@ from keras import layers
 
 from keras_rl_prob import spaces
 from keras_rl_prob.envs import spaces_of
-from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, StatefulRNN
+from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, Dueling, NoisyDense, QValues, StatefulRNN
 
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
 
 
-def feed_forward(env, units=(64, 64)):
+def feed_forward(env, units=(64, 64), value=True):
     """A network without memory: separate tanh layers for the policy and for the value.
 
     Images (uint8 of rank 3) go through the convolutions of `nature_cnn` first, which both share.
@@ -22,16 +22,19 @@ def feed_forward(env, units=(64, 64)):
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         units: Widths of the hidden layers.
+        value: Whether there is a value.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
     """
     observation_space, action_space = spaces_of(env)
     inputs, x = encoder(observation_space)
-    policy = value = x
+    policy = critic = x
     for width in units:
-        policy, value = _dense(width)(policy), _dense(width)(value)
-    return _network(inputs, policy, value, action_space)
+        policy, critic = _dense(width)(policy), _dense(width)(critic)
+    if not value:
+        return keras.Model(inputs, {"action": heads(action_space, policy)})
+    return _network(inputs, policy, critic, action_space)
 
 
 def recurrent(env, cell="lstm", units=64):
@@ -69,6 +72,51 @@ def nature_cnn(env, cell=None, units=128):
     if cell is not None:
         x = StatefulRNN(_cell(cell, units))(x)
     return _network(inputs, x, x, action_space)
+
+
+def q_network(env, units=(256, 256), cell=None, dueling=False, noisy=None):
+    """Action values: relu layers, with memory if `cell` is given.
+
+    Images (uint8 of rank 3) go through the convolutions of `nature_cnn` first.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its actions are Discrete.
+        units: Widths of the hidden layers. With memory the last one is that of the recurrent layer, where `cell` is a name.
+        cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
+        dueling: Whether value and advantages have a hidden layer each, of the last width, and are added up by `Dueling`.
+        noisy: `"factorised"` or `"independent"` noise on the Dense layers (but the first, with memory), or `None`.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`.
+
+    Raises:
+        ValueError: The actions are not Discrete.
+    """
+    observation_space, action_space = spaces_of(env)
+    if not isinstance(action_space, gym_spaces.Discrete):
+        raise ValueError(
+            "`env` must have a Discrete action space, since the values of all actions are compared. Use `krp.PPO` or `krp.A2C`, "
+            f"which take any. Received: action_space={action_space}"
+        )
+    actions = int(action_space.n)
+
+    def dense(width, activation=None):
+        return layers.Dense(width, activation) if noisy is None else NoisyDense(width, activation, kind=noisy)
+
+    inputs, x = encoder(observation_space)
+    *widths, last = units
+    if cell is not None:
+        for width in widths:
+            x = layers.Dense(width, "relu")(x)
+        x = StatefulRNN(_cell(cell, last))(x)
+        widths, last = [], last if dueling else None
+    for width in widths:
+        x = dense(width, "relu")(x)
+    if dueling:
+        values = Dueling()([dense(width)(dense(last, "relu")(x)) for width in (1, actions)])
+    else:
+        values = dense(actions)(x if last is None else dense(last, "relu")(x))
+    return keras.Model(inputs, {"action": QValues((actions,))(values)})
 
 
 def encoder(observation_space):

@@ -1,9 +1,26 @@
 """Agents: `keras.Model`s that learn from environments."""
 
+from keras_rl_prob.agents.a2c import A2C
 from keras_rl_prob.agents.agent import Agent
+from keras_rl_prob.agents.dqn import DQN
+from keras_rl_prob.agents.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.kl_penalty import KLPenalty
 from keras_rl_prob.agents.policy import Policy
 from keras_rl_prob.agents.ppo import PPO
+from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
 from keras_rl_prob.agents.recurrent_ppo import RecurrentPPO
+from keras_rl_prob.agents.reinforce import Reinforce
 
-__all__ = ["PPO", "Agent", "KLPenalty", "Policy", "RecurrentPPO"]
+__all__ = [
+    "A2C",
+    "DQN",
+    "PPO",
+    "Agent",
+    "Boltzmann",
+    "EpsilonGreedy",
+    "KLPenalty",
+    "Policy",
+    "PrioritizedReplay",
+    "RecurrentPPO",
+    "Reinforce",
+]

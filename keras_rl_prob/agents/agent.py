@@ -10,8 +10,7 @@ import tensorflow as tf
 from keras_rl_prob import spaces
 from keras_rl_prob.agents import arguments, contract
 from keras_rl_prob.agents.export import export_policy
-from keras_rl_prob.agents.failures import check_healthy
-from keras_rl_prob.agents.persistence import PersistentModel
+from keras_rl_prob.agents.learning import LearningModel
 from keras_rl_prob.agents.policy import Policy, deterministic_actions
 from keras_rl_prob.agents.progress import with_progress
 from keras_rl_prob.agents.training import Training, mend_backups
@@ -22,7 +21,7 @@ from keras_rl_prob.layers import RunningNormalization, Unrolled
 MAX_EVALUATION_ENVS = 32
 
 
-class Agent(PersistentModel, abc.ABC):
+class Agent(LearningModel, abc.ABC):
     """Base of all agents: `compile`, `fit(env)`, `evaluate(env)`, `predict`, `save`, for any environment.
 
     A subclass gives the default network, the source of its updates and `train_step`. The agent is built when `fit` or
@@ -47,9 +46,19 @@ class Agent(PersistentModel, abc.ABC):
     network_outputs: tuple[str, ...] = ("action",)
     """Keys that the network's outputs must have."""
 
+    rollouts_per_epoch = 10
+    """How many rollouts an epoch has when `fit` is not told."""
+
+    default_num_envs = 32
+    """How many environments `fit` makes when it is not told."""
+
     @abc.abstractmethod
-    def default_network(self, observation_space, action_space):
-        """The Functional model that is used when the agent was made without one."""
+    def default_network(self, env):
+        """The Functional model that is used when the agent was made without one; `env` is as `build` got it."""
+
+    @abc.abstractmethod
+    def act(self, observation, is_first, state, seed, deterministic=False):
+        """One step of the agent: `(action, record, state)`; the record is what the update will need."""
 
     @abc.abstractmethod
     def updates_per_rollout(self, num_envs):
@@ -65,14 +74,14 @@ class Agent(PersistentModel, abc.ABC):
         """Chooses how the network is trained.
 
         Args:
-            optimizer: A Keras optimizer, its name, or `None` for `Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)`.
+            optimizer: A Keras optimizer, its name, or `None` for the agent's default, as a rule
+                `Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)`.
             jit_compile: Whether to compile with XLA; `"auto"` compiles unless the network has convolutions that run on
                 a CPU, where TensorFlow's own kernels are faster.
             run_eagerly: Whether `train_step` runs as plain Python, for debugging.
         """
-        if optimizer is None:
-            optimizer = keras.optimizers.Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)
         self._requested_jit_compile = jit_compile
+        optimizer = self.default_optimizer() if optimizer is None else optimizer
         super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
         if self.built:
             self.optimizer.build(self.network.trainable_variables)
@@ -84,7 +93,7 @@ class Agent(PersistentModel, abc.ABC):
             env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         """
         observation_space, action_space = spaces_of(env)
-        network = self.network or self.default_network(observation_space, action_space)
+        network = self.network or self.default_network(env)
         contract.check_network(network, self.network_outputs, observation_space, action_space)
         self.network = network
         self.observation_space, self.action_space = observation_space, action_space
@@ -99,7 +108,7 @@ class Agent(PersistentModel, abc.ABC):
         self.env_steps = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="env_steps"
         )
-        self.failure = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="failure")
+        self.make_reports()
         if self.compiled:
             self.optimizer.build(network.trainable_variables)
         self.built = True
@@ -137,8 +146,8 @@ class Agent(PersistentModel, abc.ABC):
             env: An environment id, a `gymnasium.Env`, a callable that makes one, a `gymnasium.vector.VectorEnv` or a
                 native environment.
             epochs: Epoch at which to stop.
-            steps_per_epoch: Gradient steps in an epoch, a multiple of the updates that one rollout gives; ten rollouts
-                when left out.
+            steps_per_epoch: Gradient steps in an epoch, a multiple of the updates that one rollout gives; those of
+                `rollouts_per_epoch` rollouts when left out.
             validation_data: Environment to `evaluate` in after an epoch (`val_return`, `val_length`), or `None`.
             validation_episodes: Episodes of each such evaluation.
             validation_freq: Epochs from one such evaluation to the next.
@@ -149,7 +158,7 @@ class Agent(PersistentModel, abc.ABC):
             seed: Integer that determines everything random; drawn from Python's `random` when left out, so that
                 `keras.utils.set_random_seed` makes runs repeatable.
             verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
-            num_envs: Environments to make from an id or a callable, 32 when left out.
+            num_envs: Environments to make from an id or a callable, `default_num_envs` when left out.
             **unsupported: None; what belongs to supervised learning (`y`, `batch_size`, ...) raises a `TypeError`.
 
         Returns:
@@ -171,9 +180,9 @@ class Agent(PersistentModel, abc.ABC):
                 f"second environment or an id. Received: env={env!r} twice"
             )
         with contextlib.ExitStack() as stack:
-            made = stack.enter_context(opened(env, num_envs))
+            made = stack.enter_context(opened(env, num_envs, self.default_num_envs))
             updates = self.updates_per_rollout(made.num_envs)
-            steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates)
+            steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
             self._prepare_for(made, updates)
             stack.enter_context(raising_as_itself(made))
             validation = None
@@ -287,20 +296,6 @@ class Agent(PersistentModel, abc.ABC):
 
             self.predict_function = predict_batches
 
-    def make_train_function(self, force=False):
-        """Keras' train function, followed by a look at whether the updates were healthy."""
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force)
-        update = self.train_function
-
-        def checked_update(iterator):
-            logs = update(iterator)
-            check_healthy(int(self.failure.numpy()), logs)
-            return logs
-
-        self.train_function = checked_update
-
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 
     def initial_state(self, batch_size):
@@ -345,7 +340,7 @@ class Agent(PersistentModel, abc.ABC):
         if self.built:
             contract.check_same_spaces(self, made)
         else:
-            self.build((made.observation_space, made.action_space))
+            self.build(made)
         stack.enter_context(raising_as_itself(made))
         each = -(-episodes // made.num_envs)
         play = play_episodes(self, made, each, deterministic, seed, self._resolved_jit_compile())
@@ -372,7 +367,7 @@ class Agent(PersistentModel, abc.ABC):
         if self.built:
             contract.check_same_spaces(self, env)
         else:
-            self.build((env.observation_space, env.action_space))
+            self.build(env)
         self.failure.assign(0)
         compiled_for = (updates, env.num_envs, self._resolved_jit_compile())
         if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:

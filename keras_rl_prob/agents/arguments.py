@@ -1,5 +1,7 @@
 """Checks of arguments; each raises an error that says what was expected and what was received."""
 
+import keras
+
 
 def check_positive_integer(name, value):
     """Raises a `ValueError` unless `value` is an integer of at least 1."""
@@ -25,10 +27,10 @@ def reject_supervised(unsupported, epochs=1):
         raise TypeError(f"`epochs` must be an integer (there is no `y` to fit). Received: epochs={epochs!r}")
 
 
-def whole_rollouts(steps_per_epoch, updates):
-    """`steps_per_epoch` as a whole number of rollouts; ten of them for `None`."""
+def whole_rollouts(steps_per_epoch, updates, default):
+    """`steps_per_epoch` as a whole number of rollouts; `default` of them for `None`."""
     if steps_per_epoch is None:
-        return 10 * updates
+        return default * updates
     if not isinstance(steps_per_epoch, int) or steps_per_epoch < 1 or steps_per_epoch % updates:
         below = steps_per_epoch // updates * updates if isinstance(steps_per_epoch, int) else 0
         nearest = f"{below} or {below + updates}" if below > 0 else f"{updates}"
@@ -37,3 +39,8 @@ def whole_rollouts(steps_per_epoch, updates):
             f"{nearest}. Received: steps_per_epoch={steps_per_epoch!r}"
         )
     return steps_per_epoch
+
+
+def current(coefficient, step):
+    """The value at `step` of a number or a Keras schedule."""
+    return coefficient(step) if isinstance(coefficient, keras.optimizers.schedules.LearningRateSchedule) else coefficient

@@ -7,7 +7,7 @@ from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import spaces
 from keras_rl_prob.distributions import Joint
-from keras_rl_prob.layers import Head, StatefulRNN
+from keras_rl_prob.layers import Dueling, Head, NoisyDense, QValues, StatefulRNN
 
 HEAD_FOR = {"continuous": "DenseNormal", "discrete": "DenseCategorical", "binary": "DenseBernoulli"}
 
@@ -143,3 +143,53 @@ def prefers_xla(network):
     """Whether a network trains faster when compiled with XLA: unless it has convolutions and there is no GPU."""
     convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in network._flatten_layers())
     return not convolutions or bool(tf.config.list_physical_devices("GPU"))
+
+
+def reject_q_values(network, agent_name):
+    """Raises a `ValueError` if a network's `"action"` are action values, which are no policy."""
+    for output in keras.tree.flatten(network.output["action"]):
+        if isinstance(output._keras_history.operation, QValues):
+            raise ValueError(
+                f"`network`'s \"action\" must be a policy for {agent_name}, as from `keras_rl_prob.layers.DenseCategorical`; "
+                "action values, and `Dueling`, are for `krp.DQN`. Received: QValues "
+                f"{output._keras_history.operation.name!r}"
+            )
+
+
+def check_q_network(agent):
+    """Raises a `ValueError` unless a value-based agent has one Discrete action, and the network that it asked for."""
+    network, name = agent.network, type(agent).__name__
+    if not isinstance(agent.action_space, gym_spaces.Discrete):
+        raise ValueError(
+            f"{name} needs a Discrete action space, for it compares the values of all actions. Use `krp.PPO`, `krp.RecurrentPPO`, "
+            f"`krp.A2C` or `krp.Reinforce`, which take any. Received: action_space={agent.action_space}"
+        )
+    head = network.output["action"]._keras_history.operation
+    if not isinstance(head, QValues):
+        raise ValueError(
+            f'`network`\'s "action" must be action values for {name}: '
+            f"`keras_rl_prob.layers.QValues(({int(agent.action_space.n)},))(values)`. Received: {type(head).__name__} {head.name!r}"
+        )
+    layers = list(network._flatten_layers())
+    if has_memory(network) and not agent.wants_memory:
+        raise ValueError(
+            f"`network` must have no memory for {name}, which replays single steps. Use `krp.RecurrentDQN`, which replays sequences. "
+            f"Received: {[layer.name for layer in layers if isinstance(layer, StatefulRNN)]}"
+        )
+    for argument, kind in (("dueling", Dueling), ("noisy", NoisyDense)):
+        if getattr(agent, argument) and not any(isinstance(layer, kind) for layer in layers):
+            raise ValueError(
+                f"`{argument}` needs a network with `keras_rl_prob.layers.{kind.__name__}`, such as that of "
+                f"`krp.networks.q_network(env, {argument}=...)`. Received: {argument}={getattr(agent, argument)!r} and "
+                f"network={network.name!r} without one"
+            )
+    noisy = [layer.name for layer in layers if isinstance(layer, NoisyDense)]
+    if noisy and not agent.noisy:
+        raise ValueError(
+            f"`noisy` must say that the network has noisy layers: `noisy={layers_kind(layers)!r}`. Received: noisy=None and {noisy}"
+        )
+
+
+def layers_kind(layers):
+    """The kind of the first `NoisyDense` among layers."""
+    return next(layer.kind for layer in layers if isinstance(layer, NoisyDense))

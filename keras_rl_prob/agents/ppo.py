@@ -3,26 +3,14 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import networks, spaces
-from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer
-from keras_rl_prob.agents.contract import has_memory
-from keras_rl_prob.agents.on_policy import OnPolicySource
-from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.agents.arguments import check_positive_integer, current
+from keras_rl_prob.agents.policy_gradient import PolicyGradient
 from keras_rl_prob.ops.losses import clipped_surrogate, clipped_value_loss
-from keras_rl_prob.ops.masking import masked_mean, masked_normalize
-
-
-class EpisodeMean(keras.metrics.Mean):
-    """Mean over episodes; NaN, not 0, while none has finished."""
-
-    def result(self):
-        """Total over count."""
-        return self.total / self.count
+from keras_rl_prob.ops.masking import masked_mean
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
-class PPO(Agent):
+class PPO(PolicyGradient):
     """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) with GAE(lambda).
 
     A rollout of `rollout_steps` rows from every environment is cut into sequences of `sequence_length`; `update_epochs`
@@ -67,9 +55,6 @@ class PPO(Agent):
     ```
     """
 
-    network_outputs = ("action", "value")
-    default_has_memory = False
-
     def __init__(
         self,
         network=None,
@@ -91,21 +76,22 @@ class PPO(Agent):
         target_kl=None,
         name=None,
     ):
-        super().__init__(network, normalize_observations=normalize_observations, name=name)
-        for argument, value in (
-            ("rollout_steps", rollout_steps),
-            ("minibatches", minibatches),
-            ("update_epochs", update_epochs),
-        ):
-            check_positive_integer(argument, value)
-        check_fraction("discount", discount)
-        check_fraction("gae_lambda", gae_lambda)
-        self.rollout_steps, self.sequence_length = rollout_steps, sequence_length
-        self.minibatches, self.update_epochs = minibatches, update_epochs
-        self.discount, self.gae_lambda = discount, gae_lambda
+        super().__init__(
+            network,
+            rollout_steps=rollout_steps,
+            discount=discount,
+            gae_lambda=gae_lambda,
+            value_coef=value_coef,
+            entropy_coef=entropy_coef,
+            normalize_advantages=normalize_advantages,
+            normalize_observations=normalize_observations,
+            normalize_rewards=normalize_rewards,
+            name=name,
+        )
+        check_positive_integer("minibatches", minibatches)
+        check_positive_integer("update_epochs", update_epochs)
+        self.sequence_length, self.minibatches, self.update_epochs = sequence_length, minibatches, update_epochs
         self.clip_ratio, self.value_clip = clip_ratio, value_clip
-        self.value_coef, self.entropy_coef = value_coef, entropy_coef
-        self.normalize_advantages, self.normalize_rewards = normalize_advantages, normalize_rewards
         self.kl_penalty, self.target_kl = kl_penalty, target_kl
         if sequence_length is not None:
             check_positive_integer("sequence_length", sequence_length)
@@ -117,159 +103,54 @@ class PPO(Agent):
 
     def get_config(self):
         """The constructor's arguments."""
-        names = (
-            "rollout_steps", "sequence_length", "minibatches", "update_epochs", "discount", "gae_lambda", "value_coef",
-            "normalize_advantages", "normalize_rewards", "target_kl",
-        )  # fmt: skip
-        objects = ("clip_ratio", "value_clip", "entropy_coef", "kl_penalty")
+        names = ("sequence_length", "minibatches", "update_epochs", "target_kl")
+        objects = ("clip_ratio", "value_clip", "kl_penalty")
         config = {name: getattr(self, name) for name in names}
         config |= {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in objects}
         return super().get_config() | config
 
-    def default_network(self, observation_space, action_space):
-        """`krp.networks.feed_forward`."""
-        return networks.feed_forward((observation_space, action_space))
-
     def build(self, env):
-        """Adds the reward statistics, KL beta and the metrics to what every agent has."""
+        """Adds KL beta to what every policy-gradient agent has."""
         super().build(env)
-        self.reward_normalizer = RunningNormalization(center=False)
-        self.reward_normalizer.build((None,))
         initial_beta = self.kl_penalty.initial_beta if self.kl_penalty else 0.0
         self.kl_beta = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(initial_beta), trainable=False, name="kl_beta"
         )
         self._epoch_kl = self.add_weight(shape=(), initializer="zeros", trainable=False, name="epoch_kl")
         self._stopped = self.add_weight(shape=(), dtype="bool", initializer="zeros", trainable=False, name="stopped")
-        self._episode_metrics = [EpisodeMean(name="return"), EpisodeMean(name="length")]
-        names = ["loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance"]
-        heads = spaces.leaf_names(self.action_space)
-        self._head_names = heads if len(heads) > 1 else []  # the totals tell all of a single one
-        names += [f"{quantity}_{head}" for quantity in ("entropy", "kl") for head in self._head_names]
-        self._update_metrics = [keras.metrics.Mean(name=name) for name in names]
 
-    @property
-    def metrics(self):
-        """Means over an epoch, episodes first."""
-        return self._episode_metrics + self._update_metrics if self.built else []
-
-    # ---- acting -----------------------------------------------------------------------------------------------
-
-    def act(self, observation, is_first, state, seed, deterministic=False):
-        """One step of the policy.
-
-        Args:
-            observation: Nest `[B, ...]`.
-            is_first: bool `[B]`; where the recurrent state is zeroed before the step.
-            state: Recurrent state, nest `[B, ...]`.
-            seed: int32 `[2]`.
-            deterministic: Whether to take the mode instead of a sample.
-
-        Returns:
-            `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
-        """
-        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state)
-        policy = self.distribution(outputs["action"])
-        raw = policy.mode() if deterministic else policy.sample(seed)
-        record = {"raw": raw, "parameters": outputs["action"], "value": outputs["value"][..., 0]}
-        return self.environment_action(raw, outputs["action"]), record, state
-
-    def value(self, observation, is_first, state):
-        """Value `[B]` of observations, the recurrent state `state` being zeroed where `is_first`."""
-        return self._unrolled.step(self.normalize(observation), is_first, state)[0]["value"][..., 0]
-
-    def final_value(self, observation, state):
-        """Value `[B]` of final observations, the recurrent state being that of before the reset."""
-        return self.value(observation, tf.zeros(keras.tree.flatten(observation)[0].shape[:1], tf.bool), state)
-
-    # ---- from rollouts to minibatches -------------------------------------------------------------------------
-
-    def updates_per_rollout(self, num_envs):
-        """`minibatches * update_epochs`, where the sequences of a rollout can be dealt evenly."""
-        length = self._resolved_sequence_length(num_envs)
-        rows = self.rollout_steps // length * num_envs
-        if rows % self.minibatches:
-            raise ValueError(
-                f"`minibatches` must divide the sequences of a rollout, rollout_steps / sequence_length * num_envs = {rows}. "
-                f"Received: minibatches={self.minibatches}, rollout_steps={self.rollout_steps}, sequence_length={length}, "
-                f"num_envs={num_envs}"
-            )
-        return self.minibatches * self.update_epochs
-
-    def make_source(self, env, seed):
-        """Rollouts of `env` as minibatches."""
-        return OnPolicySource(self, env, self._resolved_sequence_length(env.num_envs), seed)
-
-    def _resolved_sequence_length(self, num_envs):
-        if self.sequence_length is not None:
-            return self.sequence_length
-        if not (self.default_has_memory if self.network is None else has_memory(self.network)):
-            return 1
-        divisors = [n for n in range(1, self.rollout_steps + 1) if self.rollout_steps % n == 0]
-        fitting = [n for n in divisors if self.rollout_steps // n * num_envs % self.minibatches == 0]
-        return max(fitting, default=self.rollout_steps)
+    def metric_names(self):
+        """Names of the metrics besides `return` and `length`."""
+        return [*super().metric_names(), "kl", "clip_fraction", *self.names_for_heads("kl")]
 
     # ---- learning ---------------------------------------------------------------------------------------------
 
-    def train_step(self, data):
-        """One gradient step on a `keras_rl_prob.agents.on_policy.Minibatch`."""
-        with tf.GradientTape() as tape:
-            loss, logs = self._loss(data)
-        variables = self.network.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        self._follow_failure(data, loss, gradients)
-        self._follow_kl(data.index, logs["kl"])
-        tf.cond(
-            tf.equal(self.failure, 0) & ~self._stopped,
-            lambda: self.optimizer.apply(gradients, variables),
-            lambda: None,
-        )
-        return self._update_logs(data, {"loss": loss, **logs})
-
-    def _loss(self, data):
-        """The loss of a minibatch and a dict of its parts, scalars."""
-        outputs, _ = self._unrolled(data.observation, data.is_first, data.state)
-        policy, behaviour = self.distribution(outputs["action"]), self.distribution(data.parameters)
-        log_ratio = policy.log_prob(data.raw) - data.log_prob
-        kls = [masked_mean(kl, data.valid) for kl in behaviour.kl_divergences(policy)]
-        entropies = [masked_mean(entropy, data.valid) for entropy in policy.entropies()]
-        kl, entropy = tf.add_n(kls), tf.add_n(entropies)
-        advantage = masked_normalize(data.advantage, data.valid) if self.normalize_advantages else data.advantage
-        clip_ratio = self._current(self.clip_ratio)
-        policy_loss = -masked_mean(clipped_surrogate(log_ratio, advantage, clip_ratio), data.valid)
-        squared_error = clipped_value_loss(
-            outputs["value"][..., 0], data.value, data.target, self._current(self.value_clip)
-        )
-        value_loss = masked_mean(squared_error, data.valid)
-        loss = policy_loss + self.value_coef * value_loss - self._current(self.entropy_coef) * entropy
-        if self.kl_penalty is not None:
-            loss += self.kl_penalty.loss(kl, self.kl_beta)
-        if self.network.losses:
-            loss += tf.add_n(self.network.losses)
+    def policy_loss(self, policy, log_prob, advantage, data):
+        """The clipped surrogate."""
+        log_ratio, clip_ratio = log_prob - data.log_prob, current(self.clip_ratio, self.optimizer.iterations)
+        kls = [masked_mean(kl, data.valid) for kl in self.distribution(data.parameters).kl_divergences(policy)]
         clipped = 0.0 if clip_ratio is None else tf.cast(tf.abs(tf.exp(log_ratio) - 1.0) > clip_ratio, tf.float32)
-        return loss, {
-            "policy_loss": policy_loss,
-            "value_loss": value_loss,
-            "entropy": entropy,
-            "kl": kl,
+        return -clipped_surrogate(log_ratio, advantage, clip_ratio), {
+            "kl": tf.add_n(kls),
             "clip_fraction": masked_mean(clipped * tf.ones_like(log_ratio), data.valid),
-            **{f"entropy_{head}": part for head, part in zip(self._head_names, entropies, strict=False)},
-            **{f"kl_{head}": part for head, part in zip(self._head_names, kls, strict=False)},
+            **dict(zip(self.names_for_heads("kl"), kls, strict=False)),
         }
 
-    def _current(self, coefficient):
-        """A coefficient's value at this gradient step."""
-        if isinstance(coefficient, keras.optimizers.schedules.LearningRateSchedule):
-            return coefficient(self.optimizer.iterations)
-        return coefficient
-
-    def _follow_failure(self, data, loss, gradients):
-        """Remembers what was not finite first: an observation (1), a reward (2), the loss or its gradient (3)."""
-        finite = tf.math.is_finite(loss) & tf.math.is_finite(tf.linalg.global_norm(gradients))
-        found = tf.where(
-            data.report["failure"] > 0.0, tf.cast(data.report["failure"], tf.int32), tf.where(finite, 0, 3)
+    def value_error(self, value, data):
+        """Squared error of the value, clipped if so configured, float32 `[L, R]`."""
+        return clipped_value_loss(
+            value, data.value, data.target, current(self.value_clip, self.optimizer.iterations)
         )
-        self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
+
+    def loss_and_logs(self, data):
+        """The loss of a `Minibatch` and a dict of its parts, scalars."""
+        loss, logs = super().loss_and_logs(data)
+        return loss if self.kl_penalty is None else loss + self.kl_penalty.loss(logs["kl"], self.kl_beta), logs
+
+    def allows_update(self, data, logs):
+        """Not after `target_kl` on this rollout; adapts the KL penalty."""
+        self._follow_kl(data.index, logs["kl"])
+        return ~self._stopped
 
     def _follow_kl(self, index, kl):
         """Stops the updates on this rollout at `target_kl`; adapts beta after the last of them."""
@@ -281,21 +162,3 @@ class PPO(Agent):
             adapted = self.kl_penalty.adapted(self.kl_beta, self._epoch_kl)
             done = tf.equal(index, self.minibatches * self.update_epochs - 1)
             self.kl_beta.assign(tf.where(done, adapted, self.kl_beta))
-
-    def _update_logs(self, data, logs):
-        """Brings the metrics up to date; what describes the whole rollout counts once, with its first update."""
-        first = tf.cast(tf.equal(data.index, 0), tf.float32)
-        episodes = data.report["episodes"]
-        for metric in self._episode_metrics:
-            metric.update_state(
-                tf.math.divide_no_nan(data.report[metric.name], episodes), sample_weight=first * episodes
-            )
-        for metric in self._update_metrics:
-            if metric.name in logs:
-                metric.update_state(logs[metric.name])
-            else:
-                metric.update_state(data.report[metric.name], sample_weight=first)
-        return {
-            **{metric.name: metric.result() for metric in self.metrics},
-            "env_steps": tf.convert_to_tensor(self.env_steps),
-        }

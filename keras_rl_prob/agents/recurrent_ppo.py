@@ -23,6 +23,6 @@ class RecurrentPPO(PPO):
 
     default_has_memory = True
 
-    def default_network(self, observation_space, action_space):
+    def default_network(self, env):
         """`krp.networks.recurrent` with an LSTM of 64 units."""
-        return networks.recurrent((observation_space, action_space))
+        return networks.recurrent(env)

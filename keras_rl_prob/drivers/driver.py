@@ -77,6 +77,11 @@ class Driver:
         """Nest of `tf.TensorSpec`s `[B, ...]` of what the agent has kept of a step."""
         return self._specs[0][3]
 
+    @property
+    def key(self):
+        """int32 `[2]`, from which the seeds of the next rollout come; `[0, t]` is added to it."""
+        return self._key.read_value()
+
     def collect(self):
         """Plays `steps` rows with the current agent; returns a `Rollout`."""
         carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)

@@ -15,14 +15,15 @@ ACCEPTED = (
 )
 
 
-def make(env, num_envs=None):
+def make(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
     """Builds the batch of environments that an agent trains on or is evaluated in.
 
     Args:
         env: An environment id (`"tf/..."` for native ones, all else goes to Gymnasium), a `gymnasium.Env` (a batch of
             one), a callable that makes a `gymnasium.Env`, a `gymnasium.vector.VectorEnv`, or a `NativeEnv`.
-        num_envs: How many environments to make from an id or a callable; 32 when left out. An environment that is
-            already made keeps its own number.
+        num_envs: How many environments to make from an id or a callable. An environment that is already made keeps its own
+            number.
+        default_num_envs: How many to make when `num_envs` is `None`.
 
     Returns:
         A `NativeEnv` or a `GymnasiumEnv`.
@@ -33,7 +34,7 @@ def make(env, num_envs=None):
     """
     if num_envs is not None and (not isinstance(num_envs, int) or num_envs < 1):
         raise ValueError(f"`num_envs` must be a positive integer. Received: num_envs={num_envs!r}")
-    made = _make(env, num_envs)
+    made = _make(env, num_envs or default_num_envs)
     try:
         _check(made, num_envs)
     except ValueError:
@@ -44,9 +45,9 @@ def make(env, num_envs=None):
 
 
 @contextlib.contextmanager
-def opened(env, num_envs=None):
-    """`make(env, num_envs)` for a while: closes at the end what it made, and leaves open what the caller made."""
-    made = make(env, num_envs)
+def opened(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
+    """`make` for a while: closes at the end what it made, and leaves open what the caller made."""
+    made = make(env, num_envs, default_num_envs)
     try:
         yield made
     finally:
@@ -87,8 +88,7 @@ def _check(made, num_envs):
     spaces.check_supported(made.action_space, "action_space")
 
 
-def _make(env, num_envs):
-    count = num_envs or DEFAULT_NUM_ENVS
+def _make(env, count):
     if isinstance(env, NativeEnv | GymnasiumEnv):
         return env
     if isinstance(env, gymnasium.vector.VectorEnv) or _looks_like_vector_env(env):
@@ -103,7 +103,7 @@ def _make(env, num_envs):
             makers = iter([lambda: first])
             return GymnasiumEnv(gymnasium.vector.SyncVectorEnv([next(makers, env) for _ in range(count)]))
         if isinstance(first, gymnasium.vector.VectorEnv | NativeEnv) or _looks_like_vector_env(first):
-            return _make(first, None)
+            return _make(first, count)
         raise TypeError(f"`env` as a callable must make a `gymnasium.Env`. Received: env={env!r}, which made {first!r}")
     raise TypeError(f"`env` must be {ACCEPTED}. Received: env={env!r} of type {type(env).__name__}")
 

@@ -1,9 +1,12 @@
-"""Keras layers: heads that parameterise action distributions, memory, running normalisation."""
+"""Keras layers: heads that parameterise action distributions, action values, memory, noise, running normalisation."""
 
 from keras_rl_prob.layers.dense_bernoulli import DenseBernoulli
 from keras_rl_prob.layers.dense_categorical import DenseCategorical
 from keras_rl_prob.layers.dense_normal import DenseNormal
+from keras_rl_prob.layers.dueling import Dueling
 from keras_rl_prob.layers.head import Head
+from keras_rl_prob.layers.noisy_dense import NoisyDense
+from keras_rl_prob.layers.q_values import QValues
 from keras_rl_prob.layers.running_normalization import RunningNormalization
 from keras_rl_prob.layers.stateful_rnn import StatefulRNN
 from keras_rl_prob.layers.unrolled import Unrolled
@@ -12,7 +15,10 @@ __all__ = [
     "DenseBernoulli",
     "DenseCategorical",
     "DenseNormal",
+    "Dueling",
     "Head",
+    "NoisyDense",
+    "QValues",
     "RunningNormalization",
     "StatefulRNN",
     "Unrolled",

@@ -2,6 +2,7 @@
 
 from keras_rl_prob.ops.losses import adapt_kl_beta, clipped_surrogate, clipped_value_loss, kl_cutoff
 from keras_rl_prob.ops.masking import explained_variance, masked_mean, masked_normalize
+from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.recurrent import gru, lstm, unroll
 from keras_rl_prob.ops.returns import (
     discounted_returns,
@@ -11,21 +12,29 @@ from keras_rl_prob.ops.returns import (
     reverse_linear_scan,
     running_sums,
 )
+from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 
 __all__ = [
     "adapt_kl_beta",
+    "bootstrap_values",
+    "chosen",
     "clipped_surrogate",
     "clipped_value_loss",
     "discounted_returns",
     "explained_variance",
     "gae",
     "gru",
+    "huber",
+    "inverse_rescale",
     "kl_cutoff",
     "lambda_returns",
     "lstm",
     "masked_mean",
     "masked_normalize",
     "n_step_returns",
+    "n_step_sums",
+    "rescale",
     "reverse_linear_scan",
     "running_sums",
     "unroll",

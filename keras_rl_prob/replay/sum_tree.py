@@ -37,14 +37,16 @@ class SumTree:
         return tf.cast(self._nodes.gather_nd(items[..., None] + self._leaves), tf.float32)
 
     def assign(self, items, priorities):
-        """Sets priorities; where an item occurs twice, one of the two values counts.
+        """Sets priorities; where an item occurs several times, the greatest value counts.
 
         Args:
             items: int32 `[K]`.
             priorities: float `[K]`, not negative.
         """
         node = items + self._leaves
-        self._nodes.scatter_update(tf.IndexedSlices(tf.cast(priorities, tf.float64), node))
+        priorities = tf.cast(priorities, tf.float64)
+        self._nodes.scatter_update(tf.IndexedSlices(tf.zeros_like(priorities), node))
+        self._nodes.scatter_max(tf.IndexedSlices(priorities, node))
         for _ in range(self._depth):
             node //= 2
             children = self._nodes.gather_nd(tf.stack([2 * node, 2 * node + 1], -1)[..., None])  # [K, 2]

@@ -1,0 +1,83 @@
+"""Advantage actor-critic, synchronous."""
+
+import keras
+
+from keras_rl_prob.agents.policy_gradient import PolicyGradient
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class A2C(PolicyGradient):
+    """Advantage actor-critic: one gradient step on a short rollout of many environments.
+
+    The loss is `-log pi(a) A`, plus `value_coef` times the squared error of the value, minus `entropy_coef` times the entropy,
+    means over environment steps. With `gae_lambda=1` advantages are those of n-step returns that reach to the end of the
+    rollout, or of the episode if that comes first; less than 1 makes it GAE. The network may have memory
+    (`krp.networks.recurrent(env)`), whose state is carried from rollout to rollout and whose gradient flows through one of
+    them. Actions may be discrete, continuous or hybrid.
+
+    `compile()` without an optimizer takes `RMSprop(7e-4, rho=0.99, epsilon=1e-5, global_clipnorm=0.5)`.
+
+    Args:
+        network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`. `None` makes
+            `krp.networks.feed_forward(env)`.
+        rollout_steps: Rows collected from each environment before an update.
+        discount: Gamma.
+        gae_lambda: Lambda of the advantages and of the value targets.
+        value_coef: Weight of the value loss.
+        entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
+        normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
+        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
+        name: Name of the model.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    References:
+        Mnih et al., "Asynchronous methods for deep reinforcement learning", 2016, https://arxiv.org/abs/1602.01783, whose
+        A3C this is with environments in step instead of threads.
+
+    Example:
+    ```python
+    agent = krp.A2C()
+    agent.compile()
+    agent.fit("CartPole-v1", epochs=10)
+    ```
+    """
+
+    rollouts_per_epoch = 200
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        rollout_steps=5,
+        discount=0.99,
+        gae_lambda=1.0,
+        value_coef=0.5,
+        entropy_coef=0.01,
+        normalize_advantages=False,
+        normalize_observations=False,
+        normalize_rewards=True,
+        name=None,
+    ):
+        super().__init__(
+            network,
+            rollout_steps=rollout_steps,
+            discount=discount,
+            gae_lambda=gae_lambda,
+            value_coef=value_coef,
+            entropy_coef=entropy_coef,
+            normalize_advantages=normalize_advantages,
+            normalize_observations=normalize_observations,
+            normalize_rewards=normalize_rewards,
+            name=name,
+        )
+
+    def default_optimizer(self):
+        """`RMSprop`, as in the paper."""
+        return keras.optimizers.RMSprop(7e-4, rho=0.99, epsilon=1e-5, global_clipnorm=0.5)
+
+    def policy_loss(self, policy, log_prob, advantage, data):
+        """`-log pi(a) A`."""
+        return -log_prob * advantage, {}

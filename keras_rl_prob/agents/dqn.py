@@ -1,0 +1,285 @@
+"""Deep Q-learning and its family."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import networks
+from keras_rl_prob.agents import contract
+from keras_rl_prob.agents.agent import Agent
+from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer
+from keras_rl_prob.agents.exploration import EpsilonGreedy
+from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
+from keras_rl_prob.agents.replay_source import ReplaySource, frames_of
+from keras_rl_prob.layers import NoisyDense
+from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class DQN(Agent):
+    """Deep Q-learning with all that goes with it, each switch on its own or with any other.
+
+    Every `rollout_steps` rows from every environment go into a replay buffer, from which `updates` batches are drawn, each of
+    them one gradient step (one Keras step). What is learned is
+
+        R + gamma^m Q_target(s', a'),   R = r_1 + gamma r_2 + ... + gamma^(m-1) r_m
+
+    where `m` is `n_step`, or fewer steps if the episode ends before; `a'` is the best action by the target network, with
+    `double` by the network itself. After a termination the second term is 0; after a truncation it is not, for there is the
+    episode's final observation. Layers run in inference mode, all but `NoisyDense`.
+
+    Args:
+        network: Functional model for one step: `{"action": QValues((actions,))(values)}`. `None` makes
+            `krp.networks.q_network(env, dueling=dueling, noisy=noisy)`.
+        rollout_steps: Rows from each environment between one round of updates and the next.
+        updates: Gradient steps in such a round.
+        batch_size: Transitions of a gradient step.
+        capacity: Transitions in the replay buffer, of all environments together.
+        learning_starts: Transitions that are collected before the first update.
+        discount: Gamma.
+        n_step: Steps of reward before the bootstrap.
+        double: Whether the next action is chosen by the network, and only valued by the target network.
+        dueling: Whether the default network has a dueling head.
+        noisy: Noise on the weights of the default network's Dense layers, which then takes the place of `exploration`:
+            `"factorised"`, `"independent"` or `None`.
+        prioritized: Whether transitions are drawn by their TD errors; a `PrioritizedReplay` for other numbers than its
+            defaults. New priorities count from the next rollout on.
+        exploration: `EpsilonGreedy` or `Boltzmann`. `None` is `EpsilonGreedy()`, and nothing with `noisy`.
+        target_update: Gradient steps between two copies of the network to the target network (an integer), or what part
+            of the way the target network moves with each gradient step (a float below 1).
+        huber_delta: Where the loss turns from quadratic to linear, or `None` for the squared error.
+        reward_clip: Rewards are clipped to plus and minus this, or `None`.
+        online_updates: Whether the first batch on each rollout is its newest transitions instead of drawn ones.
+        poisson_updates: Whether the number of gradient steps on a rollout is drawn from a Poisson distribution with mean `updates`.
+            A round then has more Keras steps, `updates + 4 sqrt(updates)`, of which those beyond the number drawn do nothing.
+        frame_axis: Axis along which observations are stacks of the last frames, as from Gymnasium's `FrameStackObservation` (0), or `None`.
+            The replay buffer then holds each frame once.
+        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        checkpoint_replay: Whether the replay buffer is part of what is saved, which an exact resume needs.
+        name: Name of the model.
+
+    Raises:
+        ValueError: An argument is out of its range, or does not fit the network or the environment.
+
+    References:
+        Mnih et al., 2015, https://doi.org/10.1038/nature14236; double: https://arxiv.org/abs/1509.06461; dueling:
+        https://arxiv.org/abs/1511.06581; noise: https://arxiv.org/abs/1706.10295; priorities: https://arxiv.org/abs/1511.05952; all of
+        them: https://arxiv.org/abs/1710.02298.
+
+    Example:
+    ```python
+    agent = krp.DQN(double=True, dueling=True, n_step=3, noisy="factorised", prioritized=True)
+    agent.compile()
+    agent.fit("CartPole-v1", epochs=10)
+    ```
+    """
+
+    rollouts_per_epoch = 250
+    default_num_envs = 8
+    wants_memory = False
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        rollout_steps=4,
+        updates=4,
+        batch_size=64,
+        capacity=100_000,
+        learning_starts=1_000,
+        discount=0.99,
+        n_step=1,
+        double=False,
+        dueling=False,
+        noisy=None,
+        prioritized=False,
+        exploration=None,
+        target_update=200,
+        huber_delta=1.0,
+        reward_clip=None,
+        online_updates=False,
+        poisson_updates=False,
+        frame_axis=None,
+        normalize_observations=False,
+        checkpoint_replay=True,
+        name=None,
+    ):
+        super().__init__(network, normalize_observations=normalize_observations, name=name)
+        numbers = {
+            "rollout_steps": rollout_steps,
+            "updates": updates,
+            "batch_size": batch_size,
+            "capacity": capacity,
+            "n_step": n_step,
+        }
+        for argument, value in numbers.items():
+            check_positive_integer(argument, value)
+            setattr(self, argument, value)
+        check_fraction("discount", discount)
+        if capacity < batch_size:
+            raise ValueError(
+                f"`capacity` must be at least `batch_size`. Received: capacity={capacity}, batch_size={batch_size}"
+            )
+        if n_step >= capacity:
+            raise ValueError(f"`n_step` must be below `capacity`. Received: n_step={n_step}, capacity={capacity}")
+        if not (0.0 < target_update < 1.0 or (isinstance(target_update, int) and target_update >= 1)):
+            raise ValueError(
+                "`target_update` must be a positive integer, the gradient steps from one copy to the next, or a float between 0 "
+                f"and 1, the part of the way at every step. Received: target_update={target_update!r}"
+            )
+        self.learning_starts, self.discount, self.double = learning_starts, discount, double
+        self.dueling, self.noisy, self.prioritized, self.exploration = dueling, noisy, prioritized, exploration
+        self.target_update, self.huber_delta, self.reward_clip = target_update, huber_delta, reward_clip
+        self.online_updates, self.poisson_updates = online_updates, poisson_updates
+        self.frame_axis, self.checkpoint_replay = frame_axis, checkpoint_replay
+
+    def get_config(self):
+        """The constructor's arguments."""
+        names = (
+            "rollout_steps", "updates", "batch_size", "capacity", "learning_starts", "discount", "n_step", "double",
+            "dueling", "noisy", "target_update", "huber_delta", "reward_clip", "online_updates", "poisson_updates",
+            "frame_axis", "checkpoint_replay",
+        )  # fmt: skip
+        config = {name: getattr(self, name) for name in names}
+        for name in ("prioritized", "exploration"):
+            config[name] = keras.saving.serialize_keras_object(getattr(self, name))
+        return super().get_config() | config
+
+    def default_network(self, env):
+        """`krp.networks.q_network`."""
+        return networks.q_network(env, dueling=self.dueling, noisy=self.noisy)
+
+    def default_optimizer(self):
+        """`Adam(1e-3, epsilon=1e-5, global_clipnorm=10)`."""
+        return keras.optimizers.Adam(1e-3, epsilon=1e-5, global_clipnorm=10.0)
+
+    def build(self, env):
+        """Adds the target network to what every agent has."""
+        super().build(env)
+        contract.check_q_network(self)
+        self.frames = None if self.frame_axis is None else frames_of(self.observation_space, self.frame_axis)
+        self.target_network = keras.models.clone_model(self.network)
+        self.target_network.trainable = False
+        self.target_network.set_weights(self.network.get_weights())
+        if self.prioritized:
+            shape = (self.updates_per_rollout(1), self.batch_size)
+            self.td_errors = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="td_errors")
+
+    @property
+    def prioritized_replay(self):
+        """The `PrioritizedReplay` in use."""
+        return self.prioritized if isinstance(self.prioritized, PrioritizedReplay) else PrioritizedReplay()
+
+    @property
+    def exploration_in_use(self):
+        """The exploration, or `None` for an agent whose weights are noisy."""
+        return EpsilonGreedy() if self.exploration is None and self.noisy is None else self.exploration
+
+    @property
+    def acts_compiled(self):
+        """Whether the agent can choose actions in a graph that is compiled with XLA."""
+        return getattr(self.exploration_in_use, "compilable", True)
+
+    def metric_names(self):
+        """Names of the metrics besides `return` and `length`."""
+        exploration = [self.exploration_in_use.name] if self.exploration_in_use is not None else []
+        return ["loss", "q_value", "td_error", *exploration, "replay_size"]
+
+    # ---- acting -----------------------------------------------------------------------------------------------
+
+    def act(self, observation, is_first, state, seed, deterministic=False):
+        """One step of the agent.
+
+        Args:
+            observation: Nest `[B, ...]`.
+            is_first: bool `[B]`; where the recurrent state is zeroed before the step.
+            state: Recurrent state, nest `[B, ...]`.
+            seed: int32 `[2]`.
+            deterministic: Whether to take the greedy action, without noise, instead of exploring.
+
+        Returns:
+            `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
+        """
+        noisy = self.noisy is not None and not deterministic
+        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
+        values, exploration = outputs["action"], None if deterministic else self.exploration_in_use
+        if exploration is None:
+            raw = tf.argmax(values, -1, tf.int32)
+        else:
+            raw = exploration.act(values, observation, tf.convert_to_tensor(self.env_steps), seed)
+        return self.environment_action(raw, values), {"raw": raw, "parameters": values}, state
+
+    def final_value(self, observation, state):
+        """0: transitions hold the observations themselves."""
+        return tf.zeros(keras.tree.flatten(observation)[0].shape[:1])
+
+    def resample_noise(self, seed):
+        """Draws new noise for the noisy layers of the network and of the target network."""
+        if self.noisy is not None:
+            for network in (self.network, self.target_network):
+                for layer in network._flatten_layers():
+                    if isinstance(layer, NoisyDense):
+                        seed += [0, 7]
+                        layer.resample(seed)
+
+    # ---- from rollouts to transitions -------------------------------------------------------------------------
+
+    def updates_per_rollout(self, num_envs):
+        """`updates`, and room for more where their number is drawn."""
+        return self.updates + (math.ceil(4 * self.updates**0.5) if self.poisson_updates else 0)
+
+    def make_source(self, env, seed):
+        """Rollouts of `env` through the replay buffer."""
+        return ReplaySource(self, env, seed, window=self.n_step + 1)
+
+    def clipped(self, rewards):
+        """Rewards as they are learned from."""
+        return rewards if self.reward_clip is None else tf.clip_by_value(rewards, -self.reward_clip, self.reward_clip)
+
+    # ---- learning ---------------------------------------------------------------------------------------------
+
+    def loss_and_logs(self, data):
+        """The loss of a `keras_rl_prob.agents.replay_source.Transitions`, and dict of scalars."""
+        self.resample_noise(data.seed)
+        value = chosen(self._values(self.network, data.observation), data.action)
+        target = tf.stop_gradient(data.reward + data.discount * self._next_value(data.next_observation))
+        return self._loss_of_errors(data, value, target)
+
+    def _values(self, network, observation):
+        outputs = network(self.normalize(observation), training=self.noisy is not None)
+        return outputs["action"]
+
+    def _next_value(self, observation):
+        online = self._values(self.network, observation) if self.double else None
+        return bootstrap_values(self._values(self.target_network, observation), online)
+
+    def _loss_of_errors(self, data, value, target):
+        """Mean of the weighted losses `[N]`; the errors become priorities."""
+        error = target - value
+        if self.prioritized:
+            self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[data.index]], [tf.abs(error)]))
+        counted = tf.cast(data.weight > 0.0, tf.float32)
+        count = tf.maximum(tf.reduce_sum(counted), 1.0)
+        loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
+        if self.network.losses:
+            loss += tf.add_n(self.network.losses)
+        return loss, {
+            "q_value": tf.reduce_sum(counted * value) / count,
+            "td_error": tf.reduce_sum(counted * tf.abs(error)) / count,
+        }
+
+    def allows_update(self, data, logs):
+        """Not beyond the number of updates that was drawn for the rollout."""
+        return data.active
+
+    def after_update(self, data):
+        """Brings the target network up to date."""
+        pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
+        if isinstance(self.target_update, int):
+            due = data.active & tf.equal(self.optimizer.iterations % self.target_update, 0)
+            tf.cond(due, lambda: [target.assign(online) for target, online in pairs] and None, lambda: None)
+        else:
+            step = tf.where(data.active, self.target_update, 0.0)
+            for target, online in pairs:
+                target.assign(target + step * (online - target))

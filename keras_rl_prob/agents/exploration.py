@@ -1,0 +1,123 @@
+"""How an agent with action values departs from the greedy action while it trains."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_rl_prob.agents.arguments import current
+from keras_rl_prob.layers import QValues
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class EpsilonGreedy:
+    """Another policy's action with probability epsilon, the greedy one otherwise.
+
+    Args:
+        epsilon: A float or a Keras schedule over environment steps. `None` falls from 1 to 0.05 in 10,000 steps:
+            `keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)`, which is the linear schedule;
+            `keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.9999)` is the compound one. Values above 1 count as 1.
+        minimum: What epsilon does not fall below.
+        policy: The other policy: a Python callable that takes a batch of observations, a nest of arrays `[B, ...]`, and returns
+            actions `[B]`, such as a scripted bot. `None` draws among the actions that are allowed.
+
+    Example:
+    ```python
+    agent = krp.DQN(exploration=krp.EpsilonGreedy(0.1))
+    ```
+    """
+
+    def __init__(self, epsilon=None, minimum=0.0, policy=None):
+        self.epsilon, self.minimum, self.policy = epsilon, minimum, policy
+        self._schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05) if epsilon is None else epsilon
+
+    name = "epsilon"
+
+    @property
+    def compilable(self):
+        """Whether actions can be chosen in a graph that is compiled with XLA."""
+        return self.policy is None
+
+    def value(self, env_steps):
+        """Epsilon after `env_steps` environment steps, a float32 scalar."""
+        return tf.clip_by_value(tf.cast(current(self._schedule, env_steps), tf.float32), self.minimum, 1.0)
+
+    def act(self, values, observation, env_steps, seed):
+        """Chooses actions.
+
+        Args:
+            values: float32 `[B, actions]`; those of forbidden actions are -1e9.
+            observation: Nest `[B, ...]` that the values belong to.
+            env_steps: int64 scalar.
+            seed: int32 `[2]`.
+
+        Returns:
+            int32 `[B]`.
+        """
+        explores = tf.random.stateless_uniform(values.shape[:1], seed) < self.value(env_steps)
+        greedy = tf.argmax(values, -1, tf.int32)
+        return tf.where(explores, self._other(values, observation, explores, seed + [1, 0]), greedy)
+
+    def _other(self, values, observation, explores, seed):
+        if self.policy is None:
+            ranks = tf.random.stateless_uniform(values.shape, seed)
+            return tf.argmax(tf.where(QValues.legal(values), ranks, -1.0), -1, tf.int32)
+
+        def act(*flat):
+            actions = self.policy(tf.nest.pack_sequence_as(observation, list(flat)))
+            return np.broadcast_to(np.asarray(actions, np.int32), values.shape[:1])
+
+        def asked():
+            return tf.ensure_shape(tf.numpy_function(act, tf.nest.flatten(observation), tf.int32), values.shape[:1])
+
+        return tf.cond(tf.reduce_any(explores), asked, lambda: tf.zeros(values.shape[:1], tf.int32))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        objects = {"epsilon": self.epsilon, "policy": self.policy}
+        return {
+            "minimum": self.minimum,
+            **{name: keras.saving.serialize_keras_object(value) for name, value in objects.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The exploration that `get_config` described."""
+        return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class Boltzmann:
+    """Actions drawn from `softmax(values / temperature)`.
+
+    Args:
+        temperature: A positive float or a Keras schedule over environment steps.
+
+    Example:
+    ```python
+    agent = krp.DQN(exploration=krp.Boltzmann(keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)))
+    ```
+    """
+
+    name, compilable = "temperature", True
+
+    def __init__(self, temperature=1.0):
+        self.temperature = temperature
+
+    def value(self, env_steps):
+        """The temperature after `env_steps` environment steps, a float32 scalar."""
+        return tf.cast(current(self.temperature, env_steps), tf.float32)
+
+    def act(self, values, observation, env_steps, seed):
+        """Chooses actions, int32 `[B]`; see `EpsilonGreedy.act`."""
+        logits = tf.where(QValues.legal(values), values / self.value(env_steps), values)
+        uniform = tf.random.stateless_uniform(values.shape, seed, minval=1e-20)
+        return tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"temperature": keras.saving.serialize_keras_object(self.temperature)}
+
+    @classmethod
+    def from_config(cls, config):
+        """The exploration that `get_config` described."""
+        return cls(keras.saving.deserialize_keras_object(config["temperature"]))

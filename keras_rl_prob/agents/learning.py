@@ -1,0 +1,84 @@
+"""One gradient step: the part of an agent that does not know where the data come from."""
+
+import abc
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob.agents.failures import check_healthy
+from keras_rl_prob.agents.persistence import PersistentModel
+from keras_rl_prob.agents.reports import Reports
+
+
+class LearningModel(PersistentModel):
+    """The part of an agent that concerns gradient steps: loss, health, metrics.
+
+    The data of a step have the attributes `index` (how many updates on the rollout came before, int32 scalar) and `report` (dict of
+    float32 scalars that describe the rollout), besides what `loss_and_logs` needs.
+
+    Attributes:
+        network: The Functional model that is trained.
+        failure: int32 variable, an index of `failures.FAILURES`; while it is not 0, no weights change.
+    """
+
+    @abc.abstractmethod
+    def metric_names(self):
+        """Names of the metrics besides `return` and `length`: keys of what `loss_and_logs` gives, or of a rollout's report."""
+
+    @abc.abstractmethod
+    def loss_and_logs(self, data):
+        """The loss on the data of one gradient step, and a dict of scalars to be reported."""
+
+    def allows_update(self, data, logs):
+        """Whether the gradient step is to take place, bool scalar; called after the gradient was computed."""
+        return True
+
+    def after_update(self, data):
+        """What follows a gradient step."""
+
+    def default_optimizer(self):
+        """The optimizer that is used when `compile` is not given one."""
+        return keras.optimizers.Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)
+
+    def make_reports(self):
+        """Creates the metrics, and the variable for what was not finite."""
+        self.failure = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="failure")
+        self._reports = Reports(self.metric_names())
+
+    @property
+    def metrics(self):
+        """Means over an epoch, episodes first."""
+        return self._reports.metrics if self.built else []
+
+    def train_step(self, data):
+        """One gradient step; none if a number is not finite."""
+        with tf.GradientTape() as tape:
+            loss, logs = self.loss_and_logs(data)
+        variables = self.network.trainable_variables
+        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self._follow_failure(data.report["failure"], loss, gradients)
+        updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)
+        tf.cond(updates, lambda: self.optimizer.apply(gradients, variables), lambda: None)
+        self.after_update(data)
+        logs = self._reports.update(data.report, tf.equal(data.index, 0), {"loss": loss, **logs}, updates)
+        return logs | {"env_steps": tf.convert_to_tensor(self.env_steps)}
+
+    def _follow_failure(self, report, loss, gradients):
+        """Remembers what was not finite first: an observation (1), a reward (2), the loss or its gradient (3)."""
+        finite = tf.math.is_finite(loss) & tf.math.is_finite(tf.linalg.global_norm(gradients))
+        found = tf.where(report > 0.0, tf.cast(report, tf.int32), tf.where(finite, 0, 3))
+        self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
+
+    def make_train_function(self, force=False):
+        """Keras' train function, followed by a look at whether the updates were healthy."""
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        update = self.train_function
+
+        def checked_update(iterator):
+            logs = update(iterator)
+            check_healthy(int(self.failure.numpy()), logs)
+            return logs
+
+        self.train_function = checked_update

@@ -1,0 +1,183 @@
+"""What PPO, A2C and REINFORCE share: a stochastic policy, a value, and a gradient along the advantages."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import networks, spaces
+from keras_rl_prob.agents.agent import Agent
+from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer, current
+from keras_rl_prob.agents.contract import has_memory, reject_q_values
+from keras_rl_prob.agents.on_policy import OnPolicySource
+from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.ops.masking import masked_mean, masked_normalize
+
+
+class PolicyGradient(Agent):
+    """Base of the agents that learn from what they have just done.
+
+    A subclass gives `policy_loss`. All updates on a rollout see its advantages as they were when it was collected.
+
+    Args:
+        network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`, or `None`.
+        rollout_steps: Rows collected from each environment before the updates.
+        discount: Gamma.
+        gae_lambda: Lambda of the advantages and of the value targets.
+        value_coef: Weight of the value loss.
+        entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
+        normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
+        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
+        name: Name of the model.
+    """
+
+    network_outputs = ("action", "value")
+    default_has_memory = False
+    sequence_length, minibatches, update_epochs = None, 1, 1
+
+    def __init__(
+        self,
+        network,
+        *,
+        rollout_steps,
+        discount,
+        gae_lambda,
+        value_coef,
+        entropy_coef,
+        normalize_advantages,
+        normalize_observations,
+        normalize_rewards,
+        name,
+    ):
+        super().__init__(network, normalize_observations=normalize_observations, name=name)
+        check_positive_integer("rollout_steps", rollout_steps)
+        check_fraction("discount", discount)
+        check_fraction("gae_lambda", gae_lambda)
+        self.rollout_steps, self.discount, self.gae_lambda = rollout_steps, discount, gae_lambda
+        self.value_coef, self.entropy_coef = value_coef, entropy_coef
+        self.normalize_advantages, self.normalize_rewards = normalize_advantages, normalize_rewards
+
+    def get_config(self):
+        """The constructor's arguments."""
+        names = ("rollout_steps", "discount", "gae_lambda", "value_coef", "normalize_advantages", "normalize_rewards")
+        config = {name: getattr(self, name) for name in names}
+        config["entropy_coef"] = keras.saving.serialize_keras_object(self.entropy_coef)
+        return super().get_config() | config
+
+    def default_network(self, env):
+        """`krp.networks.feed_forward`."""
+        return networks.feed_forward(env, value="value" in self.network_outputs)
+
+    def build(self, env):
+        """Adds the reward statistics to what every agent has."""
+        super().build(env)
+        reject_q_values(self.network, type(self).__name__)
+        self.reward_normalizer = RunningNormalization(center=False)
+        self.reward_normalizer.build((None,))
+
+    def metric_names(self):
+        """Names of the metrics besides `return` and `length`."""
+        value = ["value_loss", "explained_variance"] if "value" in self.network_outputs else []
+        return ["loss", "policy_loss", *value, "entropy", *self.names_for_heads("entropy")]
+
+    def names_for_heads(self, quantity):
+        """`quantity_head` for each head, if there are several: the total tells all of a single one."""
+        heads = spaces.leaf_names(self.action_space)
+        return [f"{quantity}_{head}" for head in heads] if len(heads) > 1 else []
+
+    # ---- acting -----------------------------------------------------------------------------------------------
+
+    def act(self, observation, is_first, state, seed, deterministic=False):
+        """One step of the policy.
+
+        Args:
+            observation: Nest `[B, ...]`.
+            is_first: bool `[B]`; where the recurrent state is zeroed before the step.
+            state: Recurrent state, nest `[B, ...]`.
+            seed: int32 `[2]`.
+            deterministic: Whether to take the mode instead of a sample.
+
+        Returns:
+            `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
+        """
+        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state)
+        policy = self.distribution(outputs["action"])
+        raw = policy.mode() if deterministic else policy.sample(seed)
+        record = {"raw": raw, "parameters": outputs["action"], "value": self._values(outputs, is_first)}
+        return self.environment_action(raw, outputs["action"]), record, state
+
+    def value(self, observation, is_first, state):
+        """Value `[B]` of observations, the recurrent state `state` being zeroed where `is_first`."""
+        return self._values(self._unrolled.step(self.normalize(observation), is_first, state)[0], is_first)
+
+    def final_value(self, observation, state):
+        """Value `[B]` of final observations, the recurrent state being that of before the reset."""
+        return self.value(observation, tf.zeros(keras.tree.flatten(observation)[0].shape[:1], tf.bool), state)
+
+    def _values(self, outputs, like):
+        """The values of the network, 0 if the agent has none; shaped like `like`."""
+        return outputs["value"][..., 0] if "value" in self.network_outputs else tf.zeros_like(like, tf.float32)
+
+    # ---- from rollouts to minibatches -------------------------------------------------------------------------
+
+    def updates_per_rollout(self, num_envs):
+        """`minibatches * update_epochs`, where the sequences of a rollout can be dealt evenly."""
+        length = self._resolved_sequence_length(num_envs)
+        rows = self.rollout_steps // length * num_envs
+        if rows % self.minibatches:
+            raise ValueError(
+                f"`minibatches` must divide the sequences of a rollout, rollout_steps / sequence_length * num_envs = {rows}. "
+                f"Received: minibatches={self.minibatches}, rollout_steps={self.rollout_steps}, sequence_length={length}, "
+                f"num_envs={num_envs}"
+            )
+        return self.minibatches * self.update_epochs
+
+    def make_source(self, env, seed):
+        """Rollouts of `env` as minibatches."""
+        return OnPolicySource(self, env, self._resolved_sequence_length(env.num_envs), seed)
+
+    def _resolved_sequence_length(self, num_envs):
+        if self.sequence_length is not None:
+            return self.sequence_length
+        if not (self.default_has_memory if self.network is None else has_memory(self.network)):
+            return 1
+        divisors = [n for n in range(1, self.rollout_steps + 1) if self.rollout_steps % n == 0]
+        fitting = [n for n in divisors if self.rollout_steps // n * num_envs % self.minibatches == 0]
+        return max(fitting, default=self.rollout_steps)
+
+    # ---- learning ---------------------------------------------------------------------------------------------
+
+    def policy_loss(self, policy, log_prob, advantage, data):
+        """What the gradient of the policy comes from.
+
+        Args:
+            policy: The `Joint` distribution over actions now.
+            log_prob: float32 `[L, R]`; of the actions, now.
+            advantage: float32 `[L, R]`.
+            data: A `keras_rl_prob.agents.on_policy.Minibatch`.
+
+        Returns:
+            `(loss, logs)`: float32 `[L, R]`, and a dict of scalars to be reported.
+        """
+        raise NotImplementedError
+
+    def value_error(self, value, data):
+        """Squared error of the value, float32 `[L, R]`."""
+        return tf.math.squared_difference(value, data.target)
+
+    def loss_and_logs(self, data):
+        """The loss of a `Minibatch` and a dict of its parts, scalars."""
+        outputs, _ = self._unrolled(data.observation, data.is_first, data.state)
+        policy = self.distribution(outputs["action"])
+        advantage = masked_normalize(data.advantage, data.valid) if self.normalize_advantages else data.advantage
+        policy_losses, logs = self.policy_loss(policy, policy.log_prob(data.raw), advantage, data)
+        entropies = [masked_mean(entropy, data.valid) for entropy in policy.entropies()]
+        policy_loss, entropy = masked_mean(policy_losses, data.valid), tf.add_n(entropies)
+        loss = policy_loss - current(self.entropy_coef, self.optimizer.iterations) * entropy
+        if "value" in self.network_outputs:
+            value_loss = masked_mean(self.value_error(outputs["value"][..., 0], data), data.valid)
+            loss += self.value_coef * value_loss
+            logs = {"value_loss": value_loss, **logs}
+        if self.network.losses:
+            loss += tf.add_n(self.network.losses)
+        parts = dict(zip(self.names_for_heads("entropy"), entropies, strict=False))
+        return loss, {"policy_loss": policy_loss, "entropy": entropy, **parts, **logs}

@@ -1,0 +1,95 @@
+"""REINFORCE: the policy gradient of whole episodes."""
+
+import keras
+
+from keras_rl_prob.agents.on_policy import OnPolicySource
+from keras_rl_prob.agents.policy_gradient import PolicyGradient
+from keras_rl_prob.drivers import EpisodeDriver
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class Reinforce(PolicyGradient):
+    """REINFORCE (Williams 1992): one gradient step on one whole episode of every environment.
+
+    The loss is `-log pi(a_t) G_t`, the mean over the steps of the episodes, where `G_t` is the discounted return from step `t` on,
+    shifted and scaled to mean 0 and standard deviation 1 over all of them. With `baseline` the value of the observation is
+    subtracted from the return first and learned with the squared error, and an episode that a time limit cut off goes on
+    with the value of its final observation. Without, it counts as if it had ended.
+
+    All environments start an episode together; what the quicker ones play while the others finish is not counted. The
+    number of episodes in an update is thus `num_envs`.
+
+    Args:
+        network: Functional model for one step: `{"action": nest of heads' outputs}`, and `"value": [B, 1]` with a baseline.
+            `None` makes `krp.networks.feed_forward(env)`.
+        max_episode_steps: Rows after which an episode is cut off.
+        baseline: Whether to subtract a learned value.
+        discount: Gamma.
+        value_coef: Weight of the value loss.
+        entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
+        normalize_returns: Whether returns, or advantages, have mean 0 and standard deviation 1 in each update.
+        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
+        name: Name of the model.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    References:
+        Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", 1992. Sutton and
+        Barto, 2018, sections 13.3 and 13.4.
+
+    Example:
+    ```python
+    agent = krp.Reinforce(baseline=True)
+    agent.compile(keras.optimizers.Adam(1e-2))
+    agent.fit("CartPole-v1", epochs=5)
+    ```
+    """
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        max_episode_steps=500,
+        baseline=False,
+        discount=0.99,
+        value_coef=0.5,
+        entropy_coef=0.0,
+        normalize_returns=True,
+        normalize_observations=False,
+        normalize_rewards=False,
+        name=None,
+    ):
+        super().__init__(
+            network,
+            rollout_steps=max_episode_steps,
+            discount=discount,
+            gae_lambda=1.0,
+            value_coef=value_coef,
+            entropy_coef=entropy_coef,
+            normalize_advantages=normalize_returns,
+            normalize_observations=normalize_observations,
+            normalize_rewards=normalize_rewards,
+            name=name,
+        )
+        self.baseline = baseline
+        self.network_outputs = ("action", "value") if baseline else ("action",)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = super().get_config()
+        del config["gae_lambda"]
+        return config | {
+            "max_episode_steps": config.pop("rollout_steps"),
+            "normalize_returns": config.pop("normalize_advantages"),
+            "baseline": self.baseline,
+        }
+
+    def make_source(self, env, seed):
+        """Whole episodes of `env`."""
+        return OnPolicySource(self, env, self._resolved_sequence_length(env.num_envs), seed, EpisodeDriver)
+
+    def policy_loss(self, policy, log_prob, advantage, data):
+        """`-log pi(a) G`."""
+        return -log_prob * advantage, {}

@@ -1,0 +1,322 @@
+"""From rollouts to a replay buffer, and from there to updates."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import spaces
+from keras_rl_prob.agents.rollouts import RolloutSource
+from keras_rl_prob.drivers import Driver
+from keras_rl_prob.ops.n_step import n_step_sums
+from keras_rl_prob.replay import Prioritized, Ring
+
+
+class Transitions(NamedTuple):
+    """Data of one gradient step: `N` transitions, each over up to `n_step` environment steps.
+
+    Attributes:
+        observation: Nest `[N, ...]`, as the environment gave it.
+        action: int32 `[N]`.
+        reward: float32 `[N]`; discounted sum of the rewards on the way.
+        next_observation: Nest `[N, ...]`; where it led to, the final observation of an episode included.
+        discount: float32 `[N]`; what the value of `next_observation` is multiplied by, 0 after a termination.
+        weight: float32 `[N]`; 0 where this is no transition.
+        index: int32 scalar; how many updates on this rollout came before.
+        active: bool scalar; whether the update takes place.
+        seed: int32 `[2]`, for noise.
+        report: Dict of float32 scalars that describe the rollout.
+    """
+
+    observation: Any
+    action: tf.Tensor
+    reward: tf.Tensor
+    next_observation: Any
+    discount: tf.Tensor
+    weight: tf.Tensor
+    index: tf.Tensor
+    active: tf.Tensor
+    seed: tf.Tensor
+    report: dict
+
+
+class ReplaySource(RolloutSource):
+    """Stores rollouts in a ring and draws transitions from it.
+
+    Every stored row is what all environments had at one moment; the observation that an action led to is that of the next
+    row. An item that can be drawn is a window of `window` rows that starts at every `stride`-th row.
+
+    A transition is left out (has weight 0) where what followed is not known: after a truncation whose final observation
+    the environment does not give as a row (autoreset within the same step), and where a resumed training starts new
+    episodes.
+
+    Args:
+        agent: A built agent; see `DQN` for its attributes.
+        env: A native or Gymnasium environment.
+        seed: Integer that determines resets, actions and samples.
+        window: Rows of an item.
+        stride: Rows from the start of an item to that of the next; divides `rollout_steps`.
+    """
+
+    def __init__(self, agent, env, seed, window, stride=1):
+        compiled = agent.jit_compile and agent.acts_compiled
+        driver = Driver(
+            agent, env, steps=agent.rollout_steps, sequence_length=stride, seed=seed, jit_compile=compiled
+        )
+        super().__init__(agent, env, driver, agent.rollout_steps, seed)
+        self._num_envs, self._stride = env.num_envs, stride
+        self._history = 0 if agent.frame_axis is None else agent.frames - 1
+        self._span = -(-window // stride)  # strides that a window takes
+        rows = agent.capacity // env.num_envs // stride * stride
+        self._check_capacity(rows)
+        batch = (env.num_envs,)
+        observation = spaces.tensor_specs(env.observation_space)
+        if agent.frame_axis is not None:
+            observation = tf.TensorSpec(_without(observation.shape, agent.frame_axis), observation.dtype)
+        observation = tf.nest.map_structure(lambda spec: tf.TensorSpec((*batch, *spec.shape), spec.dtype), observation)
+        real, flag = tf.TensorSpec(batch, tf.float32), tf.TensorSpec(batch, tf.bool)
+        names = ("terminated", "ended", "is_first", "valid")
+        action = driver.record_specs["raw"]
+        self.ring = Ring(
+            {"observation": observation, "action": action, "reward": real, **dict.fromkeys(names, flag)}, rows
+        )
+        self.priorities = None
+        if agent.prioritized:
+            numbers = agent.prioritized_replay
+            self.priorities = Prioritized(rows // stride * env.num_envs, numbers.alpha, numbers.epsilon)
+        draws = agent.updates_per_rollout(env.num_envs) * agent.batch_size
+        self._pending = tf.Variable(tf.zeros((draws,), tf.int32), trainable=False, name="pending")  # drawn items
+        self._has_pending = tf.Variable(False, trainable=False, name="has_pending")
+
+    def _check_capacity(self, rows):
+        agent, least = self.agent, max(self._span + 1, 2) * self._stride + self._history + self.agent.rollout_steps
+        if rows < least:
+            raise ValueError(
+                f"`capacity` must hold a rollout and `n_step` more steps of every environment, here {least} rows of "
+                f"{self._num_envs} environments: {least * self._num_envs}. Received: capacity={agent.capacity}, "
+                f"rollout_steps={agent.rollout_steps}, n_step={agent.n_step}"
+            )
+        if agent.learning_starts > rows * self._num_envs:
+            raise ValueError(
+                f"`learning_starts` must be at most what the buffer holds, {rows * self._num_envs} transitions. "
+                f"Received: learning_starts={agent.learning_starts}, capacity={agent.capacity}"
+            )
+
+    @property
+    def variables(self):
+        """Everything besides the agent that the next update depends on, as far as it can be stored."""
+        replay = [self._pending, self._has_pending, *self.ring.variables]
+        replay += self.priorities.variables if self.priorities else []
+        return [*super().variables, *(replay if self.agent.checkpoint_replay else [])]
+
+    # ---- storing ----------------------------------------------------------------------------------------------
+
+    def dataset(self):
+        """A `tf.data.Dataset` of the data of one gradient step each, without end."""
+        prepare = tf.function(self.prepare, autograph=False)  # compiled, it would copy the whole buffer
+        return self.source_of(self._collect, prepare)
+
+    def _collect(self):
+        """A rollout with new noise."""
+        self.agent.resample_noise(self.driver.key + [3, 0])
+        return self.driver.collect()
+
+    def prepare(self, rollout):
+        """Stores a rollout, and more until learning may start; draws the batches of its updates."""
+        if self.priorities:
+            tf.cond(self._has_pending, self._settle, lambda: None)
+        report = self.store(rollout)
+
+        def another(report):
+            further = self.store(self._collect())
+            failure = tf.maximum(report.pop("failure"), further["failure"])
+            return ({**{name: report[name] + further[name] for name in report}, "failure": failure},)
+
+        (report,) = tf.while_loop(lambda _: ~self._ready(), another, (report,), parallel_iterations=1)
+        exploration = self.agent.exploration_in_use
+        if exploration is not None:
+            report[exploration.name] = exploration.value(self.agent.env_steps)
+        report["replay_size"] = tf.cast(self.ring.size * self._num_envs, tf.float32)
+        seed = self.next_seed()
+        return self.draw(seed), seed, report
+
+    def store(self, rollout):
+        """Puts a rollout into the ring; returns the report on it."""
+        report, _ = self.follow(rollout)
+        record = rollout.record
+        self.keep({"raw": record["raw"], "parameters": record["parameters"], "valid": rollout.valid})
+        observation = rollout.observation
+        if self.agent.frame_axis is not None:
+            observation = tf.gather(observation, self.agent.frames - 1, axis=self.agent.frame_axis + 2)
+        self.add_rows(
+            {
+                "observation": observation,
+                "action": record["raw"],
+                "reward": rollout.reward,
+                "terminated": tf.equal(rollout.discount, 0.0),
+                "ended": rollout.ended,
+                "is_first": rollout.is_first,
+                "valid": rollout.valid,
+            }
+        )
+        return report
+
+    def add_rows(self, rows):
+        """Puts rows `[T, B, ...]`, `T` a multiple of the stride, into the ring; gives the windows that they complete a priority."""
+        self.ring.add(rows)
+        if not self.priorities:
+            return
+        complete = rows["reward"].shape[0] // self._stride
+        incomplete = self._span - 1
+        back = tf.range(incomplete + complete, 0, -1)  # strides back from the newest row, oldest first
+        ages = self.ring.size - back * self._stride
+        places, envs = self._grid(ages)
+        present = (ages >= self._history)[:, None] & (back > incomplete)[:, None] & self._may_start(places, envs)
+        self.priorities.add(tf.reshape(self._item(places, envs), (-1,)), tf.reshape(present, (-1,)))
+        if self._history:  # these have lost the frames before them
+            items = tf.reshape(self._item(*self._grid(tf.range(self._history))), (-1,))
+            self.priorities.add(items, tf.zeros_like(items, tf.bool))
+
+    def _grid(self, ages):
+        """Places and environments `[len(ages), B]` of all rows of these ages."""
+        shape = (ages.shape[0], self._num_envs)
+        places, envs = self.ring.place(ages)[:, None], tf.range(self._num_envs)[None]
+        return tf.broadcast_to(places, shape), tf.broadcast_to(envs, shape)
+
+    def _may_start(self, places, envs):
+        """Whether rows may start a window, bool: final observations may not, whose actions were ignored."""
+        return self.ring.read("valid", places, envs)
+
+    def _item(self, places, envs):
+        return places // self._stride * self._num_envs + envs
+
+    def _ready(self):
+        """Whether there is enough to draw from."""
+        steps = max(self.agent.learning_starts // self._num_envs, self._history + (self._span + 1) * self._stride)
+        enough = self.ring.size >= steps
+        return enough & (self.priorities.tree.total > 0.0) if self.priorities else enough
+
+    def _settle(self):
+        """Gives what the last updates learned from new priorities."""
+        agent = self.agent
+        self.priorities.update(self._pending.read_value(), tf.reshape(agent.td_errors.value, (-1,)))
+
+    # ---- drawing ----------------------------------------------------------------------------------------------
+
+    def draw(self, seed):
+        """The data of all updates on a rollout: the first fields of `Transitions`, each `[updates, N, ...]`."""
+        agent = self.agent
+        updates, batch = agent.updates_per_rollout(self._num_envs), agent.batch_size
+        if self.priorities:
+            items = self.priorities.draw(updates * batch, seed)
+            places, envs = items // self._num_envs * self._stride, items % self._num_envs
+        else:
+            starts = (self.ring.size - self._history) // self._stride - self._span + 1
+            number = starts * self._num_envs
+            drawn = tf.random.stateless_uniform((updates * batch,), seed, 0, number, tf.int32)
+            places = self.ring.place(self._history + drawn // self._num_envs * self._stride)
+            envs = drawn % self._num_envs
+        places, envs = (tf.reshape(x, (updates, batch)) for x in (places, envs))
+        if agent.online_updates:
+            newest = tf.range(batch)
+            back = tf.minimum(newest // self._num_envs + self._span, self.ring.size // self._stride)
+            newest_places = self.ring.place(self.ring.size - back * self._stride)
+            places = tf.concat([newest_places[None], places[1:]], 0)
+            envs = tf.concat([(newest % self._num_envs)[None], envs[1:]], 0)
+        weights = tf.ones(places.shape)
+        if self.priorities:
+            items = self._item(places, envs)
+            self._pending.assign(tf.reshape(items, (-1,)))
+            self._has_pending.assign(True)
+            weights = self.priorities.weights(items, agent.prioritized_replay.current_beta(agent.env_steps))
+            if agent.online_updates:
+                weights = tf.concat([tf.ones_like(weights[:1]), weights[1:]], 0)
+        return self.read(places, envs, weights)
+
+    def read(self, places, envs, weights):
+        """What is stored in the windows that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
+        agent, n = self.agent, self.agent.n_step
+        rows = (places[None] + tf.reshape(tf.range(n + 1), (-1, 1, 1))) % self.ring.capacity  # [n + 1, updates, N]
+        window = {name: self.ring.read(name, rows, envs[None]) for name in ("reward", "terminated", "ended", "is_first")}
+        reward, discount, steps = n_step_sums(
+            agent.clipped(window["reward"][:n]),
+            agent.discount * (1.0 - tf.cast(window["terminated"][:n], tf.float32)),
+            ~window["ended"][:n],
+        )
+        usable = self.ring.read("valid", places, envs) & known(window["is_first"][1:], steps, discount)
+        return (
+            self.observation(places, envs),
+            self.ring.read("action", places, envs),
+            reward,
+            self.observation((places + steps) % self.ring.capacity, envs),
+            discount,
+            tf.where(usable, weights, 0.0),
+        )
+
+    def observation(self, places, envs):
+        """Observations `[..., ...]` of rows, stacks of frames put together again."""
+        if self.agent.frame_axis is None:
+            return self.ring.read("observation", places, envs)
+        back, frames = tf.zeros_like(places), []
+        going = ~self.ring.read("is_first", places, envs)
+        for _ in range(self.agent.frames):
+            place = (places - back) % self.ring.capacity
+            frames.append(self.ring.read("observation", place, envs))
+            back += tf.cast(going, tf.int32)
+            going &= ~self.ring.read("is_first", (places - back) % self.ring.capacity, envs)
+        return tf.stack(frames[::-1], len(places.shape) + self.agent.frame_axis)
+
+    def deal(self, drawn, seed, report):
+        """One element for each update."""
+        agent = self.agent
+        updates, count = agent.updates_per_rollout(self._num_envs), agent.updates
+        if agent.poisson_updates:
+            count = tf.random.stateless_poisson((), seed + [5, 0], float(agent.updates), tf.int32)
+
+        @tf.autograph.experimental.do_not_convert
+        def pick(index):
+            picked = tf.nest.map_structure(lambda x: x[index], drawn)
+            index = tf.cast(index, tf.int32)
+            return self.batch(picked, index, index < count, seed + tf.stack([0, (index + 1) * 2**20]), report)
+
+        return tf.data.Dataset.range(updates).map(pick)
+
+    def batch(self, picked, index, active, seed, report):
+        """The element of one update."""
+        return Transitions(*picked, index, active, seed, report)
+
+
+def known(next_is_first, steps, discount):
+    """Whether what followed `steps` steps is the same episode, or does not matter since it had terminated.
+
+    Args:
+        next_is_first: bool `[n, ...]`; whether the rows after the first start an episode.
+        steps: int32 `[...]`, from 1 to n.
+        discount: float32 `[...]`; 0 where the episode terminated after `steps` steps.
+
+    Returns:
+        bool `[...]`.
+    """
+    usable = tf.ones_like(steps, tf.bool)
+    for j in range(next_is_first.shape[0]):
+        here = tf.equal(steps, j + 1) & (discount > 0.0)
+        usable &= ~(next_is_first[j] & ((steps > j + 1) | here))
+    return usable
+
+
+def _without(shape, axis):
+    """A shape without one of its axes."""
+    shape = list(shape)
+    del shape[axis]
+    return shape
+
+
+def frames_of(observation_space, axis):
+    """How many frames a stack has; `ValueError` where observations are no stacks along `axis`."""
+    specs = spaces.tensor_specs(observation_space)
+    if keras.tree.is_nested(specs) or not 0 <= axis < len(specs.shape):
+        raise ValueError(
+            "`frame_axis` must be an axis of a Box observation, along which frames are stacked. "
+            f"Received: frame_axis={axis}, observation_space={observation_space}"
+        )
+    return specs.shape[axis]

@@ -1,0 +1,100 @@
+"""From a driver's rollouts to updates: what all agents' sources share."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob.drivers import EpisodeStatistics, rollout_source
+from keras_rl_prob.layers import RunningNormalization
+
+
+class RolloutSource:
+    """Collects rollouts, follows their episodes and looks whether their numbers are finite.
+
+    A subclass turns a rollout into data (`prepare`) and deals that out as updates (`deal`).
+
+    Args:
+        agent: A built agent.
+        env: A native or Gymnasium environment.
+        driver: A `Driver` of the two.
+        rows: Rows of a rollout.
+        seed: Integer that determines what is random besides the driver.
+        kept: Dict of nests of `tf.TensorSpec`s `[B, ...]` of what `last_rollout` has of each row.
+    """
+
+    def __init__(self, agent, env, driver, rows, seed, kept=None):
+        self.agent, self.driver = agent, driver
+        self._statistics = EpisodeStatistics(env.num_envs)
+        self.follows_episodes = env.compilable  # else an episode's state is not worth storing, for the episode is lost
+        self._counter = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="counter")
+        kept = kept or {name: driver.record_specs[name] for name in ("raw", "parameters")}
+        kept["valid"] = tf.TensorSpec((env.num_envs,), tf.bool)
+        self._last = tf.nest.map_structure(
+            lambda spec: tf.Variable(tf.zeros((rows, *spec.shape), spec.dtype), trainable=False), kept
+        )
+
+    @property
+    def variables(self):
+        """Everything besides the agent that the next update depends on, as far as it can be stored."""
+        return [*self.driver.variables, *(self._statistics.variables if self.follows_episodes else []), self._counter]
+
+    @property
+    def rollouts(self):
+        """How many rollouts have been collected."""
+        return int(self._counter[1].numpy())
+
+    def last_rollout(self):
+        """What the last rollout was like: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
+        kept = tf.nest.map_structure(lambda variable: variable.read_value(), self._last)
+        action = self.agent.environment_action(kept.pop("raw"), kept["parameters"])
+        return tf.nest.map_structure(lambda x: x.numpy(), kept | {"action": action})
+
+    def dataset(self):
+        """A `tf.data.Dataset` of the data of one gradient step each, without end."""
+        prepare = tf.function(self.prepare, jit_compile=self.agent.jit_compile, autograph=False)
+        return self.source_of(self.driver.collect, prepare)
+
+    def source_of(self, collect, prepare):
+        """`drivers.rollout_source` of these functions and `deal`."""
+        return rollout_source(collect, prepare, self.deal)
+
+    def prepare(self, rollout):
+        """What `deal` takes: a tuple of nests of tensors that ends with the report on the rollout."""
+        report, _ = self.follow(rollout)
+        self.keep({"raw": rollout.record["raw"], "parameters": rollout.record["parameters"], "valid": rollout.valid})
+        return (report,)
+
+    def deal(self, *prepared):
+        """A `tf.data.Dataset` with one element for each update."""
+        raise NotImplementedError
+
+    def follow(self, rollout):
+        """Counts steps and episodes, updates the observations' statistics.
+
+        Returns:
+            A dict of float32 scalars that describe the rollout, and whether all of its numbers are finite.
+        """
+        agent = self.agent
+        agent.env_steps.assign_add(tf.reduce_sum(tf.cast(rollout.valid, tf.int64)))
+        report = self._statistics.update(rollout.reward, rollout.valid, rollout.ended)
+        report["failure"] = _failure(rollout)
+        healthy = tf.equal(report["failure"], 0.0)
+        for layer, x in zip(agent.observation_normalizers, keras.tree.flatten(rollout.observation), strict=False):
+            if isinstance(layer, RunningNormalization):
+                layer.update(x, rollout.valid & healthy)
+        return report, healthy
+
+    def keep(self, rows):
+        """Keeps a dict of nests `[T, B, ...]` for `last_rollout`."""
+        tf.nest.map_structure(lambda variable, x: variable.assign(x), self._last, rows)
+
+    def next_seed(self):
+        """int32 `[2]`, another one for each rollout."""
+        return self._counter.assign_add([0, 1])
+
+
+def _failure(rollout):
+    """float32 scalar: 1 where an observation of the rollout is not finite, 2 where a reward is not, 0 else."""
+    real = [x for x in keras.tree.flatten(rollout.observation) if x.dtype.is_floating]
+    finite = tf.reduce_all([True, *(tf.reduce_all(tf.math.is_finite(x)) for x in real)])
+    reward_finite = tf.reduce_all(tf.math.is_finite(rollout.reward))
+    return tf.where(finite, tf.where(reward_finite, 0.0, 2.0), 1.0)

@@ -1,0 +1,33 @@
+"""Rollouts that are one whole episode of each environment."""
+
+import tensorflow as tf
+
+from keras_rl_prob.drivers.driver import Driver
+
+
+class EpisodeDriver(Driver):
+    """A `Driver` whose `collect` resets all environments and plays one episode in each, of at most `steps` rows.
+
+    Rows after the end of an episode are not valid and have no reward. An episode that is not over after `steps` rows is
+    cut off there, as by a time limit.
+    """
+
+    @property
+    def variables(self):
+        """The random key, on which alone the next rollout depends."""
+        return [self._key]
+
+    def collect(self):
+        """Plays one episode in each environment with the current agent; returns a `Rollout`."""
+        env_state, step = self._env.reset(self._key + [1, 0])
+        carry = (env_state, step, self._agent.initial_state(self._env.num_envs))
+        tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
+        rollout = super().collect()
+        ended = tf.cast(rollout.ended, tf.int32)
+        over = tf.cumsum(ended, exclusive=True) > 0  # [T, B]
+        last = (tf.range(self._steps) == self._steps - 1)[:, None]
+        return rollout._replace(
+            valid=rollout.valid & ~over,
+            reward=tf.where(over, 0.0, rollout.reward),
+            ended=(rollout.ended | last) & ~over,
+        )

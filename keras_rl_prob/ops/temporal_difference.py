@@ -1,0 +1,55 @@
+"""The terms of value-based losses, per item."""
+
+import tensorflow as tf
+
+
+def chosen(values, actions):
+    """Values of the actions that were taken.
+
+    Args:
+        values: Float tensor `[..., actions]`.
+        actions: int32 `[...]`.
+
+    Returns:
+        Float tensor `[...]`.
+    """
+    return tf.gather(values, actions, axis=-1, batch_dims=len(values.shape) - 1)
+
+
+def bootstrap_values(target_values, online_values=None):
+    """Value of an observation: `max_a Q_target`, or with double Q-learning `Q_target(argmax_a Q_online)`.
+
+    Args:
+        target_values: Float tensor `[..., actions]`.
+        online_values: Float tensor like it for double Q-learning, or None.
+
+    Returns:
+        Float tensor `[...]`.
+
+    References:
+        Mnih et al., 2015, https://doi.org/10.1038/nature14236; van Hasselt et al., 2016,
+        https://arxiv.org/abs/1509.06461, eq. (4).
+
+    Example:
+    >>> float(bootstrap_values([5.0, 3.0])), float(bootstrap_values([5.0, 3.0], [0.0, 1.0]))
+    (5.0, 3.0)
+    """
+    if online_values is None:
+        return tf.reduce_max(target_values, -1)
+    return chosen(tf.convert_to_tensor(target_values), tf.argmax(online_values, -1, tf.int32))
+
+
+def huber(errors, delta):
+    """Half the squared error up to `delta`, linear beyond: `delta (|e| - delta / 2)`.
+
+    Args:
+        errors: Float tensor.
+        delta: Positive float; None for half the squared error.
+
+    Returns:
+        Tensor like `errors`.
+    """
+    if delta is None:
+        return 0.5 * errors**2
+    small = tf.minimum(tf.abs(errors), delta)
+    return small * (tf.abs(errors) - 0.5 * small)

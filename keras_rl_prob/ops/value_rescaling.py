@@ -1,0 +1,50 @@
+"""Values on a scale on which large ones are near each other."""
+
+import tensorflow as tf
+
+
+def rescale(x, epsilon=1e-3):
+    """`h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x`.
+
+    Args:
+        x: Float tensor.
+        epsilon: Positive float, which makes `h` invertible.
+
+    Returns:
+        Tensor like `x`.
+
+    References:
+        Pohlen et al., "Observe and look further", 2018, https://arxiv.org/abs/1805.11593, section 3.2.
+
+    Example:
+    >>> rescale([3.0, -8.0], epsilon=0.0).numpy().tolist()
+    [1.0, -2.0]
+    """
+    x = tf.convert_to_tensor(x)
+    return tf.sign(x) * (tf.sqrt(tf.abs(x) + 1.0) - 1.0) + epsilon * x
+
+
+def inverse_rescale(y, epsilon=1e-3):
+    """The inverse of `rescale`.
+
+    `sign(y) (((sqrt(1 + 4 epsilon (|y| + 1 + epsilon)) - 1) / (2 epsilon))^2 - 1)`
+
+    Args:
+        y: Float tensor.
+        epsilon: That of `rescale`, positive.
+
+    Returns:
+        Tensor like `y`.
+
+    References:
+        Pohlen et al., 2018, https://arxiv.org/abs/1805.11593, proposition A.2.
+
+    Example:
+    >>> inverse_rescale(rescale([100.0])).numpy().round(2).tolist()
+    [100.0]
+    """
+    y = tf.convert_to_tensor(y)
+    # (sqrt(1 + a) - 1) / (2 epsilon) as (a / (2 epsilon)) / (sqrt(1 + a) + 1), which loses no digits to cancellation
+    shifted = tf.abs(y) + 1.0 + epsilon
+    root = 2.0 * shifted / (tf.sqrt(1.0 + 4.0 * epsilon * shifted) + 1.0)
+    return tf.sign(y) * (root**2 - 1.0)

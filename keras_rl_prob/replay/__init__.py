@@ -1,0 +1,7 @@
+"""Memory of past play, in graph variables."""
+
+from keras_rl_prob.replay.prioritized import Prioritized
+from keras_rl_prob.replay.ring import Ring
+from keras_rl_prob.replay.sum_tree import SumTree
+
+__all__ = ["Prioritized", "Ring", "SumTree"]
