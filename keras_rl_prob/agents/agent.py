@@ -372,7 +372,7 @@ class Agent(LearningModel, abc.ABC):
         compiled_for = (updates, env.num_envs, self._resolved_jit_compile())
         if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:
             self._compiled_for = compiled_for
-            self.steps_per_execution = 1 if self.run_eagerly else updates  # one execution is one rollout
+            self.steps_per_execution = updates  # one execution is one rollout
             self.jit_compile = compiled_for[-1]
             self.train_function = self.test_function = None
 

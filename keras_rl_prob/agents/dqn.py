@@ -52,7 +52,7 @@ class DQN(Agent):
         reward_clip: Rewards are clipped to plus and minus this, or `None`.
         online_updates: Whether the first batch on each rollout is its newest transitions instead of drawn ones.
         poisson_updates: Whether the number of gradient steps on a rollout is drawn from a Poisson distribution with mean `updates`.
-            A round then has more Keras steps, `updates + 4 sqrt(updates)`, of which those beyond the number drawn do nothing.
+            Keras counts `updates` steps all the same.
         frame_axis: Axis along which observations are stacks of the last frames, as from Gymnasium's `FrameStackObservation` (0), or `None`.
             The replay buffer then holds each frame once.
         normalize_observations: Whether real-valued observations are normalised by running statistics.
@@ -163,7 +163,7 @@ class DQN(Agent):
         self.target_network.trainable = False
         self.target_network.set_weights(self.network.get_weights())
         if self.prioritized:
-            shape = (self.updates_per_rollout(1), self.batch_size)
+            shape = (self.draws_per_rollout, self.batch_size)
             self.td_errors = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="td_errors")
 
     @property
@@ -226,7 +226,12 @@ class DQN(Agent):
     # ---- from rollouts to transitions -------------------------------------------------------------------------
 
     def updates_per_rollout(self, num_envs):
-        """`updates`, and room for more where their number is drawn."""
+        """`updates`."""
+        return self.updates
+
+    @property
+    def draws_per_rollout(self):
+        """The most gradient steps that there can be on a rollout."""
         return self.updates + (math.ceil(4 * self.updates**0.5) if self.poisson_updates else 0)
 
     def make_source(self, env, seed):
@@ -269,17 +274,12 @@ class DQN(Agent):
             "td_error": tf.reduce_sum(counted * tf.abs(error)) / count,
         }
 
-    def allows_update(self, data, logs):
-        """Not beyond the number of updates that was drawn for the rollout."""
-        return data.active
-
     def after_update(self, data):
         """Brings the target network up to date."""
         pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
         if isinstance(self.target_update, int):
-            due = data.active & tf.equal(self.optimizer.iterations % self.target_update, 0)
+            due = tf.equal(self.optimizer.iterations % self.target_update, 0)
             tf.cond(due, lambda: [target.assign(online) for target, online in pairs] and None, lambda: None)
         else:
-            step = tf.where(data.active, self.target_update, 0.0)
             for target, online in pairs:
-                target.assign(target + step * (online - target))
+                target.assign(target + self.target_update * (online - target))

@@ -1,4 +1,4 @@
-"""One gradient step: the part of an agent that does not know where the data come from."""
+"""Gradient steps: the part of an agent that does not know where the data come from."""
 
 import abc
 
@@ -13,8 +13,9 @@ from keras_rl_prob.agents.reports import Reports
 class LearningModel(PersistentModel):
     """The part of an agent that concerns gradient steps: loss, health, metrics.
 
-    The data of a step have the attributes `index` (how many updates on the rollout came before, int32 scalar) and `report` (dict of
-    float32 scalars that describe the rollout), besides what `loss_and_logs` needs.
+    What is learned from comes as rollouts: nests of tensors with an attribute `updates` (how many gradient steps to take, int32
+    scalar) and a method `update(index)` that gives the data of one of them. These have the attributes `index` and `report`
+    (dict of float32 scalars that describe the rollout), besides what `loss_and_logs` needs.
 
     Attributes:
         network: The Functional model that is trained.
@@ -60,8 +61,14 @@ class LearningModel(PersistentModel):
         updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)
         tf.cond(updates, lambda: self.optimizer.apply(gradients, variables), lambda: None)
         self.after_update(data)
-        logs = self._reports.update(data.report, tf.equal(data.index, 0), {"loss": loss, **logs}, updates)
-        return logs | {"env_steps": tf.convert_to_tensor(self.env_steps)}
+        self._reports.update(data.report, tf.equal(data.index, 0), {"loss": loss, **logs}, updates)
+        return self.logs()
+
+    def logs(self):
+        """The metrics as they stand, and the environment steps of the agent's life."""
+        return {metric.name: metric.result() for metric in self.metrics} | {
+            "env_steps": tf.convert_to_tensor(self.env_steps)
+        }
 
     def _follow_failure(self, report, loss, gradients):
         """Remembers what was not finite first: an observation (1), a reward (2), the loss or its gradient (3)."""
@@ -70,15 +77,25 @@ class LearningModel(PersistentModel):
         self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
 
     def make_train_function(self, force=False):
-        """Keras' train function, followed by a look at whether the updates were healthy."""
+        """One call is one rollout: all of its updates in one graph, and then a look at whether they were healthy."""
         if self.train_function is not None and not force:
             return
-        super().make_train_function(force)
-        update = self.train_function
 
-        def checked_update(iterator):
-            logs = update(iterator)
+        def learn(rollout):
+            def update(index):
+                self.train_step(rollout.update(index))
+                return (index + 1,)
+
+            tf.while_loop(lambda index: index < rollout.updates, update, (tf.constant(0),), parallel_iterations=1)
+            return self.logs()
+
+        if not self.run_eagerly:
+            compiled = tf.function(learn, jit_compile=self.jit_compile, autograph=False)
+            learn = tf.function(lambda iterator: compiled(iterator.get_next()), autograph=False, reduce_retracing=True)
+
+        def checked(iterator):
+            logs = learn(next(iterator) if self.run_eagerly else iterator)
             check_healthy(int(self.failure.numpy()), logs)
             return logs
 
-        self.train_function = checked_update
+        self.train_function = checked

@@ -39,6 +39,34 @@ class Minibatch(NamedTuple):
     report: dict
 
 
+class Sequences(NamedTuple):
+    """A rollout as `S` sequences of `L` steps, and how they are dealt into updates.
+
+    Attributes:
+        rows: The first fields of `Minibatch`, each `[L, S, ...]`.
+        state: Nest `[S, ...]`; recurrent state before the first step.
+        order: int32 `[updates, R]`; the sequences of each update.
+        report: Dict of float32 scalars that describe the rollout.
+    """
+
+    rows: tuple
+    state: Any
+    order: tf.Tensor
+    report: dict
+
+    @property
+    def updates(self):
+        """How many gradient steps there are."""
+        return self.order.shape[0]
+
+    def update(self, index):
+        """The `Minibatch` of a gradient step."""
+        picked = self.order[index]
+        rows = tf.nest.map_structure(lambda x: tf.gather(x, picked, axis=1), self.rows)
+        state = tf.nest.map_structure(lambda x: tf.gather(x, picked), self.state)
+        return Minibatch(*rows, state, index, self.report)
+
+
 class OnPolicySource(RolloutSource):
     """Collects rollouts, computes advantages and value targets, and deals sequences into minibatches.
 
@@ -67,6 +95,7 @@ class OnPolicySource(RolloutSource):
         specs = {name: driver.record_specs[name] for name in ("raw", "parameters")}
         specs |= dict.fromkeys(("log_prob", "value", "advantage", "target"), tf.TensorSpec((env.num_envs,), tf.float32))
         super().__init__(agent, env, driver, agent.rollout_steps, seed, specs)
+        self._learnable = tf.function(self._prepare, jit_compile=agent.jit_compile, autograph=False)
         self._discounted_return = tf.Variable(tf.zeros((env.num_envs,)), trainable=False, name="discounted_return")
 
     @property
@@ -75,7 +104,12 @@ class OnPolicySource(RolloutSource):
         return [*super().variables, *([self._discounted_return] if self.follows_episodes else [])]
 
     def prepare(self, rollout):
-        """The rows of a rollout as sequences `[L, sequences, ...]`, their initial states, and a report on the rollout."""
+        """A rollout as `Sequences`."""
+        rows, state, report = self._learnable(rollout)
+        return Sequences(rows, state, self._order(rows[1].shape[1]), report)
+
+    def _prepare(self, rollout):
+        """Rows as sequences `[L, S, ...]`, recurrent states `[S, ...]`, and the report."""
         agent, valid, value = self.agent, tf.cast(rollout.valid, tf.float32), rollout.record["value"]
         observation, next_value = agent.normalize(rollout.observation), self._next_value(rollout)
         report, healthy = self.follow(rollout)
@@ -98,7 +132,8 @@ class OnPolicySource(RolloutSource):
         self.keep(kept | {"advantage": advantage, "target": target, "valid": rollout.valid})
         rows = (observation, rollout.is_first, raw, parameters, log_prob, value, advantage, target, valid)
         sequences = tf.nest.map_structure(self._as_sequences, rows)
-        return sequences, tf.nest.map_structure(lambda x: tf.reshape(x, (-1, *x.shape[2:])), rollout.state), report
+        state = tf.nest.map_structure(lambda x: tf.reshape(x, (-1, *x.shape[2:])), rollout.state)
+        return sequences, state, report
 
     def _scaled_reward(self, rollout, continues, healthy):
         """Rewards divided by the running standard deviation of the discounted return, if so configured."""
@@ -125,20 +160,11 @@ class OnPolicySource(RolloutSource):
         order = [1, 0, *range(2, len(chunks.shape))]
         return tf.reshape(tf.transpose(chunks, order), (self._sequence_length, -1, *x.shape[2:]))
 
-    def deal(self, sequences, state, report):
-        """`minibatches * update_epochs` elements; each pass over the sequences in a new order."""
-        count, agent = sequences[1].shape[1], self.agent
-        seed = self.next_seed()
+    def _order(self, count):
+        """int32 `[updates, R]`: which of `count` sequences make up each update, in a new order for each pass over them."""
+        agent, seed = self.agent, self.next_seed()
         orders = [
             tf.random.experimental.stateless_shuffle(tf.range(count), seed=seed + [epoch + 1, 0])
             for epoch in range(agent.update_epochs)
         ]
-        rows = tf.reshape(tf.concat(orders, 0), (-1, count // agent.minibatches))
-
-        @tf.autograph.experimental.do_not_convert
-        def pick(index):
-            picked = tf.nest.map_structure(lambda x: tf.gather(x, rows[index], axis=1), sequences)
-            states = tf.nest.map_structure(lambda x: tf.gather(x, rows[index]), state)
-            return Minibatch(*picked, states, tf.cast(index, tf.int32), report)
-
-        return tf.data.Dataset.range(rows.shape[0]).map(pick)
+        return tf.reshape(tf.concat(orders, 0), (-1, count // agent.minibatches))

@@ -23,7 +23,6 @@ class Transitions(NamedTuple):
         discount: float32 `[N]`; what the value of `next_observation` is multiplied by, 0 after a termination.
         weight: float32 `[N]`; 0 where this is no transition.
         index: int32 scalar; how many updates on this rollout came before.
-        active: bool scalar; whether the update takes place.
         seed: int32 `[2]`, for noise.
         report: Dict of float32 scalars that describe the rollout.
     """
@@ -35,9 +34,29 @@ class Transitions(NamedTuple):
     discount: tf.Tensor
     weight: tf.Tensor
     index: tf.Tensor
-    active: tf.Tensor
     seed: tf.Tensor
     report: dict
+
+
+class Replayed(NamedTuple):
+    """What was drawn for the updates on a rollout.
+
+    Attributes:
+        drawn: The first fields of `Transitions`, each `[most updates, ...]`.
+        updates: int32 scalar; how many gradient steps to take.
+        seed: int32 `[2]`.
+        report: Dict of float32 scalars that describe the rollout.
+    """
+
+    drawn: tuple
+    updates: tf.Tensor
+    seed: tf.Tensor
+    report: dict
+
+    def update(self, index):
+        """The `Transitions` of a gradient step."""
+        drawn = tf.nest.map_structure(lambda x: x[index], self.drawn)
+        return Transitions(*drawn, index, self.seed + tf.stack([0, (index + 1) * 2**20]), self.report)
 
 
 class ReplaySource(RolloutSource):
@@ -84,9 +103,9 @@ class ReplaySource(RolloutSource):
         if agent.prioritized:
             numbers = agent.prioritized_replay
             self.priorities = Prioritized(rows // stride * env.num_envs, numbers.alpha, numbers.epsilon)
-        draws = agent.updates_per_rollout(env.num_envs) * agent.batch_size
-        self._pending = tf.Variable(tf.zeros((draws,), tf.int32), trainable=False, name="pending")  # drawn items
-        self._has_pending = tf.Variable(False, trainable=False, name="has_pending")
+        drawn = tf.zeros((agent.draws_per_rollout, agent.batch_size), tf.int32)
+        self._pending = tf.Variable(drawn, trainable=False, name="pending")  # the items of the last updates
+        self._count = tf.Variable(0, trainable=False, name="count")  # how many updates those were
 
     def _check_capacity(self, rows):
         agent, least = self.agent, max(self._span + 1, 2) * self._stride + self._history + self.agent.rollout_steps
@@ -105,30 +124,25 @@ class ReplaySource(RolloutSource):
     @property
     def variables(self):
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
-        replay = [self._pending, self._has_pending, *self.ring.variables]
+        replay = [self._pending, self._count, *self.ring.variables]
         replay += self.priorities.variables if self.priorities else []
         return [*super().variables, *(replay if self.agent.checkpoint_replay else [])]
 
     # ---- storing ----------------------------------------------------------------------------------------------
 
-    def dataset(self):
-        """A `tf.data.Dataset` of the data of one gradient step each, without end."""
-        prepare = tf.function(self.prepare, autograph=False)  # compiled, it would copy the whole buffer
-        return self.source_of(self._collect, prepare)
-
-    def _collect(self):
+    def collect(self):
         """A rollout with new noise."""
         self.agent.resample_noise(self.driver.key + [3, 0])
         return self.driver.collect()
 
     def prepare(self, rollout):
-        """Stores a rollout, and more until learning may start; draws the batches of its updates."""
+        """Stores a rollout, and more until learning may start; draws the batches of its updates as `Replayed`."""
         if self.priorities:
-            tf.cond(self._has_pending, self._settle, lambda: None)
+            tf.cond(self._count > 0, self._settle, lambda: None)
         report = self.store(rollout)
 
         def another(report):
-            further = self.store(self._collect())
+            further = self.store(self.collect())
             failure = tf.maximum(report.pop("failure"), further["failure"])
             return ({**{name: report[name] + further[name] for name in report}, "failure": failure},)
 
@@ -137,8 +151,11 @@ class ReplaySource(RolloutSource):
         if exploration is not None:
             report[exploration.name] = exploration.value(self.agent.env_steps)
         report["replay_size"] = tf.cast(self.ring.size * self._num_envs, tf.float32)
-        seed = self.next_seed()
-        return self.draw(seed), seed, report
+        seed, updates = self.next_seed(), tf.constant(self.agent.updates)
+        if self.agent.poisson_updates:
+            drawn = tf.random.stateless_poisson((), seed + [5, 0], float(self.agent.updates), tf.int32)
+            updates = tf.minimum(drawn, self.agent.draws_per_rollout)
+        return Replayed(self.draw(seed, updates), updates, seed, report)
 
     def store(self, rollout):
         """Puts a rollout into the ring; returns the report on it."""
@@ -198,15 +215,15 @@ class ReplaySource(RolloutSource):
 
     def _settle(self):
         """Gives what the last updates learned from new priorities."""
-        agent = self.agent
-        self.priorities.update(self._pending.read_value(), tf.reshape(agent.td_errors.value, (-1,)))
+        items, errors = (tf.reshape(x[: self._count], (-1,)) for x in (self._pending, self.agent.td_errors.value))
+        self.priorities.update(items, errors)
 
     # ---- drawing ----------------------------------------------------------------------------------------------
 
-    def draw(self, seed):
-        """The data of all updates on a rollout: the first fields of `Transitions`, each `[updates, N, ...]`."""
+    def draw(self, seed, used):
+        """The data of all updates on a rollout, of which the first `used` count: each field `[updates, N, ...]`."""
         agent = self.agent
-        updates, batch = agent.updates_per_rollout(self._num_envs), agent.batch_size
+        updates, batch = agent.draws_per_rollout, agent.batch_size
         if self.priorities:
             items = self.priorities.draw(updates * batch, seed)
             places, envs = items // self._num_envs * self._stride, items % self._num_envs
@@ -226,8 +243,8 @@ class ReplaySource(RolloutSource):
         weights = tf.ones(places.shape)
         if self.priorities:
             items = self._item(places, envs)
-            self._pending.assign(tf.reshape(items, (-1,)))
-            self._has_pending.assign(True)
+            self._pending.assign(items)
+            self._count.assign(used)
             weights = self.priorities.weights(items, agent.prioritized_replay.current_beta(agent.env_steps))
             if agent.online_updates:
                 weights = tf.concat([tf.ones_like(weights[:1]), weights[1:]], 0)
@@ -265,25 +282,6 @@ class ReplaySource(RolloutSource):
             back += tf.cast(going, tf.int32)
             going &= ~self.ring.read("is_first", (places - back) % self.ring.capacity, envs)
         return tf.stack(frames[::-1], len(places.shape) + self.agent.frame_axis)
-
-    def deal(self, drawn, seed, report):
-        """One element for each update."""
-        agent = self.agent
-        updates, count = agent.updates_per_rollout(self._num_envs), agent.updates
-        if agent.poisson_updates:
-            count = tf.random.stateless_poisson((), seed + [5, 0], float(agent.updates), tf.int32)
-
-        @tf.autograph.experimental.do_not_convert
-        def pick(index):
-            picked = tf.nest.map_structure(lambda x: x[index], drawn)
-            index = tf.cast(index, tf.int32)
-            return self.batch(picked, index, index < count, seed + tf.stack([0, (index + 1) * 2**20]), report)
-
-        return tf.data.Dataset.range(updates).map(pick)
-
-    def batch(self, picked, index, active, seed, report):
-        """The element of one update."""
-        return Transitions(*picked, index, active, seed, report)
 
 
 def known(next_is_first, steps, discount):

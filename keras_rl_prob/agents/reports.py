@@ -36,9 +36,6 @@ class Reports:
             first: Whether this is the first update on the rollout, which counts once.
             logs: Dict of scalars that describe the update.
             updated: Whether the update took place.
-
-        Returns:
-            Dict of the results so far.
         """
         first, updated = tf.cast(first, tf.float32), tf.cast(updated, tf.float32)
         episodes = report["episodes"]
@@ -50,4 +47,3 @@ class Reports:
                 metric.update_state(logs[metric.name], sample_weight=updated)
             else:
                 metric.update_state(report[metric.name], sample_weight=first)
-        return {metric.name: metric.result() for metric in self.metrics}

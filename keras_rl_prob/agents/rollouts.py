@@ -10,7 +10,7 @@ from keras_rl_prob.layers import RunningNormalization
 class RolloutSource:
     """Collects rollouts, follows their episodes and looks whether their numbers are finite.
 
-    A subclass turns a rollout into data (`prepare`) and deals that out as updates (`deal`).
+    A subclass turns a rollout into the data of its updates (`prepare`).
 
     Args:
         agent: A built agent.
@@ -49,22 +49,15 @@ class RolloutSource:
         return tf.nest.map_structure(lambda x: x.numpy(), kept | {"action": action})
 
     def dataset(self):
-        """A `tf.data.Dataset` of the data of one gradient step each, without end."""
-        prepare = tf.function(self.prepare, jit_compile=self.agent.jit_compile, autograph=False)
-        return self.source_of(self.driver.collect, prepare)
+        """A `tf.data.Dataset` without end of rollouts to learn from, see `LearningModel`."""
+        return rollout_source(self.collect, self.prepare)
 
-    def source_of(self, collect, prepare):
-        """`drivers.rollout_source` of these functions and `deal`."""
-        return rollout_source(collect, prepare, self.deal)
+    def collect(self):
+        """A rollout of the driver."""
+        return self.driver.collect()
 
     def prepare(self, rollout):
-        """What `deal` takes: a tuple of nests of tensors that ends with the report on the rollout."""
-        report, _ = self.follow(rollout)
-        self.keep({"raw": rollout.record["raw"], "parameters": rollout.record["parameters"], "valid": rollout.valid})
-        return (report,)
-
-    def deal(self, *prepared):
-        """A `tf.data.Dataset` with one element for each update."""
+        """Makes what is learned from out of a rollout."""
         raise NotImplementedError
 
     def follow(self, rollout):

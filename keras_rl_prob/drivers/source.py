@@ -1,9 +1,9 @@
-"""An environment-backed `tf.data` source: each element is the data of one gradient step."""
+"""An environment-backed `tf.data` source: each element is a rollout and the data of the gradient steps on it."""
 
 import tensorflow as tf
 
 
-def rollout_source(collect, prepare, minibatches):
+def rollout_source(collect, prepare):
     """A dataset without end that collects a rollout only when the last update on the one before has landed.
 
     Nothing runs ahead of the consumer (prefetching and autotuning are off): a rollout collected early would have been
@@ -11,8 +11,7 @@ def rollout_source(collect, prepare, minibatches):
 
     Args:
         collect: Function without arguments that returns a rollout.
-        prepare: Function from a rollout to the nest of tensors that `minibatches` takes, its advantages and targets.
-        minibatches: Function from that nest to a `tf.data.Dataset` with one element for each gradient step.
+        prepare: Function from a rollout to a nest of tensors, what is learned from.
 
     Returns:
         A `tf.data.Dataset`.
@@ -22,11 +21,7 @@ def rollout_source(collect, prepare, minibatches):
     def next_rollout(_):
         return prepare(collect())
 
-    @tf.autograph.experimental.do_not_convert
-    def updates(*prepared):
-        return minibatches(*prepared)
-
-    source = tf.data.Dataset.range(tf.int64.max).map(next_rollout).flat_map(updates)
+    source = tf.data.Dataset.range(tf.int64.max).map(next_rollout)
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_optimization.inject_prefetch = False

@@ -96,7 +96,7 @@ def test_loss_equals_the_definitions(clip_ratio, value_clip, normalize):
         clip_ratio=clip_ratio, value_clip=value_clip, normalize_advantages=normalize, value_coef=0.7, entropy_coef=0.03
     )
     batch = minibatch(agent)
-    loss, parts = agent._loss(batch)
+    loss, parts = agent.loss_and_logs(batch)
     expected = expected_parts(agent, batch, clip_ratio, value_clip, normalize)
     for name, value in expected.items():
         assert float(parts[name]) == pytest.approx(value, rel=1e-4, abs=1e-6), name
@@ -133,7 +133,7 @@ def test_coefficients_follow_keras_schedules():
         agent.optimizer.iterations.assign(iteration)
         constant = agent_with(clip_ratio=coefficient, entropy_coef=coefficient, value_clip=coefficient)
         constant.network.set_weights(agent.network.get_weights())
-        assert float(agent._loss(batch)[0]) == pytest.approx(float(constant._loss(batch)[0]), rel=1e-5)
+        assert float(agent.loss_and_logs(batch)[0]) == pytest.approx(float(constant._loss(batch)[0]), rel=1e-5)
 
 
 def test_beta_adapts_to_the_mean_kl_of_the_last_epoch():
