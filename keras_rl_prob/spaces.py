@@ -78,37 +78,58 @@ def map_values(function, space, value):
     return map_structure(lambda leaf: function(next(iterator)[1]), space)
 
 
-def encode(space, values):
-    """Copies a batch of Gymnasium values (a nest of arrays `[B, ...]`) to a list of arrays in `tensor_specs`' dtypes."""
-    return [_encode(leaf, np.asarray(value)) for leaf, value in pairs(space, values)]
+class Codec:
+    """Translates between batches of Gymnasium values and lists of arrays in `tensor_specs`' dtypes.
 
+    What only depends on the space is worked out once: environments translate at every step.
 
-def _encode(space, array):
-    if array.shape[1:] != space.shape:
-        raise ValueError(
-            f"The environment returned an observation whose shape does not fit its space. "
-            f"Expected: {space.shape} (of {space}). Received: {array.shape[1:]}"
+    Args:
+        space: A Gymnasium space.
+    """
+
+    def __init__(self, space):
+        self._space, self._is_leaf = space, isinstance(space, LEAVES)
+        self._leaves = [(leaf, spec.dtype.as_numpy_dtype) for leaf, spec in zip(leaves(space), _flat_specs(space), strict=True)]
+        self._shifted = [_has_start(leaf) for leaf in leaves(space)]
+
+    def encode(self, values):
+        """Copies a batch of Gymnasium values (a nest of arrays `[B, ...]`) to a list of arrays."""
+        parts = [values] if self._is_leaf else [value for _, value in pairs(self._space, values)]
+        encoded = []
+        for (space, dtype), shifted, value in zip(self._leaves, self._shifted, parts, strict=True):
+            array = np.asarray(value)
+            if array.shape[1:] != space.shape:
+                raise ValueError(
+                    f"The environment returned an observation whose shape does not fit its space. "
+                    f"Expected: {space.shape} (of {space}). Received: {array.shape[1:]}"
+                )
+            encoded.append((array - space.start if shifted else array).astype(dtype))
+        return encoded
+
+    def decode(self, flat):
+        """The inverse of `encode`: a nest of arrays `[B, ...]` as a Gymnasium vector environment takes it."""
+        decoded = iter(
+            [
+                _decode(space, shifted, array)
+                for (space, _), shifted, array in zip(self._leaves, self._shifted, flat, strict=True)
+            ]
         )
-    dtype = np.float32 if np.issubdtype(space.dtype, np.floating) else np.uint8 if space.dtype == np.uint8 else np.int32
-    return (array - space.start).astype(dtype) if _has_start(space) else array.astype(dtype)
+        return next(decoded) if self._is_leaf else map_structure(lambda leaf: next(decoded), self._space)
 
 
-def decode(space, flat):
-    """The inverse of `encode`: a list of arrays `[B, ...]` as the nest of arrays that a Gymnasium vector environment takes."""
-    iterator = iter(flat)
+def _decode(space, shifted, array):
+    if isinstance(space, spaces.Box):  # float32 may have rounded a bound outwards
+        array = array if np.issubdtype(space.dtype, np.floating) else np.rint(array)
+        return np.clip(array.astype(space.dtype), space.low, space.high)
+    return (array + space.start if shifted else array).astype(space.dtype)
 
-    def leaf(space):
-        array = next(iterator)
-        if isinstance(space, spaces.Box):  # float32 may have rounded a bound outwards
-            array = array if np.issubdtype(space.dtype, np.floating) else np.rint(array)
-            return np.clip(array.astype(space.dtype), space.low, space.high)
-        return (array + space.start).astype(space.dtype) if _has_start(space) else array.astype(space.dtype)
 
-    return map_structure(leaf, space)
+def _flat_specs(space):
+    return keras.tree.flatten(tensor_specs(space))
 
 
 def _has_start(space):
-    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start)
+    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and bool(np.any(space.start))
 
 
 def clip(space, action):

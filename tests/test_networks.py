@@ -54,7 +54,7 @@ def encoded(space, count=4):
     """A nest of `count` random values as the network gets them."""
     space.seed(1)
     batch = concatenate(space, [space.sample() for _ in range(count)], create_empty_array(space, count))
-    return tf.nest.pack_sequence_as(spaces.tensor_specs(space), list(map(tf.constant, spaces.encode(space, batch))))
+    return tf.nest.pack_sequence_as(spaces.tensor_specs(space), list(map(tf.constant, spaces.Codec(space).encode(batch))))
 
 
 def distribution(network, outputs):
@@ -103,7 +103,7 @@ def test_every_action_space_has_heads_that_match(space):
     action = spaces.clip(space, joint.action(joint.sample(tf.constant([3, 4]))))
     for part, spec in zip(tf.nest.flatten(action), tf.nest.flatten(spaces.tensor_specs(space)), strict=True):
         assert part.shape == (64, *spec.shape)
-    batch = spaces.decode(space, [x.numpy() for x in tf.nest.flatten(action)])
+    batch = spaces.Codec(space).decode([x.numpy() for x in tf.nest.flatten(action)])
     for row in range(64):
         assert space.contains(spaces.map_values(lambda x, i=row: x[i, ...], space, batch))
     krp.agents.contract.check_network(network, ("action", "value"), Box(-1.0, 1.0, (3,)), space)
@@ -300,7 +300,7 @@ def test_spaces_that_are_not_supported(env, message):
 def test_features_of_an_observation(space, value, features):
     encoder = keras.Model(*networks.encoder(space))
     batch = spaces.map_values(lambda x: np.array([x]), space, value)
-    nest = tf.nest.pack_sequence_as(spaces.tensor_specs(space), list(map(tf.constant, spaces.encode(space, batch))))
+    nest = tf.nest.pack_sequence_as(spaces.tensor_specs(space), list(map(tf.constant, spaces.Codec(space).encode(batch))))
     np.testing.assert_allclose(encoder(nest), [features], rtol=1e-6)
 
 

@@ -140,7 +140,7 @@ def test_tensor_specs(name, shape, dtype):
 
 @each_space
 def test_encoded_samples_have_the_promised_shapes_and_dtypes(space):
-    flat = spaces.encode(space, samples(space)[1])
+    flat = spaces.Codec(space).encode(samples(space)[1])
     for array, spec in zip(flat, tf.nest.flatten(spaces.tensor_specs(space)), strict=True):
         assert array.shape == (16, *spec.shape)
         assert array.dtype == spec.dtype.as_numpy_dtype
@@ -149,7 +149,7 @@ def test_encoded_samples_have_the_promised_shapes_and_dtypes(space):
 @each_space
 def test_decode_gives_back_what_was_encoded(space):
     values, batch = samples(space)
-    decoded = spaces.decode(space, spaces.encode(space, batch))
+    decoded = spaces.Codec(space).decode(spaces.Codec(space).encode(batch))
     single = spaces.map_values(lambda x: x[5], space, decoded)
     assert space.contains(single)
     for (leaf, part), (_, original) in zip(spaces.pairs(space, single), spaces.pairs(space, values[5]), strict=True):
@@ -157,26 +157,26 @@ def test_decode_gives_back_what_was_encoded(space):
         np.testing.assert_allclose(part, original, rtol=1e-7 if leaf.dtype == np.float64 else 0)
         if not np.issubdtype(leaf.dtype, np.floating):
             np.testing.assert_array_equal(part, original)
-    assert_same(spaces.decode(space, spaces.encode(space, decoded)), decoded)
+    assert_same(spaces.Codec(space).decode(spaces.Codec(space).encode(decoded)), decoded)
 
 
 def test_classes_start_at_zero_inside():
-    encoded = spaces.encode(Discrete(3, start=-7), np.array([-7, -6, -5]))
+    encoded = spaces.Codec(Discrete(3, start=-7)).encode(np.array([-7, -6, -5]))
     np.testing.assert_array_equal(encoded, [[0, 1, 2]])
-    encoded = spaces.encode(MultiDiscrete([2, 3], start=[1, -4]), np.array([[1, -4], [2, -2]]))
+    encoded = spaces.Codec(MultiDiscrete([2, 3], start=[1, -4])).encode(np.array([[1, -4], [2, -2]]))
     np.testing.assert_array_equal(encoded, [[[0, 0], [1, 2]]])
-    assert spaces.decode(Discrete(3, start=5), [np.array([0, 2], np.int32)]).tolist() == [5, 7]
+    assert spaces.Codec(Discrete(3, start=5)).decode([np.array([0, 2], np.int32)]).tolist() == [5, 7]
 
 
 def test_real_images_of_bytes_and_small_integers_are_not_shifted_or_scaled():
     np.testing.assert_array_equal(
-        spaces.encode(Box(10, 20, (1,), np.uint8), np.array([[10], [20]], np.uint8)), [[[10], [20]]]
+        spaces.Codec(Box(10, 20, (1,), np.uint8)).encode(np.array([[10], [20]], np.uint8)), [[[10], [20]]]
     )
 
 
 def test_encode_names_a_shape_that_does_not_fit():
     with pytest.raises(ValueError, match=r"Expected: \(3,\) \(of Box.*Received: \(2,\)"):
-        spaces.encode(Box(-1, 1, (3,)), np.zeros((4, 2), np.float32))
+        spaces.Codec(Box(-1, 1, (3,))).encode(np.zeros((4, 2), np.float32))
 
 
 # ---- clip ---------------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_clip_compiles():
 def test_clipped_actions_lie_in_a_float64_box_whose_bounds_float32_cannot_hold(value):
     space = Box(np.array([-0.1, 0.3]), np.array([0.1, 0.7]), dtype=np.float64)
     action = spaces.clip(space, tf.fill((1, 2), value))
-    assert space.contains(spaces.decode(space, [action.numpy()])[0])
+    assert space.contains(spaces.Codec(space).decode([action.numpy()])[0])
 
 
 # ---- serialize ----------------------------------------------------------------------------------------------------

@@ -108,13 +108,13 @@ class Step:
 
 
 def _encode(space, x, dtype):
-    """`spaces.encode` of one leaf, in the graph."""
+    """`Codec.encode` of one leaf, in the graph."""
     start = getattr(space, "start", None)
     return tf.cast(x if start is None else x - tf.constant(start, x.dtype), dtype)
 
 
 def _decode(space, x):
-    """`spaces.decode` of one leaf, in the graph."""
+    """`Codec.decode` of one leaf, in the graph."""
     if isinstance(space, gym_spaces.Box):
         x = x if np.issubdtype(space.dtype, np.floating) else tf.round(x)
         return tf.clip_by_value(tf.cast(x, space.dtype), space.low, space.high)

@@ -28,6 +28,7 @@ class Policy:
     def __init__(self, agent, num_envs=None, deterministic=True, seed=0):
         self._agent, self._single = agent, num_envs is None
         self._num_envs, self._seed = num_envs or 1, seed
+        self._observations, self._actions = spaces.Codec(agent.observation_space), spaces.Codec(agent.action_space)
         self._specs = spaces.tensor_specs(agent.observation_space)
         self._act = self._traced(deterministic)
         self._steps = 0
@@ -69,13 +70,13 @@ class Policy:
         is_first = self._is_first if is_first is None else np.asarray(is_first, bool)
         if self._single:
             observation = spaces.map_values(lambda x: np.asarray(x)[None], self._agent.observation_space, observation)
-        flat = spaces.encode(self._agent.observation_space, observation)
+        flat = self._observations.encode(observation)
         nest = tf.nest.pack_sequence_as(self._specs, [tf.constant(x) for x in flat])
         seed = tf.constant([self._seed, self._steps])
         action, self._state = self._act(nest, tf.constant(is_first), self._state, seed)
         self._is_first = np.zeros(self._num_envs, bool)
         self._steps += 1
-        decoded = spaces.decode(self._agent.action_space, [x.numpy() for x in tf.nest.flatten(action)])
+        decoded = self._actions.decode([x.numpy() for x in tf.nest.flatten(action)])
         return spaces.map_values(lambda x: x[0], self._agent.action_space, decoded) if self._single else decoded
 
 

@@ -117,7 +117,8 @@ def _looks_like_vector_env(env):
 
 def _from_gymnasium_id(env_id, count):
     try:
-        return GymnasiumEnv(gymnasium.make_vec(env_id, num_envs=count))
+        mode = "sync" if count == 1 else None  # an environment's own vector implementation is no quicker for one
+        return GymnasiumEnv(gymnasium.make_vec(env_id, num_envs=count, vectorization_mode=mode))
     except gymnasium.error.UnregisteredEnv as error:
         raise ValueError(
             f"`env` must be an environment id that Gymnasium knows, or one of the native ids that start with 'tf/'. "
