@@ -21,6 +21,7 @@ from keras_rl_prob.agents import (
     KLPenalty,
     Policy,
     PrioritizedReplay,
+    RecurrentDQN,
     RecurrentPPO,
     Reinforce,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "KLPenalty",
     "Policy",
     "PrioritizedReplay",
+    "RecurrentDQN",
     "RecurrentPPO",
     "Reinforce",
     "__version__",

@@ -8,6 +8,7 @@ from keras_rl_prob.agents.kl_penalty import KLPenalty
 from keras_rl_prob.agents.policy import Policy
 from keras_rl_prob.agents.ppo import PPO
 from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
+from keras_rl_prob.agents.recurrent_dqn import RecurrentDQN
 from keras_rl_prob.agents.recurrent_ppo import RecurrentPPO
 from keras_rl_prob.agents.reinforce import Reinforce
 
@@ -21,6 +22,7 @@ __all__ = [
     "KLPenalty",
     "Policy",
     "PrioritizedReplay",
+    "RecurrentDQN",
     "RecurrentPPO",
     "Reinforce",
 ]

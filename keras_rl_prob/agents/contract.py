@@ -156,6 +156,15 @@ def reject_q_values(network, agent_name):
             )
 
 
+def check_has_memory(network, agent_name, alternative):
+    """Raises a `ValueError` unless a network holds a `StatefulRNN`."""
+    if not has_memory(network):
+        raise ValueError(
+            f"`network` must have memory for {agent_name}, a `keras_rl_prob.layers.StatefulRNN`. Use `krp.{alternative}` for networks "
+            f"without. Received: network={network.name!r} with the layers {[layer.name for layer in network.layers]}"
+        )
+
+
 def check_q_network(agent):
     """Raises a `ValueError` unless a value-based agent has one Discrete action, and the network that it asked for."""
     network, name = agent.network, type(agent).__name__

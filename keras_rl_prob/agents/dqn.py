@@ -263,7 +263,7 @@ class DQN(Agent):
         """Mean of the weighted losses `[N]`; the errors become priorities."""
         error = target - value
         if self.prioritized:
-            self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[data.index]], [tf.abs(error)]))
+            self._keep_errors(data.index, tf.abs(error))
         counted = tf.cast(data.weight > 0.0, tf.float32)
         count = tf.maximum(tf.reduce_sum(counted), 1.0)
         loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
@@ -273,6 +273,10 @@ class DQN(Agent):
             "q_value": tf.reduce_sum(counted * value) / count,
             "td_error": tf.reduce_sum(counted * tf.abs(error)) / count,
         }
+
+    def _keep_errors(self, index, errors):
+        """Keeps the absolute errors `[N]` of an update for the replay buffer."""
+        self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[index]], [errors]))
 
     def after_update(self, data):
         """Brings the target network up to date."""

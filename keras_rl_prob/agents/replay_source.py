@@ -53,10 +53,15 @@ class Replayed(NamedTuple):
     seed: tf.Tensor
     report: dict
 
+    @property
+    def kind(self):
+        """Class of the data of a gradient step."""
+        return Transitions
+
     def update(self, index):
-        """The `Transitions` of a gradient step."""
+        """The data of a gradient step."""
         drawn = tf.nest.map_structure(lambda x: x[index], self.drawn)
-        return Transitions(*drawn, index, self.seed + tf.stack([0, (index + 1) * 2**20]), self.report)
+        return self.kind(*drawn, index, self.seed + tf.stack([0, (index + 1) * 2**20]), self.report)
 
 
 class ReplaySource(RolloutSource):
@@ -77,6 +82,8 @@ class ReplaySource(RolloutSource):
         stride: Rows from the start of an item to that of the next; divides `rollout_steps`.
     """
 
+    replayed = Replayed
+
     def __init__(self, agent, env, seed, window, stride=1):
         compiled = agent.jit_compile and agent.acts_compiled
         driver = Driver(
@@ -84,7 +91,7 @@ class ReplaySource(RolloutSource):
         )
         super().__init__(agent, env, driver, agent.rollout_steps, seed)
         self._num_envs, self._stride = env.num_envs, stride
-        self._history = 0 if agent.frame_axis is None else agent.frames - 1
+        self._history = 0 if agent.frame_axis is None else -(-(agent.frames - 1) // stride) * stride
         self._span = -(-window // stride)  # strides that a window takes
         rows = agent.capacity // env.num_envs // stride * stride
         self._check_capacity(rows)
@@ -136,7 +143,7 @@ class ReplaySource(RolloutSource):
         return self.driver.collect()
 
     def prepare(self, rollout):
-        """Stores a rollout, and more until learning may start; draws the batches of its updates as `Replayed`."""
+        """Stores a rollout, and more until learning may start; draws the batches of its updates."""
         if self.priorities:
             tf.cond(self._count > 0, self._settle, lambda: None)
         report = self.store(rollout)
@@ -155,7 +162,7 @@ class ReplaySource(RolloutSource):
         if self.agent.poisson_updates:
             drawn = tf.random.stateless_poisson((), seed + [5, 0], float(self.agent.updates), tf.int32)
             updates = tf.minimum(drawn, self.agent.draws_per_rollout)
-        return Replayed(self.draw(seed, updates), updates, seed, report)
+        return self.replayed(self.draw(seed, updates), updates, seed, report)
 
     def store(self, rollout):
         """Puts a rollout into the ring; returns the report on it."""
@@ -191,7 +198,7 @@ class ReplaySource(RolloutSource):
         present = (ages >= self._history)[:, None] & (back > incomplete)[:, None] & self._may_start(places, envs)
         self.priorities.add(tf.reshape(self._item(places, envs), (-1,)), tf.reshape(present, (-1,)))
         if self._history:  # these have lost the frames before them
-            items = tf.reshape(self._item(*self._grid(tf.range(self._history))), (-1,))
+            items = tf.reshape(self._item(*self._grid(tf.range(0, self._history, self._stride))), (-1,))
             self.priorities.add(items, tf.zeros_like(items, tf.bool))
 
     def _grid(self, ages):

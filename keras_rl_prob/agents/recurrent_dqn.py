@@ -1,0 +1,172 @@
+"""Deep Q-learning with memory, in the manner of R2D2."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import networks
+from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer
+from keras_rl_prob.agents.contract import check_has_memory
+from keras_rl_prob.agents.dqn import DQN
+from keras_rl_prob.agents.replay_source import known
+from keras_rl_prob.agents.sequence_source import SequenceSource
+from keras_rl_prob.layers import Unrolled
+from keras_rl_prob.ops.n_step import n_step_sums
+from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class RecurrentDQN(DQN):
+    """`DQN` for networks with memory, in the manner of R2D2: replays sequences from the recurrent state that was stored with them.
+
+    A sequence starts at every `period`-th row. Its first `burn_in` rows only bring the stored state up to date, for the
+    network and for the target network; the `sequence_length` rows after them are learned from, with `n_step` more to
+    bootstrap from. Sequences may span episodes, for the state is zeroed where one starts. Values are learned on the scale
+    `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
+
+        h(R + gamma^m h^-1(Q_target(s', a')))
+
+    With `prioritized` the priority of a sequence is `eta max |error| + (1 - eta) mean |error|`.
+
+    Args:
+        network: Functional model for one step with a `StatefulRNN`: `{"action": QValues((actions,))(values)}`. `None` makes
+            `krp.networks.q_network(env, (64, 64), cell="lstm", dueling=dueling, noisy=noisy)`.
+        sequence_length: Rows of a sequence that are learned from.
+        burn_in: Rows before them, 0 or more.
+        period: Rows from the start of a sequence to that of the next; divides `rollout_steps`.
+        eta: Weight of the greatest error in a sequence's priority.
+        rescale_values: Whether values are learned on the scale of `h`.
+        rollout_steps: As of `DQN`.
+        updates: As of `DQN`.
+        batch_size: Sequences of a gradient step.
+        n_step: As of `DQN`.
+        double: As of `DQN`.
+        prioritized: As of `DQN`.
+        **kwargs: The other arguments of `DQN`.
+
+    Raises:
+        ValueError: An argument is out of its range, or does not fit the network or the environment.
+
+    References:
+        Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", 2019,
+        https://openreview.net/forum?id=r1lyTjAqYX.
+
+    Example:
+    ```python
+    agent = krp.RecurrentDQN()
+    agent.compile()
+    agent.fit("krp/CartPoleNoVel-v1", epochs=10)
+    ```
+    """
+
+    wants_memory = True
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        sequence_length=20,
+        burn_in=10,
+        period=10,
+        eta=0.9,
+        rescale_values=True,
+        rollout_steps=10,
+        updates=4,
+        batch_size=32,
+        n_step=3,
+        double=True,
+        prioritized=True,
+        **kwargs,
+    ):
+        check_positive_integer("sequence_length", sequence_length)
+        check_positive_integer("period", period)
+        check_fraction("eta", eta)
+        if not isinstance(burn_in, int) or burn_in < 0:
+            raise ValueError(f"`burn_in` must be an integer of at least 0. Received: burn_in={burn_in!r}")
+        if rollout_steps % period:
+            raise ValueError(
+                f"`period` must divide `rollout_steps`. Received: period={period}, rollout_steps={rollout_steps}"
+            )
+        super().__init__(
+            network,
+            rollout_steps=rollout_steps,
+            updates=updates,
+            batch_size=batch_size,
+            n_step=n_step,
+            double=double,
+            prioritized=prioritized,
+            **kwargs,
+        )
+        self.sequence_length, self.burn_in, self.period = sequence_length, burn_in, period
+        self.eta, self.rescale_values = eta, rescale_values
+
+    def get_config(self):
+        """The constructor's arguments."""
+        names = ("sequence_length", "burn_in", "period", "eta", "rescale_values")
+        return super().get_config() | {name: getattr(self, name) for name in names}
+
+    def default_network(self, env):
+        """`krp.networks.q_network` with an LSTM."""
+        return networks.q_network(env, (64, 64), cell="lstm", dueling=self.dueling, noisy=self.noisy)
+
+    def build(self, env):
+        """Adds what runs the target network over sequences."""
+        super().build(env)
+        check_has_memory(self.network, "RecurrentDQN", "DQN")
+        self._target_unrolled = Unrolled(self.target_network)
+
+    def make_source(self, env, seed):
+        """Rollouts of `env` through a replay buffer of sequences."""
+        return SequenceSource(self, env, seed, self.burn_in + self.sequence_length + self.n_step, self.period)
+
+    def loss_and_logs(self, data):
+        """The loss of `keras_rl_prob.agents.sequence_source.StoredSequences`, and a dict of scalars."""
+        self.resample_noise(data.seed)
+        online = self._values_of(self._unrolled, data)  # [L + n, N, actions]
+        target = self._values_of(self._target_unrolled, data)
+        length, n, start = self.sequence_length, self.n_step, self.burn_in
+        reward, terminated, ended, next_is_first = (
+            tf.stack([x[start + k + shift : start + k + shift + length] for k in range(n)])  # [n, L, N]
+            for x, shift in ((data.reward, 0), (data.terminated, 0), (data.ended, 0), (data.is_first, 1))
+        )
+        reward, discount, steps = n_step_sums(
+            reward, self.discount * (1.0 - tf.cast(terminated, tf.float32)), ~ended
+        )
+        values = bootstrap_values(target, online if self.double else None)  # [L + n, N]
+        candidates = tf.stack([values[k + 1 : k + 1 + length] for k in range(n)])  # after 1, ..., n steps
+        bootstrap = tf.reduce_sum(tf.one_hot(steps - 1, n, axis=0) * candidates, 0)  # [L, N]
+        if self.rescale_values:
+            learned = rescale(reward + discount * inverse_rescale(bootstrap))
+        else:
+            learned = reward + discount * bootstrap
+        rows = slice(start, start + length)
+        counted = tf.cast(data.valid[rows] & known(next_is_first, steps, discount), tf.float32)
+        value = chosen(online[:length], data.action[rows])
+        return self._loss_of_sequences(data, value, tf.stop_gradient(learned), counted)
+
+    def _values_of(self, unrolled, data):
+        """Values `[L + n, N, actions]` of the rows after the burn-in."""
+        observation, noisy = self.normalize(data.observation), self.noisy is not None
+        state, start = data.state, self.burn_in
+
+        def rows(of):
+            return tf.nest.map_structure(lambda x: x[of], observation), data.is_first[of]
+
+        if start:
+            _, state = unrolled(*rows(slice(start)), state, training=noisy)
+            state = tf.nest.map_structure(tf.stop_gradient, state)
+        return unrolled(*rows(slice(start, None)), state, training=noisy)[0]["action"]
+
+    def _loss_of_sequences(self, data, value, target, counted):
+        """Mean over the rows `[L, N]` that count; the errors become priorities."""
+        error = counted * (target - value)
+        size = tf.abs(error)
+        per_sequence = tf.reduce_sum(counted, 0)
+        count = tf.maximum(tf.reduce_sum(per_sequence), 1.0)
+        if self.prioritized:
+            mean = tf.math.divide_no_nan(tf.reduce_sum(size, 0), per_sequence)
+            self._keep_errors(data.index, self.eta * tf.reduce_max(size, 0) + (1.0 - self.eta) * mean)
+        loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
+        if self.network.losses:
+            loss += tf.add_n(self.network.losses)
+        return loss, {"q_value": tf.reduce_sum(counted * value) / count, "td_error": tf.reduce_sum(size) / count}

@@ -1,0 +1,94 @@
+"""Replay of sequences, for networks with memory."""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from keras_rl_prob.agents.replay_source import Replayed, ReplaySource
+from keras_rl_prob.replay import Ring
+
+
+class StoredSequences(NamedTuple):
+    """Data of one gradient step: `N` sequences of `T = burn_in + sequence_length + n_step` rows.
+
+    Attributes:
+        observation: Nest `[T, N, ...]`, as the environment gave it.
+        action: int32 `[T, N]`.
+        reward: float32 `[T, N]`; received for the row's action.
+        terminated: bool `[T, N]`; the row's action terminated its episode.
+        ended: bool `[T, N]`; the row's action ended its episode, by termination or truncation.
+        is_first: bool `[T, N]`; the row starts an episode.
+        valid: bool `[T, N]`; False where the row is a final observation, whose action was ignored.
+        state: Nest `[N, ...]`; recurrent state before the first row, as it was when the sequence was played.
+        weight: float32 `[N]`.
+        index: int32 scalar; how many updates on this rollout came before.
+        seed: int32 `[2]`, for noise.
+        report: Dict of float32 scalars that describe the rollout.
+    """
+
+    observation: Any
+    action: tf.Tensor
+    reward: tf.Tensor
+    terminated: tf.Tensor
+    ended: tf.Tensor
+    is_first: tf.Tensor
+    valid: tf.Tensor
+    state: Any
+    weight: tf.Tensor
+    index: tf.Tensor
+    seed: tf.Tensor
+    report: dict
+
+
+class ReplayedSequences(Replayed):
+    """What was drawn for the updates on a rollout: `drawn` are the first fields of `StoredSequences`."""
+
+    kind = StoredSequences
+
+
+class SequenceSource(ReplaySource):
+    """Stores rollouts in a ring, with the recurrent state at every `stride`-th row, and draws sequences from it.
+
+    Args:
+        agent: A built agent; see `RecurrentDQN` for its attributes.
+        env: A native or Gymnasium environment.
+        seed: Integer that determines resets, actions and samples.
+        window: Rows of a sequence.
+        stride: Rows from the start of a sequence to that of the next; divides `rollout_steps`.
+    """
+
+    replayed = ReplayedSequences
+
+    def __init__(self, agent, env, seed, window, stride):
+        super().__init__(agent, env, seed, window, stride)
+        self._length = window
+        state = tf.nest.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs)
+        )
+        self._states = Ring({"state": state}, self.ring.capacity // stride) if tf.nest.flatten(state) else None
+
+    @property
+    def variables(self):
+        """Everything besides the agent that the next update depends on, as far as it can be stored."""
+        stored = self._states.variables if self._states and self.agent.checkpoint_replay else []
+        return [*super().variables, *stored]
+
+    def store(self, rollout):
+        """Puts a rollout and its recurrent states into the rings; returns the report on it."""
+        if self._states:
+            self._states.add({"state": rollout.state})
+        return super().store(rollout)
+
+    def _may_start(self, places, envs):
+        """Every row may start a sequence."""
+        return tf.ones_like(places, tf.bool)
+
+    def read(self, places, envs, weights):
+        """The sequences that start at `places` `[updates, N]`, as the first fields of `StoredSequences`."""
+        steps = tf.reshape(tf.range(self._length), (1, -1, 1))
+        rows, columns = (places[:, None] + steps) % self.ring.capacity, envs[:, None] + 0 * steps  # [updates, T, N]
+        names = ("action", "reward", "terminated", "ended", "is_first", "valid")
+        stored = {name: self.ring.read(name, rows, columns) for name in names}
+        stored["reward"] = self.agent.clipped(stored["reward"])
+        state = self._states.read("state", places // self._stride, envs) if self._states else ()
+        return (self.observation(rows, columns), *stored.values(), state, weights)
