@@ -25,9 +25,17 @@ class EpisodeDriver(Driver):
         rollout = super().collect()
         ended = tf.cast(rollout.ended, tf.int32)
         over = tf.cumsum(ended, exclusive=True) > 0  # [T, B]
-        last = (tf.range(self._steps) == self._steps - 1)[:, None]
+        cut = (tf.range(self._steps) == self._steps - 1)[:, None] & ~rollout.ended & ~over
         return rollout._replace(
             valid=rollout.valid & ~over,
             reward=tf.where(over, 0.0, rollout.reward),
-            ended=(rollout.ended | last) & ~over,
+            ended=(rollout.ended & ~over) | cut,
+            final_value=self._with_value_at(cut, rollout),
         )
+
+    def _with_value_at(self, cut, rollout):
+        """The values of final observations that are not rows; where an episode was `cut`, of what comes after the last row."""
+        if isinstance(rollout.final_value, tuple):
+            return ()
+        value = self._agent.final_value(rollout.next_step.observation, rollout.next_state)
+        return tf.where(cut, value, rollout.final_value)

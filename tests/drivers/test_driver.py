@@ -1,41 +1,21 @@
 """The driver against scripted environments: exact rows, in every autoreset mode, over consecutive rollouts."""
 
-import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
+from counting import CountingAgent, scripted
 
 from keras_rl_prob.drivers import Driver, EpisodeStatistics, rollout_source
-from keras_rl_prob.envs import GymnasiumEnv, make
-from keras_rl_prob.testing import ScriptedEnv
+from keras_rl_prob.envs import make
 
 SCRIPTS = [[(3, "terminated"), (2, "truncated")], [(1, "truncated"), (4, "terminated")]]
-
-
-class CountingAgent:
-    """Remembers as recurrent state how many rows it has seen in the episode; acts with it; values are 100 + it."""
-
-    def initial_state(self, batch_size):
-        return (tf.zeros((batch_size,), tf.int32),)
-
-    def act(self, observation, is_first, state, seed):
-        seen = tf.where(is_first, 0, state[0]) + 1
-        return tf.zeros_like(seen), {"seen": seen, "seed": tf.broadcast_to(seed, (seen.shape[0], 2))}, (seen,)
-
-    def final_value(self, observation, state):
-        return 100.0 + tf.cast(state[0], tf.float32) + observation[:, 2] / 10.0
-
-
-def scripted(mode, scripts=SCRIPTS):
-    makers = [lambda i=i, script=script: ScriptedEnv(i, script) for i, script in enumerate(scripts)]
-    return GymnasiumEnv(gymnasium.vector.SyncVectorEnv(makers, autoreset_mode=mode))
 
 
 def collect(mode, steps, rollouts, sequence_length=None):
     """`rollouts` consecutive rollouts of the counting agent, as NumPy."""
     driver = Driver(
         CountingAgent(),
-        scripted(mode),
+        scripted(mode, SCRIPTS),
         steps=steps,
         sequence_length=sequence_length or steps,
         seed=1,
@@ -155,14 +135,18 @@ def test_statistics_follow_episodes_across_rollouts():
     assert [float(report["episodes"]) for report in reports] == [2, 4]
 
 
-def test_the_next_rollout_is_collected_only_after_the_last_update():
-    collected, consumed = tf.Variable(0), []
+def test_the_next_rollout_is_collected_only_when_it_is_asked_for():
+    collected, prepared = tf.Variable(0), tf.Variable(0)
 
     def collect():
-        collected.assign_add(1)
-        return collected.read_value()
+        return collected.assign_add(1)
 
-    source = rollout_source(collect, lambda x: (x,), lambda x: tf.data.Dataset.from_tensors(x).repeat(3))
-    for element in source.take(9):
-        consumed.append((int(element), int(collected.numpy())))
-    assert consumed == [(k, k) for k in (1, 2, 3) for _ in range(3)]
+    def prepare(rollout):
+        prepared.assign(rollout)
+        return 10 * rollout
+
+    source = iter(rollout_source(collect, prepare))
+    assert int(collected.numpy()) == 0
+    for k in (1, 2, 3):
+        assert int(next(source)) == 10 * k
+        assert (int(collected.numpy()), int(prepared.numpy())) == (k, k)
