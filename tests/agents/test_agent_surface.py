@@ -208,7 +208,7 @@ def test_images_stay_uint8_until_the_network():
     assert np.isfinite(fit(agent, ImageEnv, epochs=1).history["loss"]).all()
     assert not np.array_equal(before, agent.network(np.zeros((1, 20, 20, 1), np.uint8))["value"].numpy())
     assert agent.jit_compile is False, "convolutions on a CPU are faster without XLA"
-    batch = next(iter(agent.make_source(krp.envs.make(ImageEnv, 8), 0).dataset()))
+    batch = next(iter(agent.make_source(krp.envs.make(ImageEnv, 8), 0).dataset())).update(0)
     assert batch.observation.dtype == tf.uint8
     assert batch.observation.shape == (1, 64, 20, 20, 1)
 

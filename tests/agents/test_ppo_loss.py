@@ -113,16 +113,18 @@ def test_kl_penalty_and_network_losses_are_added():
     penalised.network.set_weights(plain.network.get_weights())
     penalised.kl_beta.assign(2.0)
     batch = minibatch(plain)
-    loss, parts = plain._loss(batch)
+    loss, parts = plain.loss_and_logs(batch)
     kl = float(parts["kl"])
     assert kl > 0.02, "the cutoff is not reached"
-    assert float(penalised._loss(batch)[0]) == pytest.approx(float(loss) + 2.0 * kl + 50.0 * (kl - 0.02) ** 2, rel=1e-5)
+    assert float(penalised.loss_and_logs(batch)[0]) == pytest.approx(
+        float(loss) + 2.0 * kl + 50.0 * (kl - 0.02) ** 2, rel=1e-5
+    )
 
     plain.network.layers[-1].kernel_regularizer = keras.regularizers.L2(0.1)
     kernel = plain.network.layers[-1].kernel
     kernel.regularizer = keras.regularizers.L2(0.1)
     squares = float(tf.reduce_sum(tf.square(kernel.value)))
-    assert float(plain._loss(batch)[0]) == pytest.approx(float(loss) + 0.1 * squares, rel=1e-5)
+    assert float(plain.loss_and_logs(batch)[0]) == pytest.approx(float(loss) + 0.1 * squares, rel=1e-5)
 
 
 def test_coefficients_follow_keras_schedules():
@@ -133,7 +135,7 @@ def test_coefficients_follow_keras_schedules():
         agent.optimizer.iterations.assign(iteration)
         constant = agent_with(clip_ratio=coefficient, entropy_coef=coefficient, value_clip=coefficient)
         constant.network.set_weights(agent.network.get_weights())
-        assert float(agent.loss_and_logs(batch)[0]) == pytest.approx(float(constant._loss(batch)[0]), rel=1e-5)
+        assert float(agent.loss_and_logs(batch)[0]) == pytest.approx(float(constant.loss_and_logs(batch)[0]), rel=1e-5)
 
 
 def test_beta_adapts_to_the_mean_kl_of_the_last_epoch():
