@@ -4,12 +4,13 @@ import math
 
 import keras
 import numpy as np
+import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 from keras import layers
 
 from keras_rl_prob import spaces
-from keras_rl_prob.envs import spaces_of
-from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, Dueling, NoisyDense, QValues, StatefulRNN
+from keras_rl_prob.envs import opened, spaces_of
+from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, Dueling, FourierFeatures, NoisyDense, QValues, StatefulRNN
 
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
 
@@ -93,11 +94,7 @@ def q_network(env, units=(256, 256), cell=None, dueling=False, noisy=None):
         ValueError: The actions are not Discrete.
     """
     observation_space, action_space = spaces_of(env)
-    if not isinstance(action_space, gym_spaces.Discrete):
-        raise ValueError(
-            "`env` must have a Discrete action space, since the values of all actions are compared. Use `krp.PPO` or `krp.A2C`, "
-            f"which take any. Received: action_space={action_space}"
-        )
+    _check_discrete(action_space)
     actions = int(action_space.n)
 
     def dense(width, activation=None):
@@ -117,6 +114,50 @@ def q_network(env, units=(256, 256), cell=None, dueling=False, noisy=None):
     else:
         values = dense(actions)(x if last is None else dense(last, "relu")(x))
     return keras.Model(inputs, {"action": QValues((actions,))(values)})
+
+
+def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, seed=0):
+    """Action values that are linear in radial basis features: `scikit-learn`'s, carried as Keras layers.
+
+    scikit-learn's `StandardScaler` and one `RBFSampler` for each gamma are fitted on samples of the observation space where that
+    is bounded, else on observations of random play. Needs `pip install "keras_rl_prob[linear]"`.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`, the first of them bounded; its actions
+            are Discrete.
+        gammas: Widths of the kernels `exp(-gamma |x - y|^2)`.
+        components: Features of each kernel.
+        samples: Observations to fit on.
+        seed: Integer for the samples and the features.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`, linear layer at zero.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+        ValueError: The actions are not Discrete, or the observations have no bounds and there is no environment to play in.
+    """
+    try:
+        from sklearn.kernel_approximation import RBFSampler  # noqa: PLC0415
+        from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+    except ImportError:
+        raise ImportError('`linear_q` needs scikit-learn: pip install "keras_rl_prob[linear]"') from None
+    observation_space, action_space = spaces_of(env)
+    _check_discrete(action_space)
+    inputs, features = encoder(observation_space)
+    x = keras.Model(inputs, features)(_observations(env, observation_space, samples, seed)).numpy()
+    scaler = StandardScaler().fit(x)
+    samplers = [
+        RBFSampler(gamma=gamma, n_components=components, random_state=seed + i).fit(x) for i, gamma in enumerate(gammas)
+    ]
+    features = layers.Normalization(mean=scaler.mean_, variance=scaler.var_)(features)
+    fourier = FourierFeatures(components * len(gammas), scale=math.sqrt(2.0 / components))
+    features = fourier(features)
+    fourier.set_weights(
+        [np.concatenate([getattr(s, name) for s in samplers], -1) for name in ("random_weights_", "random_offset_")]
+    )
+    actions = int(action_space.n)
+    return keras.Model(inputs, {"action": QValues((actions,))(layers.Dense(actions, kernel_initializer="zeros")(features))})
 
 
 def encoder(observation_space):
@@ -157,6 +198,33 @@ def heads(action_space, x):
         A nest of parameter tensors, like the space.
     """
     return spaces.map_structure(lambda leaf: _head(leaf)(x), action_space)
+
+
+def _check_discrete(action_space):
+    if not isinstance(action_space, gym_spaces.Discrete):
+        raise ValueError(
+            "`env` must have a Discrete action space, since the values of all actions are compared. Use `krp.PPO` or `krp.A2C`, "
+            f"which take any. Received: action_space={action_space}"
+        )
+
+
+def _observations(env, observation_space, samples, seed):
+    """A nest `[samples, ...]` of observations to fit features on."""
+    key = tf.constant([seed, 0])
+    if all(leaf.is_bounded() for leaf in spaces.leaves(observation_space) if isinstance(leaf, gym_spaces.Box)):
+        return spaces.sample(observation_space, samples, key)
+    if isinstance(env, tuple):
+        raise ValueError(
+            "`env` must be an environment, to be played at random, where observations have no bounds to be drawn between. "
+            f"Received: the pair of spaces {env}"
+        )
+    with opened(env, None, 8) as made:
+        state, step = made.reset(key)
+        rows = [step.observation]
+        for i in range(1, -(-samples // made.num_envs)):
+            state, step = made.step(state, spaces.sample(made.action_space, made.num_envs, key + [0, i]))
+            rows.append(step.observation)
+    return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0)[:samples], *rows)
 
 
 def _network(inputs, policy, value, action_space):

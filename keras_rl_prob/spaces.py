@@ -145,6 +145,42 @@ def clip(space, action):
     return keras.tree.pack_sequence_as(action, flat)
 
 
+def sample(space, batch_size, seed):
+    """Random elements of a space: uniform where it is bounded, standard normal (within one bound) where it is not.
+
+    Args:
+        space: A Gymnasium space.
+        batch_size: `B`.
+        seed: int32 `[2]`.
+
+    Returns:
+        A nest of tensors `[B, ...]` in `tensor_specs`' dtypes.
+    """
+
+    def leaf(space, seed):
+        shape = (batch_size, *space.shape)
+        if isinstance(space, spaces.MultiBinary):
+            return tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32)
+        uniform = tf.random.stateless_uniform(shape, seed)
+        if not isinstance(space, spaces.Box):
+            classes = space.n if isinstance(space, spaces.Discrete) else space.nvec
+            return tf.cast(uniform * tf.cast(classes, tf.float32), tf.int32)
+        with np.errstate(over="ignore"):
+            width = space.high.astype(np.float32) - space.low.astype(np.float32)
+        bounded = np.isfinite(width)
+        low, width = np.where(bounded, space.low, 0).astype(np.float32), np.where(bounded, width, 0)
+        whole = 0.0 if np.issubdtype(space.dtype, np.floating) else 1.0  # of integers both bounds may come up
+        x = tf.where(bounded, low + uniform * (width + whole), tf.random.stateless_normal(shape, seed))
+        x = tf.floor(x) if whole else x
+        return tf.cast(tf.clip_by_value(x, space.low.astype(np.float32), space.high.astype(np.float32)), dtype(space))
+
+    def dtype(space):
+        return tensor_specs(space).dtype
+
+    flat = [leaf(space, seed + [i, 11]) for i, space in enumerate(leaves(space))]
+    return tf.nest.pack_sequence_as(tensor_specs(space), flat)
+
+
 def serialize(space):
     """A JSON-ready description of `space`; `deserialize` gives back an equal space."""
     if isinstance(space, spaces.Dict):

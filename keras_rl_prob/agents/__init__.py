@@ -5,9 +5,11 @@ from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.dqn import DQN
 from keras_rl_prob.agents.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.kl_penalty import KLPenalty
+from keras_rl_prob.agents.linear_q import LinearQ
 from keras_rl_prob.agents.policy import Policy
 from keras_rl_prob.agents.ppo import PPO
 from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
+from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.recurrent_dqn import RecurrentDQN
 from keras_rl_prob.agents.recurrent_ppo import RecurrentPPO
 from keras_rl_prob.agents.reinforce import Reinforce
@@ -20,8 +22,10 @@ __all__ = [
     "Boltzmann",
     "EpsilonGreedy",
     "KLPenalty",
+    "LinearQ",
     "Policy",
     "PrioritizedReplay",
+    "RandomAgent",
     "RecurrentDQN",
     "RecurrentPPO",
     "Reinforce",

@@ -49,6 +49,9 @@ class Agent(LearningModel, abc.ABC):
     rollouts_per_epoch = 10
     """How many rollouts an epoch has when `fit` is not told."""
 
+    acts_compiled = True
+    """Whether the agent can choose actions in a graph that is compiled with XLA."""
+
     default_num_envs = 32
     """How many environments `fit` makes when it is not told."""
 
@@ -263,6 +266,10 @@ class Agent(LearningModel, abc.ABC):
 
         self.test_function = result
 
+    def _get_metrics_result_or_logs(self, logs):
+        """What Keras' `evaluate` returns: the logs also where the metrics, which are those of the training, have the same names."""
+        return logs
+
     def policy(self, num_envs=None, deterministic=True, seed=0):
         """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
         self._check_built("policy")
@@ -343,7 +350,8 @@ class Agent(LearningModel, abc.ABC):
             self.build(made)
         stack.enter_context(raising_as_itself(made))
         each = -(-episodes // made.num_envs)
-        play = play_episodes(self, made, each, deterministic, seed, self._resolved_jit_compile())
+        compiled = self._resolved_jit_compile() and (deterministic or self.acts_compiled)
+        play = play_episodes(self, made, each, deterministic, seed, compiled)
         return tf.data.Dataset.range(1).map(tf.autograph.experimental.do_not_convert(lambda _: play()))
 
     @property

@@ -186,7 +186,7 @@ def check_q_network(agent):
             f"Received: {[layer.name for layer in layers if isinstance(layer, StatefulRNN)]}"
         )
     for argument, kind in (("dueling", Dueling), ("noisy", NoisyDense)):
-        if getattr(agent, argument) and not any(isinstance(layer, kind) for layer in layers):
+        if getattr(agent, argument, None) and not any(isinstance(layer, kind) for layer in layers):
             raise ValueError(
                 f"`{argument}` needs a network with `keras_rl_prob.layers.{kind.__name__}`, such as that of "
                 f"`krp.networks.q_network(env, {argument}=...)`. Received: {argument}={getattr(agent, argument)!r} and "

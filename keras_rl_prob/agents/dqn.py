@@ -6,18 +6,16 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import networks
-from keras_rl_prob.agents import contract
-from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer
-from keras_rl_prob.agents.exploration import EpsilonGreedy
+from keras_rl_prob.agents.arguments import check_positive_integer
 from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
+from keras_rl_prob.agents.q_learning import QLearning
 from keras_rl_prob.agents.replay_source import ReplaySource, frames_of
 from keras_rl_prob.layers import NoisyDense
-from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+from keras_rl_prob.ops.temporal_difference import bootstrap_values
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
-class DQN(Agent):
+class DQN(QLearning):
     """Deep Q-learning with all that goes with it, each switch on its own or with any other.
 
     Every `rollout_steps` rows from every environment go into a replay buffer, from which `updates` batches are drawn, each of
@@ -77,7 +75,6 @@ class DQN(Agent):
 
     rollouts_per_epoch = 250
     default_num_envs = 8
-    wants_memory = False
 
     def __init__(
         self,
@@ -105,7 +102,15 @@ class DQN(Agent):
         checkpoint_replay=True,
         name=None,
     ):
-        super().__init__(network, normalize_observations=normalize_observations, name=name)
+        super().__init__(
+            network,
+            discount=discount,
+            exploration=exploration,
+            huber_delta=huber_delta,
+            reward_clip=reward_clip,
+            normalize_observations=normalize_observations,
+            name=name,
+        )
         numbers = {
             "rollout_steps": rollout_steps,
             "updates": updates,
@@ -116,7 +121,6 @@ class DQN(Agent):
         for argument, value in numbers.items():
             check_positive_integer(argument, value)
             setattr(self, argument, value)
-        check_fraction("discount", discount)
         if capacity < batch_size:
             raise ValueError(
                 f"`capacity` must be at least `batch_size`. Received: capacity={capacity}, batch_size={batch_size}"
@@ -128,23 +132,19 @@ class DQN(Agent):
                 "`target_update` must be a positive integer, the gradient steps from one copy to the next, or a float between 0 "
                 f"and 1, the part of the way at every step. Received: target_update={target_update!r}"
             )
-        self.learning_starts, self.discount, self.double = learning_starts, discount, double
-        self.dueling, self.noisy, self.prioritized, self.exploration = dueling, noisy, prioritized, exploration
-        self.target_update, self.huber_delta, self.reward_clip = target_update, huber_delta, reward_clip
+        self.learning_starts, self.double, self.dueling, self.noisy = learning_starts, double, dueling, noisy
+        self.prioritized, self.target_update = prioritized, target_update
         self.online_updates, self.poisson_updates = online_updates, poisson_updates
         self.frame_axis, self.checkpoint_replay = frame_axis, checkpoint_replay
 
     def get_config(self):
         """The constructor's arguments."""
         names = (
-            "rollout_steps", "updates", "batch_size", "capacity", "learning_starts", "discount", "n_step", "double",
-            "dueling", "noisy", "target_update", "huber_delta", "reward_clip", "online_updates", "poisson_updates",
-            "frame_axis", "checkpoint_replay",
+            "rollout_steps", "updates", "batch_size", "capacity", "learning_starts", "n_step", "double", "dueling", "noisy",
+            "target_update", "online_updates", "poisson_updates", "frame_axis", "checkpoint_replay",
         )  # fmt: skip
         config = {name: getattr(self, name) for name in names}
-        for name in ("prioritized", "exploration"):
-            config[name] = keras.saving.serialize_keras_object(getattr(self, name))
-        return super().get_config() | config
+        return super().get_config() | config | {"prioritized": keras.saving.serialize_keras_object(self.prioritized)}
 
     def default_network(self, env):
         """`krp.networks.q_network`."""
@@ -157,7 +157,6 @@ class DQN(Agent):
     def build(self, env):
         """Adds the target network to what every agent has."""
         super().build(env)
-        contract.check_q_network(self)
         self.frames = None if self.frame_axis is None else frames_of(self.observation_space, self.frame_axis)
         self.target_network = keras.models.clone_model(self.network)
         self.target_network.trainable = False
@@ -171,48 +170,11 @@ class DQN(Agent):
         """The `PrioritizedReplay` in use."""
         return self.prioritized if isinstance(self.prioritized, PrioritizedReplay) else PrioritizedReplay()
 
-    @property
-    def exploration_in_use(self):
-        """The exploration, or `None` for an agent whose weights are noisy."""
-        return EpsilonGreedy() if self.exploration is None and self.noisy is None else self.exploration
-
-    @property
-    def acts_compiled(self):
-        """Whether the agent can choose actions in a graph that is compiled with XLA."""
-        return getattr(self.exploration_in_use, "compilable", True)
-
     def metric_names(self):
         """Names of the metrics besides `return` and `length`."""
-        exploration = [self.exploration_in_use.name] if self.exploration_in_use is not None else []
-        return ["loss", "q_value", "td_error", *exploration, "replay_size"]
+        return [*super().metric_names(), "replay_size"]
 
-    # ---- acting -----------------------------------------------------------------------------------------------
-
-    def act(self, observation, is_first, state, seed, deterministic=False):
-        """One step of the agent.
-
-        Args:
-            observation: Nest `[B, ...]`.
-            is_first: bool `[B]`; where the recurrent state is zeroed before the step.
-            state: Recurrent state, nest `[B, ...]`.
-            seed: int32 `[2]`.
-            deterministic: Whether to take the greedy action, without noise, instead of exploring.
-
-        Returns:
-            `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
-        """
-        noisy = self.noisy is not None and not deterministic
-        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
-        values, exploration = outputs["action"], None if deterministic else self.exploration_in_use
-        if exploration is None:
-            raw = tf.argmax(values, -1, tf.int32)
-        else:
-            raw = exploration.act(values, observation, tf.convert_to_tensor(self.env_steps), seed)
-        return self.environment_action(raw, values), {"raw": raw, "parameters": values}, state
-
-    def final_value(self, observation, state):
-        """0: transitions hold the observations themselves."""
-        return tf.zeros(keras.tree.flatten(observation)[0].shape[:1])
+    # ---- noise ------------------------------------------------------------------------------------------------
 
     def resample_noise(self, seed):
         """Draws new noise for the noisy layers of the network and of the target network."""
@@ -238,45 +200,16 @@ class DQN(Agent):
         """Rollouts of `env` through the replay buffer."""
         return ReplaySource(self, env, seed, window=self.n_step + 1)
 
-    def clipped(self, rewards):
-        """Rewards as they are learned from."""
-        return rewards if self.reward_clip is None else tf.clip_by_value(rewards, -self.reward_clip, self.reward_clip)
-
     # ---- learning ---------------------------------------------------------------------------------------------
-
-    def loss_and_logs(self, data):
-        """The loss of a `keras_rl_prob.agents.replay_source.Transitions`, and dict of scalars."""
-        self.resample_noise(data.seed)
-        value = chosen(self._values(self.network, data.observation), data.action)
-        target = tf.stop_gradient(data.reward + data.discount * self._next_value(data.next_observation))
-        return self._loss_of_errors(data, value, target)
-
-    def _values(self, network, observation):
-        outputs = network(self.normalize(observation), training=self.noisy is not None)
-        return outputs["action"]
 
     def _next_value(self, observation):
         online = self._values(self.network, observation) if self.double else None
         return bootstrap_values(self._values(self.target_network, observation), online)
 
-    def _loss_of_errors(self, data, value, target):
-        """Mean of the weighted losses `[N]`; the errors become priorities."""
-        error = target - value
+    def keep_errors(self, index, errors):
+        """Keeps the absolute errors `[N]` of update `index` for the replay buffer."""
         if self.prioritized:
-            self._keep_errors(data.index, tf.abs(error))
-        counted = tf.cast(data.weight > 0.0, tf.float32)
-        count = tf.maximum(tf.reduce_sum(counted), 1.0)
-        loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
-        if self.network.losses:
-            loss += tf.add_n(self.network.losses)
-        return loss, {
-            "q_value": tf.reduce_sum(counted * value) / count,
-            "td_error": tf.reduce_sum(counted * tf.abs(error)) / count,
-        }
-
-    def _keep_errors(self, index, errors):
-        """Keeps the absolute errors `[N]` of an update for the replay buffer."""
-        self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[index]], [errors]))
+            self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[index]], [errors]))
 
     def after_update(self, data):
         """Brings the target network up to date."""
@@ -286,4 +219,5 @@ class DQN(Agent):
             tf.cond(due, lambda: [target.assign(online) for target, online in pairs] and None, lambda: None)
         else:
             for target, online in pairs:
-                target.assign(target + self.target_update * (online - target))
+                if keras.backend.is_float_dtype(target.dtype):
+                    target.assign(target + self.target_update * (online - target))

@@ -91,7 +91,13 @@ class LearningModel(PersistentModel):
 
         if not self.run_eagerly:
             compiled = tf.function(learn, jit_compile=self.jit_compile, autograph=False)
-            learn = tf.function(lambda iterator: compiled(iterator.get_next()), autograph=False, reduce_retracing=True)
+
+            def collect_and_learn(iterator):
+                rollout = iterator.get_next()
+                with tf.control_dependencies(tf.nest.flatten(rollout)):  # collecting also assigns what is read below
+                    return compiled(rollout)
+
+            learn = tf.function(collect_and_learn, autograph=False, reduce_retracing=True)
 
         def checked(iterator):
             logs = learn(next(iterator) if self.run_eagerly else iterator)

@@ -163,9 +163,8 @@ class RecurrentDQN(DQN):
         size = tf.abs(error)
         per_sequence = tf.reduce_sum(counted, 0)
         count = tf.maximum(tf.reduce_sum(per_sequence), 1.0)
-        if self.prioritized:
-            mean = tf.math.divide_no_nan(tf.reduce_sum(size, 0), per_sequence)
-            self._keep_errors(data.index, self.eta * tf.reduce_max(size, 0) + (1.0 - self.eta) * mean)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(size, 0), per_sequence)
+        self.keep_errors(data.index, self.eta * tf.reduce_max(size, 0) + (1.0 - self.eta) * mean)
         loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
         if self.network.losses:
             loss += tf.add_n(self.network.losses)

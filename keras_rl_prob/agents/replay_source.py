@@ -154,9 +154,7 @@ class ReplaySource(RolloutSource):
             return ({**{name: report[name] + further[name] for name in report}, "failure": failure},)
 
         (report,) = tf.while_loop(lambda _: ~self._ready(), another, (report,), parallel_iterations=1)
-        exploration = self.agent.exploration_in_use
-        if exploration is not None:
-            report[exploration.name] = exploration.value(self.agent.env_steps)
+        report |= self.agent.exploration_report()
         report["replay_size"] = tf.cast(self.ring.size * self._num_envs, tf.float32)
         seed, updates = self.next_seed(), tf.constant(self.agent.updates)
         if self.agent.poisson_updates:

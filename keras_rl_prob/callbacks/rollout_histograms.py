@@ -12,9 +12,10 @@ from keras_rl_prob import spaces
 class RolloutHistograms(keras.callbacks.Callback):
     """Writes histograms of the epoch's last rollout, and a few scalars, over environment steps.
 
-    Histograms, all below `rollout/`: `advantage`, `value`, `target` (of the value), `log_prob`, and for each head `action`
-    (what the environment got), `entropy` and, of continuous heads, `mean` and `stddev` of the policy. With several heads
-    these end in where the head is in the action space, as in the logs: `action_tool`, `entropy_arm_0`. Scalars, below
+    Histograms, all below `rollout/`: `advantage`, `value`, `target` (of the value), `log_prob`, of agents that have these,
+    and for each head `action` (what the environment got), `entropy` (with action values, of their softmax) and, of
+    continuous heads, `mean` and `stddev` of the policy. With several heads these end in where the head is in the action
+    space, as in the logs: `action_tool`, `entropy_arm_0`. Scalars, below
     `training/`: `learning_rate`, `env_steps_per_second` (of collecting and learning, without what else happens in an epoch)
     and, with a `KLPenalty`, `kl_beta`.
 
@@ -78,7 +79,7 @@ class RolloutHistograms(keras.callbacks.Callback):
         """Dict of arrays with the numbers of the rows that are environment steps."""
         valid = rollout["valid"]
         rows = keras.tree.map_structure(lambda x: x[valid], rollout)  # [T, B, ...] to [rows, ...]
-        histograms = {name: rows[name] for name in ("advantage", "value", "target", "log_prob")}
+        histograms = {name: rows[name] for name in ("advantage", "value", "target", "log_prob") if name in rows}
         joint = self.model.distribution(rows["parameters"])
         heads = zip(
             spaces.leaf_names(self.model.action_space),

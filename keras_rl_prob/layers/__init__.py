@@ -4,6 +4,7 @@ from keras_rl_prob.layers.dense_bernoulli import DenseBernoulli
 from keras_rl_prob.layers.dense_categorical import DenseCategorical
 from keras_rl_prob.layers.dense_normal import DenseNormal
 from keras_rl_prob.layers.dueling import Dueling
+from keras_rl_prob.layers.fourier_features import FourierFeatures
 from keras_rl_prob.layers.head import Head
 from keras_rl_prob.layers.noisy_dense import NoisyDense
 from keras_rl_prob.layers.q_values import QValues
@@ -16,6 +17,7 @@ __all__ = [
     "DenseCategorical",
     "DenseNormal",
     "Dueling",
+    "FourierFeatures",
     "Head",
     "NoisyDense",
     "QValues",

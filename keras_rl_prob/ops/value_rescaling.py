@@ -21,7 +21,8 @@ def rescale(x, epsilon=1e-3):
     [1.0, -2.0]
     """
     x = tf.convert_to_tensor(x)
-    return tf.sign(x) * (tf.sqrt(tf.abs(x) + 1.0) - 1.0) + epsilon * x
+    # sqrt(|x| + 1) - 1 as |x| / (sqrt(|x| + 1) + 1): no cancellation near 0, and the right gradient at 0, where sign(x) is 0
+    return x / (tf.sqrt(tf.abs(x) + 1.0) + 1.0) + epsilon * x
 
 
 def inverse_rescale(y, epsilon=1e-3):
@@ -44,7 +45,9 @@ def inverse_rescale(y, epsilon=1e-3):
     [100.0]
     """
     y = tf.convert_to_tensor(y)
-    # (sqrt(1 + a) - 1) / (2 epsilon) as (a / (2 epsilon)) / (sqrt(1 + a) + 1), which loses no digits to cancellation
+    # With q = sqrt(1 + 4 epsilon (|y| + 1 + epsilon)), the root is r = 2 (|y| + 1 + epsilon) / (q + 1), and r - 1 is
+    # |y| (2 - 4 epsilon / (q + 1 + 2 epsilon)) / (q + 1): no cancellation near 0, and the right gradient at 0.
     shifted = tf.abs(y) + 1.0 + epsilon
-    root = 2.0 * shifted / (tf.sqrt(1.0 + 4.0 * epsilon * shifted) + 1.0)
-    return tf.sign(y) * (root**2 - 1.0)
+    q = tf.sqrt(1.0 + 4.0 * epsilon * shifted)
+    root = 2.0 * shifted / (q + 1.0)
+    return y * (2.0 - 4.0 * epsilon / (q + 1.0 + 2.0 * epsilon)) / (q + 1.0) * (root + 1.0)

@@ -71,9 +71,8 @@ class SumTree:
         return node - self._leaves
 
     def check_valid(self):
-        """Raises a `ValueError` unless every node is the sum of the two below it, and no priority is negative or NaN."""
+        """Raises a `ValueError` unless every node is the sum of the two below it, and finite and not negative."""
         nodes = self._nodes.numpy()
-        inner = nodes[1 : self._leaves]
-        sums = nodes[2::2] + nodes[3::2]
-        if not (nodes >= 0.0).all() or abs(inner - sums).max() > 1e-9 * max(nodes[1], 1.0):
+        numbers = ((nodes >= 0.0) & (nodes < float("inf"))).all()
+        if not numbers or abs(nodes[1 : self._leaves] - nodes[2::2] - nodes[3::2]).max() > 1e-9 * max(nodes[1], 1.0):
             raise ValueError(f"The tree's nodes must be the sums of those below them. Received: nodes={nodes}")

@@ -1,0 +1,137 @@
+"""Q-learning with a linear model of each action's value, online."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import networks
+from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob.agents.exploration import EpsilonGreedy
+from keras_rl_prob.agents.q_learning import QLearning
+from keras_rl_prob.agents.replay_source import Replayed
+from keras_rl_prob.agents.rollouts import RolloutSource
+from keras_rl_prob.drivers import Driver
+
+
+class OnlineSource(RolloutSource):
+    """Each row of a rollout is the data of one gradient step, in the order in which they were played.
+
+    Args:
+        agent: A built agent.
+        env: A native or Gymnasium environment.
+        seed: Integer that determines resets and actions.
+    """
+
+    def __init__(self, agent, env, seed):
+        compiled = agent.jit_compile and agent.acts_compiled
+        steps = agent.rollout_steps
+        driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=compiled)
+        super().__init__(agent, env, driver, steps, seed)
+
+    def prepare(self, rollout):
+        """The transitions of a rollout, row by row."""
+        agent, after, record = self.agent, rollout.next_step, rollout.record
+        report, _ = self.follow(rollout)
+        self.keep({"raw": record["raw"], "parameters": record["parameters"], "valid": rollout.valid})
+        following = tf.nest.map_structure(
+            lambda x, last: tf.concat([x[1:], last[None]], 0), rollout.observation, after.observation
+        )
+        lost = rollout.ended & tf.concat([rollout.is_first[1:], after.is_first[None]], 0) & (rollout.discount > 0.0)
+        drawn = (
+            rollout.observation,
+            record["raw"],
+            agent.clipped(rollout.reward),
+            following,
+            agent.discount * rollout.discount,
+            tf.cast(rollout.valid & ~lost, tf.float32),  # after a truncation the final observation may not be there
+        )
+        report |= agent.exploration_report()
+        return Replayed(drawn, tf.constant(agent.rollout_steps), self.next_seed(), report)
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class LinearQ(QLearning):
+    """Q-learning (Watkins 1989) with values that are linear in fixed features, learned online by stochastic gradient descent.
+
+    Every environment step is one gradient step (one Keras step), on half the squared error of
+
+        r + gamma max_a Q(s', a)
+
+    in the order of play; environments side by side make up a batch. The policy that acts is that of before the rollout:
+    with `rollout_steps=1` each step is learned from before the next is taken, more is faster.
+
+    `compile()` without an optimizer takes `SGD(0.01)`.
+
+    Args:
+        network: Functional model for one step: `{"action": QValues((actions,))(values)}`. `None` makes `krp.networks.linear_q(env)`,
+            which needs `pip install "keras_rl_prob[linear]"`.
+        rollout_steps: Rows from each environment before their updates.
+        discount: Gamma.
+        exploration: `EpsilonGreedy` or `Boltzmann`; `None` is `EpsilonGreedy()`.
+        huber_delta: Where the loss turns from quadratic to linear, or `None` for half the squared error.
+        reward_clip: Rewards are clipped to plus and minus this, or `None`.
+        normalize_observations: Whether real-valued observations are normalised by running statistics; the default network
+            does so itself, by statistics that stay as they are.
+        name: Name of the model.
+
+    Raises:
+        ValueError: An argument is out of its range, or does not fit the network or the environment.
+
+    Example:
+    ```python
+    agent = krp.LinearQ(exploration=krp.EpsilonGreedy(0.0))
+    agent.compile()
+    agent.fit("MountainCar-v0", epochs=10)
+    ```
+    """
+
+    rollouts_per_epoch = 250
+    default_num_envs = 1
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        rollout_steps=8,
+        discount=0.99,
+        exploration=None,
+        huber_delta=None,
+        reward_clip=None,
+        normalize_observations=False,
+        name=None,
+    ):
+        super().__init__(
+            network,
+            discount=discount,
+            exploration=exploration,
+            huber_delta=huber_delta,
+            reward_clip=reward_clip,
+            normalize_observations=normalize_observations,
+            name=name,
+        )
+        check_positive_integer("rollout_steps", rollout_steps)
+        self.rollout_steps = rollout_steps
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return super().get_config() | {"rollout_steps": self.rollout_steps}
+
+    @property
+    def exploration_in_use(self):
+        """The exploration."""
+        return EpsilonGreedy() if self.exploration is None else self.exploration
+
+    def default_network(self, env):
+        """`krp.networks.linear_q`."""
+        return networks.linear_q(env)
+
+    def default_optimizer(self):
+        """`SGD(0.01)`."""
+        return keras.optimizers.SGD(0.01)
+
+    def updates_per_rollout(self, num_envs):
+        """`rollout_steps`."""
+        return self.rollout_steps
+
+    def make_source(self, env, seed):
+        """Rollouts of `env`, row by row."""
+        return OnlineSource(self, env, seed)

@@ -1,0 +1,131 @@
+"""What agents with action values share: acting, exploring, and the temporal-difference error."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob.agents import contract
+from keras_rl_prob.agents.agent import Agent
+from keras_rl_prob.agents.arguments import check_fraction
+from keras_rl_prob.agents.exploration import EpsilonGreedy
+from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+
+
+class QLearning(Agent):
+    """Base of the agents that learn action values from transitions.
+
+    Args:
+        network: Functional model for one step: `{"action": QValues((actions,))(values)}`, or `None`.
+        discount: Gamma.
+        exploration: `EpsilonGreedy` or `Boltzmann`; `None` is `EpsilonGreedy()`.
+        huber_delta: Where the loss turns from quadratic to linear, or `None` for half the squared error.
+        reward_clip: Rewards are clipped to plus and minus this, or `None`.
+        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        name: Name of the model.
+
+    Attributes:
+        noisy: Kind of the noise on the network's weights that takes the place of exploration, or `None`.
+    """
+
+    noisy: str | None = None
+    wants_memory = False
+
+    def __init__(self, network, *, discount, exploration, huber_delta, reward_clip, normalize_observations, name):
+        super().__init__(network, normalize_observations=normalize_observations, name=name)
+        check_fraction("discount", discount)
+        self.discount, self.exploration = discount, exploration
+        self.huber_delta, self.reward_clip = huber_delta, reward_clip
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = {name: getattr(self, name) for name in ("discount", "huber_delta", "reward_clip")}
+        return super().get_config() | config | {"exploration": keras.saving.serialize_keras_object(self.exploration)}
+
+    def build(self, env):
+        """Checks that the network gives the values of Discrete actions."""
+        super().build(env)
+        contract.check_q_network(self)
+
+    @property
+    def exploration_in_use(self):
+        """The exploration, or `None` for an agent whose weights are noisy."""
+        return EpsilonGreedy() if self.exploration is None and self.noisy is None else self.exploration
+
+    @property
+    def acts_compiled(self):
+        """Whether the agent can choose actions in a graph that is compiled with XLA."""
+        return getattr(self.exploration_in_use, "compilable", True)
+
+    def metric_names(self):
+        """Names of the metrics besides `return` and `length`."""
+        exploration = [self.exploration_in_use.name] if self.exploration_in_use is not None else []
+        return ["loss", "q_value", "td_error", *exploration]
+
+    def act(self, observation, is_first, state, seed, deterministic=False):
+        """One step of the agent.
+
+        Args:
+            observation: Nest `[B, ...]`.
+            is_first: bool `[B]`; where the recurrent state is zeroed before the step.
+            state: Recurrent state, nest `[B, ...]`.
+            seed: int32 `[2]`.
+            deterministic: Whether to take the greedy action, without noise, instead of exploring.
+
+        Returns:
+            `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
+        """
+        noisy = self.noisy is not None and not deterministic
+        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
+        values, exploration = outputs["action"], None if deterministic else self.exploration_in_use
+        if exploration is None:
+            raw = tf.argmax(values, -1, tf.int32)
+        else:
+            raw = exploration.act(values, observation, tf.convert_to_tensor(self.env_steps), seed)
+        return self.environment_action(raw, values), {"raw": raw, "parameters": values}, state
+
+    def final_value(self, observation, state):
+        """0: transitions hold the observations themselves."""
+        return tf.zeros(keras.tree.flatten(observation)[0].shape[:1])
+
+    def exploration_report(self):
+        """Where the exploration stands, a dict of float32 scalars."""
+        exploration = self.exploration_in_use
+        return {} if exploration is None else {exploration.name: exploration.value(tf.convert_to_tensor(self.env_steps))}
+
+    def clipped(self, rewards):
+        """Rewards as they are learned from."""
+        return rewards if self.reward_clip is None else tf.clip_by_value(rewards, -self.reward_clip, self.reward_clip)
+
+    # ---- learning ---------------------------------------------------------------------------------------------
+
+    def loss_and_logs(self, data):
+        """The loss of a `keras_rl_prob.agents.replay_source.Transitions`, and a dict of scalars."""
+        self.resample_noise(data.seed)
+        value = chosen(self._values(self.network, data.observation), data.action)
+        target = tf.stop_gradient(data.reward + data.discount * self._next_value(data.next_observation))
+        return self._loss_of_errors(data, value, target)
+
+    def _values(self, network, observation):
+        return network(self.normalize(observation), training=self.noisy is not None)["action"]
+
+    def _next_value(self, observation):
+        return bootstrap_values(self._values(self.network, observation))
+
+    def keep_errors(self, index, errors):
+        """Takes the absolute errors `[N]` of update `index`, for agents with priorities."""
+
+    def resample_noise(self, seed):
+        """Draws new noise, for agents with noisy weights."""
+
+    def _loss_of_errors(self, data, value, target):
+        """Mean of the weighted losses `[N]`; the errors may become priorities."""
+        error = target - value
+        self.keep_errors(data.index, tf.abs(error))
+        counted = tf.cast(data.weight > 0.0, tf.float32)
+        count = tf.maximum(tf.reduce_sum(counted), 1.0)
+        loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
+        if self.network.losses:
+            loss += tf.add_n(self.network.losses)
+        return loss, {
+            "q_value": tf.reduce_sum(counted * value) / count,
+            "td_error": tf.reduce_sum(counted * tf.abs(error)) / count,
+        }

@@ -1,0 +1,135 @@
+"""The floor in every comparison."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import networks, spaces
+from keras_rl_prob.agents.agent import Agent
+from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob.agents.rollouts import RolloutSource
+from keras_rl_prob.drivers import Driver
+
+
+class Played(NamedTuple):
+    """A rollout of which nothing is learned.
+
+    Attributes:
+        report: Dict of float32 scalars that describe the rollout.
+        index: int32 scalar, 0.
+    """
+
+    report: dict
+    index: tf.Tensor
+
+    @property
+    def updates(self):
+        """1: it is reported once."""
+        return 1
+
+    def update(self, index):
+        """The rollout."""
+        return self._replace(index=index)
+
+
+class PlaySource(RolloutSource):
+    """Rollouts that are only counted.
+
+    Args:
+        agent: A built agent.
+        env: A native or Gymnasium environment.
+        seed: Integer that determines resets and actions.
+    """
+
+    def __init__(self, agent, env, seed):
+        steps = agent.rollout_steps
+        driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=agent.jit_compile)
+        super().__init__(agent, env, driver, steps, seed)
+
+    def prepare(self, rollout):
+        """Counts."""
+        report, _ = self.follow(rollout)
+        self.keep({name: rollout.record[name] for name in ("raw", "parameters")} | {"valid": rollout.valid})
+        self.next_seed()
+        return Played(report, tf.constant(0))
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class RandomAgent(Agent):
+    """Random actions, uniform where an action is bounded and standard normal where it is not; learns nothing.
+
+    What any other agent is to be compared with, by the same `fit` and `evaluate`. Its network only tells the structure of
+    the actions; `deterministic` makes no difference.
+
+    Args:
+        network: Functional model as of the other agents, or `None`.
+        rollout_steps: Rows from each environment in a rollout.
+        name: Name of the model.
+
+    Example:
+    ```python
+    agent = krp.RandomAgent()
+    agent.compile()
+    agent.evaluate("CartPole-v1", episodes=100)
+    ```
+    """
+
+    def __init__(self, network=None, *, rollout_steps=128, name=None):
+        super().__init__(network, name=name)
+        check_positive_integer("rollout_steps", rollout_steps)
+        self.rollout_steps = rollout_steps
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = super().get_config() | {"rollout_steps": self.rollout_steps}
+        del config["normalize_observations"]
+        return config
+
+    def default_network(self, env):
+        """`krp.networks.feed_forward` without hidden layers."""
+        return networks.feed_forward(env, units=(), value=False)
+
+    def metric_names(self):
+        """None besides `return` and `length`."""
+        return []
+
+    def act(self, observation, is_first, state, seed, deterministic=False):
+        """One step: `(action, record, state)`."""
+        raw = spaces.sample(self.action_space, is_first.shape[0], seed)
+        outputs, state = self._unrolled.step(observation, is_first, state)
+        return raw, {"raw": raw, "parameters": outputs["action"]}, state
+
+    def environment_action(self, raw, parameters):
+        """The action itself."""
+        return raw
+
+    def final_value(self, observation, state):
+        """0."""
+        return tf.zeros(keras.tree.flatten(observation)[0].shape[:1])
+
+    def updates_per_rollout(self, num_envs):
+        """1, which changes nothing."""
+        return 1
+
+    def make_source(self, env, seed):
+        """Rollouts of `env`."""
+        return PlaySource(self, env, seed)
+
+    def loss_and_logs(self, data):
+        """0."""
+        return tf.constant(0.0), {}
+
+    def train_step(self, data):
+        """Reports."""
+        self.failure.assign(tf.cast(data.report["failure"], tf.int32))
+        self._reports.update(data.report, tf.equal(data.index, 0), {}, True)
+        return self.logs()
+
+    def predict_step(self, data):
+        """Random actions for a batch of observations, or of sequences of them with time on axis 1."""
+        data = data[0] if isinstance(data, tuple) and len(data) == 1 else data
+        leaf, space = keras.tree.flatten(data)[0], spaces.leaves(self.observation_space)[0]
+        axes = tf.shape(leaf)[: len(leaf.shape) - len(space.shape)]  # [B], or [B, T]
+        actions = spaces.sample(self.action_space, tf.reduce_prod(axes), tf.constant([0, 0]))
+        return tf.nest.map_structure(lambda x: tf.reshape(x, tf.concat([axes, tf.shape(x)[1:]], 0)), actions)

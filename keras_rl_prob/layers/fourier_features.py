@@ -1,0 +1,58 @@
+"""Random features whose inner products approximate a kernel."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class FourierFeatures(keras.layers.Layer):
+    """`scale * cos(x W + b)` with weights that are drawn once and not trained.
+
+    With `W ~ N(0, 2 gamma)`, `b ~ U(0, 2 pi)` and `scale = sqrt(2 / units)`, inner products of features approximate
+    `exp(-gamma |x - y|^2)`; the layer's own draw is for gamma 1. Other draws, such as those of scikit-learn's `RBFSampler`, are set with
+    `set_weights([W, b])`.
+
+    Args:
+        units: How many features.
+        scale: What the cosines are multiplied by; `None` is `sqrt(2 / units)`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
+
+    References:
+        Rahimi and Recht, "Random features for large-scale kernel machines", 2007.
+
+    Example:
+        >>> FourierFeatures(100)(tf.ones([2, 4])).shape
+        TensorShape([2, 100])
+    """
+
+    def __init__(self, units, scale=None, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.scale = units, scale
+
+    def build(self, input_shape):
+        """Draws the weights."""
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], self.units),
+            initializer=keras.initializers.RandomNormal(stddev=2.0**0.5),
+            trainable=False,
+            name="kernel",
+        )
+        self.offset = self.add_weight(
+            shape=(self.units,),
+            initializer=keras.initializers.RandomUniform(0.0, 6.283185307179586),
+            trainable=False,
+            name="offset",
+        )
+
+    def call(self, inputs):
+        """Returns float `[..., units]`."""
+        scale = (2.0 / self.units) ** 0.5 if self.scale is None else self.scale
+        return scale * tf.cos(tf.matmul(inputs, self.kernel) + self.offset)
+
+    def compute_output_shape(self, input_shape):
+        """Returns `[..., units]`."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "units": self.units, "scale": self.scale}
