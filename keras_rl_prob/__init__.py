@@ -26,6 +26,8 @@ from keras_rl_prob.agents import (
     RecurrentDQN,
     RecurrentPPO,
     Reinforce,
+    average_weights,
+    copy_weights,
 )
 from keras_rl_prob.version import __version__
 
@@ -45,7 +47,9 @@ __all__ = [
     "RecurrentPPO",
     "Reinforce",
     "__version__",
+    "average_weights",
     "callbacks",
+    "copy_weights",
     "distributions",
     "envs",
     "layers",

@@ -1,4 +1,4 @@
-"""What an environment says at one moment, and what a driver collects: the two containers that everything else passes around."""
+"""What an environment says at one moment, and what an episode was: the containers that everything else passes around."""
 
 from typing import Any, NamedTuple
 
@@ -32,3 +32,21 @@ class TimeStep(NamedTuple):
     is_first: tf.Tensor
     is_last: tf.Tensor
     final_observation: Any = ()
+
+
+class Episode(NamedTuple):
+    """An episode that was recorded, as Gymnasium gave it; the fields are those of Minari's episodes.
+
+    Attributes:
+        observations: Nest of arrays `[L + 1, ...]`, the final observation included.
+        actions: Nest of arrays `[L, ...]`.
+        rewards: Array `[L]`.
+        terminations: bool array `[L]`; True in the last place where the episode terminated.
+        truncations: bool array `[L]`; True in the last place where the episode was truncated.
+    """
+
+    observations: Any
+    actions: Any
+    rewards: Any
+    terminations: Any
+    truncations: Any

@@ -3,6 +3,7 @@
 from keras_rl_prob.agents.a2c import A2C
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.dqn import DQN
+from keras_rl_prob.agents.experience import average_weights, copy_weights
 from keras_rl_prob.agents.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.kl_penalty import KLPenalty
 from keras_rl_prob.agents.linear_q import LinearQ
@@ -29,4 +30,6 @@ __all__ = [
     "RecurrentDQN",
     "RecurrentPPO",
     "Reinforce",
+    "average_weights",
+    "copy_weights",
 ]

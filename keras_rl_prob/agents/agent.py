@@ -71,6 +71,9 @@ class Agent(LearningModel, abc.ABC):
     def make_source(self, env, seed):
         """The source of updates from `env`: `dataset()` gives the data of one gradient step each, `variables` its state."""
 
+    def begin_training(self):
+        """What comes before a training that is not the continuation of another."""
+
     # ---- Keras' surface ---------------------------------------------------------------------------------------
 
     def compile(self, optimizer=None, *, jit_compile="auto", run_eagerly=False):
@@ -196,6 +199,8 @@ class Agent(LearningModel, abc.ABC):
             stack.callback(setattr, self, "_training", None)
             if initial_epoch and self._position is not None:
                 self._training.restore(self._position, initial_epoch)
+            else:
+                self.begin_training()
             mend_backups(callbacks)
             history = super().fit(
                 source.dataset(),

@@ -136,6 +136,7 @@ class DQN(QLearning):
         self.prioritized, self.target_update = prioritized, target_update
         self.online_updates, self.poisson_updates = online_updates, poisson_updates
         self.frame_axis, self.checkpoint_replay = frame_axis, checkpoint_replay
+        self._experience = []
 
     def get_config(self):
         """The constructor's arguments."""
@@ -197,8 +198,27 @@ class DQN(QLearning):
         return self.updates + (math.ceil(4 * self.updates**0.5) if self.poisson_updates else 0)
 
     def make_source(self, env, seed):
-        """Rollouts of `env` through the replay buffer."""
+        """Rollouts of `env` through the replay buffer, which starts with what `add_experience` was given."""
+        source = self._make_source(env, seed)
+        if self._experience:
+            source.load(self._experience)
+        return source
+
+    def _make_source(self, env, seed):
         return ReplaySource(self, env, seed, window=self.n_step + 1)
+
+    def add_experience(self, episodes):
+        """Adds recorded episodes, with which the replay buffer of every new training starts; they are not saved with the agent.
+
+        Args:
+            episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its fields, such as
+                Minari's `dataset.iterate_episodes()`.
+        """
+        self._experience = [*self._experience, *episodes]
+
+    def begin_training(self):
+        """Starts with a target network like the network."""
+        self.target_network.set_weights(self.network.get_weights())
 
     # ---- learning ---------------------------------------------------------------------------------------------
 

@@ -90,17 +90,12 @@ class LearningModel(PersistentModel):
             return self.logs()
 
         if not self.run_eagerly:
-            compiled = tf.function(learn, jit_compile=self.jit_compile, autograph=False)
-
-            def collect_and_learn(iterator):
-                rollout = iterator.get_next()
-                with tf.control_dependencies(tf.nest.flatten(rollout)):  # collecting also assigns what is read below
-                    return compiled(rollout)
-
-            learn = tf.function(collect_and_learn, autograph=False, reduce_retracing=True)
+            learn = tf.function(learn, jit_compile=self.jit_compile, autograph=False)
 
         def checked(iterator):
-            logs = learn(next(iterator) if self.run_eagerly else iterator)
+            logs = learn(
+                next(iterator)
+            )  # two graphs: in one, what collecting assigns might be read before it has begun
             check_healthy(int(self.failure.numpy()), logs)
             return logs
 

@@ -115,8 +115,7 @@ class RecurrentDQN(DQN):
         check_has_memory(self.network, "RecurrentDQN", "DQN")
         self._target_unrolled = Unrolled(self.target_network)
 
-    def make_source(self, env, seed):
-        """Rollouts of `env` through a replay buffer of sequences."""
+    def _make_source(self, env, seed):
         return SequenceSource(self, env, seed, self.burn_in + self.sequence_length + self.n_step, self.period)
 
     def loss_and_logs(self, data):

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import spaces
+from keras_rl_prob.agents.experience import episode_rows
 from keras_rl_prob.agents.rollouts import RolloutSource
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.ops.n_step import n_step_sums
@@ -182,6 +183,28 @@ class ReplaySource(RolloutSource):
             }
         )
         return report
+
+    def load(self, episodes):
+        """Puts recorded episodes into the ring, the last of them if it cannot hold all.
+
+        Args:
+            episodes: List of `Episode`s, or of objects or dicts with its fields.
+        """
+        rows = episode_rows(episodes, self.agent.observation_space, self.agent.action_space)
+        if self.agent.frame_axis is not None:
+            rows["observation"] = rows["observation"].take(self.agent.frames - 1, self.agent.frame_axis + 1)
+        count = min(len(rows["reward"]) // self._num_envs, self.ring.capacity) // self._stride * self._stride
+        if not count:
+            raise ValueError(
+                f"`episodes` must have at least {self._num_envs * self._stride} steps for {self._num_envs} environments. "
+                f"Received: {len(rows['reward'])}, final observations included"
+            )
+
+        def columns(x):
+            x = x[-count * self._num_envs :].reshape(self._num_envs, count, *x.shape[1:])
+            return tf.constant(x.swapaxes(0, 1))
+
+        self.add_rows(tf.nest.map_structure(columns, rows))
 
     def add_rows(self, rows):
         """Puts rows `[T, B, ...]`, `T` a multiple of the stride, into the ring; gives the windows that they complete a priority."""

@@ -79,6 +79,16 @@ class SequenceSource(ReplaySource):
             self._states.add({"state": rollout.state})
         return super().store(rollout)
 
+    def load(self, episodes):
+        """Puts recorded episodes into the ring; their recurrent states are zero."""
+        super().load(episodes)
+        if self._states:
+            zeros = tf.nest.map_structure(
+                lambda x: tf.zeros((self.ring.head // self._stride, *x.shape), x.dtype),
+                self.agent.initial_state(self._num_envs),
+            )
+            self._states.add({"state": zeros})
+
     def _may_start(self, places, envs):
         """Every row may start a sequence."""
         return tf.ones_like(places, tf.bool)

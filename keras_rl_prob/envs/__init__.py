@@ -3,6 +3,7 @@
 from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv, raising_as_itself
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
+from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import MaskVelocity
 
@@ -16,6 +17,7 @@ __all__ = [
     "native_ids",
     "opened",
     "raising_as_itself",
+    "record_episodes",
     "register_environments",
     "spaces_of",
 ]

@@ -6,8 +6,9 @@ import tensorflow as tf
 def n_step_sums(rewards, discounts, continues):
     """Discounted sum of the rewards of up to `n` steps, and the discount of what comes after them.
 
-    `R = sum_{k < m} (prod_{j < k} discounts[j]) rewards[k]` and `D = prod_{j < m} discounts[j]`, where `m <= n` is the number of
-    steps to the end of the episode, the last included. An n-step target is `R + D * value(observation m steps later)`.
+    `R = sum_{k < m} (prod_{j < k} discounts[j]) rewards[k]` and `D = prod_{j < m} discounts[j]`, where `m <= n` is the
+    number of steps to the end of the episode, the last included. An n-step target is `R + D * value(observation m steps
+    later)`.
 
     Args:
         rewards: Float tensor `[n, ...]`, `n` static.

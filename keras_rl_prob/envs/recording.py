@@ -1,0 +1,60 @@
+"""Episodes on record, for agents that learn from what others played."""
+
+import numpy as np
+
+from keras_rl_prob import spaces
+from keras_rl_prob.trajectory import Episode
+
+
+def record_episodes(env, policy=None, episodes=1, seed=None):
+    """Plays episodes and records them.
+
+    Args:
+        env: A `gymnasium.Env`, which stays open.
+        policy: Callable from an observation to an action: a scripted bot, or `agent.policy()`, whose `reset` is called where an
+            episode starts. `None` plays at random.
+        episodes: How many.
+        seed: Integer for the first reset and for random actions.
+
+    Returns:
+        List of `keras_rl_prob.trajectory.Episode`s.
+
+    Example:
+    ```python
+    env = gymnasium.make("CartPole-v1")
+    agent.add_experience(krp.envs.record_episodes(env, lambda observation: int(observation[2] > 0), episodes=20))
+    ```
+    """
+    env.action_space.seed(seed)
+    recorded = []
+    for number in range(episodes):
+        observation, _ = env.reset(seed=seed if number == 0 else None)
+        if hasattr(policy, "reset"):
+            policy.reset()
+        observations, actions, ends = [observation], [], []
+        over = False
+        while not over:
+            action = env.action_space.sample() if policy is None else policy(observation)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            observations.append(observation)
+            actions.append(action)
+            ends.append((reward, terminated, truncated))
+            over = terminated or truncated
+        rewards, terminations, truncations = zip(*ends, strict=True)
+        recorded.append(
+            Episode(
+                _stack(env.observation_space, observations),
+                _stack(env.action_space, actions),
+                np.array(rewards, np.float32),
+                np.array(terminations, bool),
+                np.array(truncations, bool),
+            )
+        )
+    return recorded
+
+
+def _stack(space, values):
+    """Elements of a space as one batch."""
+    columns = zip(*([part for _, part in spaces.pairs(space, value)] for value in values), strict=True)
+    stacked = iter([np.stack(column) for column in columns])
+    return spaces.map_structure(lambda leaf: next(stacked), space)
