@@ -56,7 +56,8 @@ class LearningModel(PersistentModel):
         with tf.GradientTape() as tape:
             loss, logs = self.loss_and_logs(data)
         variables = self.network.trainable_variables
-        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        sources = [variable.value for variable in variables]  # a zero gradient of a Keras variable fails when run eagerly
+        gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._follow_failure(data.report["failure"], loss, gradients)
         updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)
         tf.cond(updates, lambda: self.optimizer.apply(gradients, variables), lambda: None)

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_rl_prob.agents.arguments import check_positive_integer
 from keras_rl_prob.agents.on_policy import OnPolicySource
 from keras_rl_prob.agents.policy_gradient import PolicyGradient
 from keras_rl_prob.drivers import EpisodeDriver
@@ -11,10 +12,10 @@ from keras_rl_prob.drivers import EpisodeDriver
 class Reinforce(PolicyGradient):
     """REINFORCE (Williams 1992): one gradient step on one whole episode of every environment.
 
-    The loss is `-log pi(a_t) G_t`, the mean over the steps of the episodes, where `G_t` is the discounted return from step `t` on,
-    shifted and scaled to mean 0 and standard deviation 1 over all of them. With `baseline` the value of the observation is
-    subtracted from the return first and learned with the squared error, and an episode that a time limit cut off goes on
-    with the value of its final observation. Without, it counts as if it had ended.
+    The loss is `-log pi(a_t) G_t`, the mean over the steps of the episodes, where `G_t` is the discounted return from step
+    `t` on, shifted and scaled to mean 0 and standard deviation 1 over all of them. With `baseline` the value of the
+    observation is subtracted from the return first and learned with the squared error, and an episode that a time limit cut
+    off goes on with the value of its final observation. Without, it counts as if it had ended.
 
     All environments start an episode together; what the quicker ones play while the others finish is not counted. The
     number of episodes in an update is thus `num_envs`.
@@ -61,6 +62,7 @@ class Reinforce(PolicyGradient):
         normalize_rewards=False,
         name=None,
     ):
+        check_positive_integer("max_episode_steps", max_episode_steps)
         super().__init__(
             network,
             rollout_steps=max_episode_steps,
