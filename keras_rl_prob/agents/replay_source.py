@@ -237,7 +237,7 @@ class ReplaySource(RolloutSource):
 
     def _ready(self):
         """Whether there is enough to draw from."""
-        steps = max(self.agent.learning_starts // self._num_envs, self._history + (self._span + 1) * self._stride)
+        steps = max(-(-self.agent.learning_starts // self._num_envs), self._history + (self._span + 1) * self._stride)
         enough = self.ring.size >= steps
         return enough & (self.priorities.tree.total > 0.0) if self.priorities else enough
 

@@ -1,0 +1,362 @@
+"""What comes out of replay is what was played: scripted episodes, whose observations tell where they are from."""
+
+import gymnasium
+import numpy as np
+import pytest
+import tensorflow as tf
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import keras_rl_prob as krp
+from keras_rl_prob.testing import ScriptedEnv
+
+GAMMA = 0.9
+SCRIPT = [(4, "terminated"), (2, "truncated"), (1, "terminated"), (7, "truncated"), (1, "truncated"), (3, "terminated")]
+
+
+def scripted(num_envs=3, mode=AutoresetMode.NEXT_STEP, script=SCRIPT):
+    """Environments that play the script, each from another place in it."""
+    makers = [lambda i=i: ScriptedEnv(i, script[i:] + script[:i]) for i in range(num_envs)]
+    return SyncVectorEnv(makers, autoreset_mode=mode)
+
+
+def source_of(env, agent_class=krp.DQN, network=None, **arguments):
+    """A source of updates with four batches of 16 for every rollout of 4 rows."""
+    network = network or krp.networks.q_network(env, units=(4,))
+    defaults = {"rollout_steps": 4, "updates": 4, "batch_size": 16, "capacity": 90, "learning_starts": 1}
+    agent = agent_class(network, **{**defaults, "discount": GAMMA, **arguments})
+    agent.compile()
+    made = krp.envs.make(env)
+    agent._prepare_for(made, agent.updates)
+    return agent, agent.make_source(made, 0)
+
+
+def batches(source, rollouts):
+    """Arrays of all updates on so many rollouts, one after the other."""
+    iterator = iter(source.dataset())
+    for _ in range(rollouts):
+        element = next(iterator)
+        for index in range(int(element.updates)):
+            yield tf.nest.map_structure(lambda x: x.numpy(), element.update(tf.constant(index)))
+
+
+def episode_of(observation, num_scripts=len(SCRIPT)):
+    """`(length, end)` of the episode in which an observation `(index, episode, step)` was made."""
+    index, episode, _ = observation.astype(int)
+    return SCRIPT[(index + episode) % num_scripts]
+
+
+def expected(observation, n):
+    """Return, discount and observation `n` steps later, from the definition."""
+    index, episode, step = observation.astype(int)
+    length, end = episode_of(observation)
+    total, factor = 0.0, 1.0
+    for _ in range(n):
+        step += 1
+        total += factor * (10.0 * episode + step)
+        factor *= GAMMA
+        if step == length:
+            factor *= end == "truncated"
+            break
+    return total, factor, (index, episode, step)
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize("n_step", [1, 3, 5])
+def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(n_step, prioritized):
+    agent, source = source_of(scripted(), n_step=n_step, prioritized=prioritized, capacity=60)
+    used, left_out, seen = 0, 0, set()
+    for batch in batches(source, 30):  # 120 rows through a ring of 20
+        for i, weight in enumerate(batch.weight):
+            observation = batch.observation[i]
+            if weight == 0.0:
+                left_out += 1
+                assert observation[2] == episode_of(observation)[0]  # a final observation, whose action was ignored
+                continue
+            total, discount, following = expected(observation, n_step)
+            assert batch.reward[i] == pytest.approx(total, rel=1e-6)
+            assert batch.discount[i] == pytest.approx(discount, rel=1e-6)
+            if discount:
+                assert tuple(batch.next_observation[i]) == following
+            used += 1
+            seen.add(tuple(observation))
+    assert used > 1000
+    assert (left_out == 0) if prioritized else (left_out > 100)
+    assert {observation[0] for observation in seen} == {0.0, 1.0, 2.0}
+    assert len(seen) > 60
+
+
+def test_old_rows_are_forgotten_and_new_ones_are_there():
+    agent, source = source_of(scripted(), capacity=60)
+    *_, last = batches(source, 30)
+    episodes = last.observation[:, 1]
+    assert episodes.min() > 20  # of about 27 that each environment has played; the ring holds 20 rows
+    assert episodes.max() >= 26
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
+def test_without_final_observations_in_rows_truncations_are_left_out(mode):
+    agent, source = source_of(scripted(mode=mode), n_step=2)
+    kept = 0
+    for batch in batches(source, 30):
+        for i, weight in enumerate(batch.weight):
+            observation = batch.observation[i]
+            total, discount, following = expected(observation, 2)
+            length, end = episode_of(observation)
+            reaches_truncation = end == "truncated" and following[2] == length
+            assert (weight == 0.0) == reaches_truncation
+            if weight:
+                kept += 1
+                assert batch.reward[i] == pytest.approx(total, rel=1e-6)
+                assert batch.discount[i] == pytest.approx(discount, rel=1e-6)
+                assert not discount or tuple(batch.next_observation[i]) == following
+    assert kept > 500
+
+
+def test_a_seam_between_two_trainings_is_no_transition():
+    agent, source = source_of(scripted(), n_step=2, capacity=300)
+    iterator = iter(source.dataset())
+    for _ in range(3):
+        next(iterator)
+    other = agent.make_source(krp.envs.make(scripted()), 1)  # its environments start anew, as after a resume
+    for mine, theirs in zip(other.ring.variables, source.ring.variables, strict=True):
+        mine.assign(theirs)
+    crossing = 0
+    for batch in batches(other, 4):
+        for i, weight in enumerate(batch.weight):
+            total, discount, following = expected(batch.observation[i], 2)
+            if weight:
+                assert batch.reward[i] == pytest.approx(total, rel=1e-6)
+                assert not discount or tuple(batch.next_observation[i]) == following
+            else:
+                crossing += batch.observation[i][2] < episode_of(batch.observation[i])[0]
+    assert crossing > 0
+
+
+def test_learning_starts_when_there_is_enough():
+    agent, source = source_of(scripted(), learning_starts=50, capacity=300)
+    first = next(iter(source.dataset()))
+    assert float(first.report["replay_size"]) == 60.0  # five rollouts of 4 rows x 3 environments
+    assert int(agent.env_steps.numpy()) < 60  # final observations are no steps
+    assert float(first.report["episodes"]) > 0
+    assert source.rollouts == 1
+
+
+def test_rewards_are_clipped_before_they_are_added_up():
+    agent, source = source_of(scripted(), n_step=3, reward_clip=1.0)
+    for batch in batches(source, 2):
+        for i in np.flatnonzero(batch.weight):
+            length, _ = episode_of(batch.observation[i])
+            steps = min(3, length - int(batch.observation[i][2]))
+            assert batch.reward[i] == pytest.approx(sum(GAMMA**k for k in range(steps)))
+
+
+def test_the_online_update_is_the_newest_transitions():
+    agent, source = source_of(scripted(), online_updates=True, capacity=300, batch_size=6)
+    iterator = iter(source.dataset())
+    for _ in range(4):
+        element = next(iterator)
+    newest = element.update(tf.constant(0)).observation.numpy()
+    ages = source.ring.size - 2 - tf.constant([0, 0, 0, 1, 1, 1])
+    stored = source.ring.read("observation", source.ring.place(ages), tf.constant([0, 1, 2, 0, 1, 2]))
+    np.testing.assert_array_equal(newest, stored)
+    assert not np.array_equal(element.update(tf.constant(1)).observation.numpy(), newest)
+
+
+def test_the_number_of_updates_is_poisson_if_so_wished():
+    agent, source = source_of(scripted(), poisson_updates=True)
+    iterator = iter(source.dataset())
+    counts = np.array([int(next(iterator).updates) for _ in range(300)])
+    assert counts.mean() == pytest.approx(4.0, abs=0.5)
+    assert counts.var() == pytest.approx(4.0, abs=1.2)
+    fixed = iter(source_of(scripted())[1].dataset())
+    assert [int(next(fixed).updates) for _ in range(3)] == [4, 4, 4]
+
+
+def test_same_seed_same_batches():
+    def drawn():
+        return [batch.observation for batch in batches(source_of(scripted(), prioritized=True)[1], 5)]
+
+    for one, other in zip(drawn(), drawn(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# ---- priorities in the loop -------------------------------------------------------------------------------------
+
+
+def test_errors_become_priorities_with_the_next_rollout():
+    numbers = krp.PrioritizedReplay(alpha=0.5, beta=0.7, epsilon=0.01)
+    agent, source = source_of(scripted(), prioritized=numbers, capacity=300)
+    iterator = iter(source.dataset())
+    next(iterator)
+    items = source._pending.numpy().ravel()
+    errors = np.random.default_rng(0).exponential(size=agent.td_errors.shape).astype(np.float32)
+    agent.td_errors.assign(errors)
+    before = source.priorities.tree.priority(tf.constant(items)).numpy()
+    assert (before == 1.0).all()  # new items
+    element = next(iterator)
+    wanted = {}
+    for item, error in zip(items, errors.ravel(), strict=True):
+        wanted[item] = max(wanted.get(item, 0.0), (error + 0.01) ** 0.5)
+    after = source.priorities.tree.priority(tf.constant(list(wanted))).numpy()
+    np.testing.assert_allclose(after, list(wanted.values()), rtol=1e-5)
+    source.priorities.tree.check_valid()
+    drawn = tf.constant(source._pending)
+    priority = source.priorities.tree.priority(drawn).numpy()
+    weights = np.stack([element.update(tf.constant(i)).weight for i in range(4)])
+    np.testing.assert_allclose(weights, (priority / priority.min(1, keepdims=True)) ** -0.7, rtol=1e-5)
+
+
+def test_only_complete_windows_have_a_priority():
+    agent, source = source_of(scripted(), prioritized=True, n_step=3, capacity=60)
+    iterator = iter(source.dataset())
+    for _ in range(12):
+        next(iterator)
+        size, ring = int(source.ring.size), source.ring
+        ages = tf.range(size)
+        for env in range(3):
+            places = ring.place(ages)
+            priority = source.priorities.tree.priority(places * 3 + env).numpy()
+            valid = ring.read("valid", places, tf.fill((size,), env)).numpy()
+            np.testing.assert_array_equal(priority > 0, valid & (np.arange(size) < size - 3))
+
+
+# ---- frames -----------------------------------------------------------------------------------------------------
+
+
+class Film(gymnasium.Env):
+    """An image of one pixel that shows `20 * episode + step`, of twelve episodes by turns; they have 3 to 6 steps."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (1, 1, 1), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+    episode = -1
+
+    def reset(self, *, seed=None, options=None):
+        self.episode, self.count = self.episode + 1, 0
+        return self._frame(), {}
+
+    def step(self, action):
+        self.count += 1
+        return self._frame(), 1.0, self.count == 3 + self.episode % 4, False, {}
+
+    def _frame(self):
+        return np.full((1, 1, 1), 20 * (self.episode % 12) + self.count, np.uint8)
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_stacks_of_frames_are_put_together_again(prioritized):
+    def make():
+        return gymnasium.wrappers.FrameStackObservation(Film(), 4)
+
+    env = SyncVectorEnv([make, make])
+    network = krp.networks.q_network(
+        (gymnasium.spaces.Box(0, 255, (4, 1, 1, 1), np.uint8), gymnasium.spaces.Discrete(2)), units=(4,)
+    )
+    agent, source = source_of(env, network=network, frame_axis=0, capacity=80, prioritized=prioritized, n_step=2)
+    images = [variable for variable in source.ring.variables if variable.dtype == tf.uint8]
+    assert [image.shape for image in images] == [(40, 2, 1, 1, 1)]  # each frame once
+    checked = 0
+    for batch in batches(source, 40):
+        for i in np.flatnonzero(batch.weight):
+            for stack in (batch.observation[i], batch.next_observation[i]):
+                frames = stack.ravel().astype(int)
+                step = frames[-1] % 20
+                start = frames[-1] - step
+                np.testing.assert_array_equal(frames, [start + max(step - back, 0) for back in (3, 2, 1, 0)])
+                checked += 1
+    assert checked > 500
+
+
+# ---- recorded episodes ------------------------------------------------------------------------------------------
+
+
+def test_recorded_episodes_are_there_before_the_first_rollout():
+    env = ScriptedEnv(0, SCRIPT)
+    episodes = krp.envs.record_episodes(env, lambda observation: int(observation[2] % 2), episodes=6)
+    assert [len(episode.rewards) for episode in episodes] == [4, 2, 1, 7, 1, 3]
+    network = krp.networks.q_network(scripted(), units=(4,))
+    agent = krp.DQN(network, rollout_steps=4, batch_size=16, capacity=90, learning_starts=1, discount=GAMMA, n_step=2)
+    agent.compile()
+    made = krp.envs.make(scripted(1))
+    agent._prepare_for(made, agent.updates)
+    agent.add_experience(episodes)
+    agent.add_experience([episode._asdict() for episode in episodes])
+    source = agent.make_source(made, 0)
+    assert int(source.ring.size) == 2 * (18 + 6)
+    used = 0
+    for batch in batches(source, 1):
+        for i in np.flatnonzero(batch.weight):
+            total, discount, following = expected(batch.observation[i], 2)
+            assert batch.reward[i] == pytest.approx(total, rel=1e-6)
+            assert batch.discount[i] == pytest.approx(discount, rel=1e-6)
+            assert not discount or tuple(batch.next_observation[i]) == following
+            used += 1
+    assert used > 30
+
+
+def test_recorded_episodes_that_do_not_fit_are_refused():
+    agent, source = source_of(scripted())
+    with pytest.raises(ValueError, match="at least one episode"):
+        source.load([])
+    (episode,) = krp.envs.record_episodes(ScriptedEnv(0, [(9, "terminated")]))
+    with pytest.raises(ValueError, match="one observation more. Received: episode 0 with 8 rewards"):
+        source.load([episode._replace(rewards=episode.rewards[1:])])
+    (short,) = krp.envs.record_episodes(ScriptedEnv(0, [(1, "terminated")]))
+    with pytest.raises(ValueError, match="at least 3 steps for 3 environments"):
+        source.load([short])
+
+
+# ---- sequences --------------------------------------------------------------------------------------------------
+
+
+def memory_network(env):
+    return krp.networks.q_network(env, units=(4, 3), cell="lstm")
+
+
+def test_sequences_are_rows_as_they_were_played_with_the_state_before_them():
+    env = scripted()
+    agent, source = source_of(
+        env, krp.RecurrentDQN, memory_network(env), sequence_length=5, burn_in=3, period=4, n_step=2, capacity=120,
+        batch_size=8,
+    )  # fmt: skip
+    count = 0
+    for batch in batches(source, 20):
+        assert batch.observation.shape == (10, 8, 3)
+        for i in range(8):
+            rows = batch.observation[:, i].astype(int)
+            for t in range(9):
+                length, end = episode_of(rows[t].astype(np.float32))
+                over = rows[t][2] == length
+                assert batch.valid[t, i] == (not over)
+                following = (rows[t][0], rows[t][1] + 1, 0) if over else (rows[t][0], rows[t][1], rows[t][2] + 1)
+                assert tuple(rows[t + 1]) == following
+                assert batch.is_first[t + 1, i] == over
+                if not over:
+                    assert batch.reward[t, i] == 10 * rows[t][1] + rows[t][2] + 1
+                    assert batch.ended[t, i] == (rows[t][2] + 1 == length)
+                    assert batch.terminated[t, i] == (batch.ended[t, i] and end == "terminated")
+            count += 1
+            # the state that the network has after playing this episode up to the sequence's first row
+            steps = int(rows[0][2])
+            played = np.stack([[rows[0][0], rows[0][1], s] for s in range(steps)]).astype(np.float32) if steps else None
+            got = [x[i] for x in tf.nest.flatten(batch.state)]
+            if steps:
+                is_first = tf.constant([[s == 0] for s in range(steps)])
+                _, state = agent._unrolled(tf.constant(played[:, None]), is_first, agent.initial_state(1))
+                for x, y in zip(got, tf.nest.flatten(state), strict=True):
+                    np.testing.assert_allclose(x, y[0], atol=1e-6)
+    assert count > 600
+
+
+def test_sequences_start_at_every_period():
+    env = scripted()
+    agent, source = source_of(
+        env, krp.RecurrentDQN, memory_network(env), sequence_length=4, burn_in=0, period=2, n_step=1, capacity=120
+    )
+    iterator = iter(source.dataset())
+    for _ in range(30):
+        next(iterator)
+        priority = source.priorities.tree.priority(tf.range(20 * 3)).numpy().reshape(20, 3)
+        size = int(source.ring.size)
+        starts = (size - 5) // 2 + 1  # whole windows of 5 rows
+        assert ((priority > 0).sum(0) == starts).all()
+        source.priorities.tree.check_valid()
