@@ -37,6 +37,22 @@ def test_feed_forward_ppo_balances_a_pole(env):
 
 
 @pytest.mark.learning
+@pytest.mark.parametrize(
+    ("agent_class", "rollouts", "learning_rate", "arguments"),
+    [
+        (krp.A2C, 800, 3e-3, {"gae_lambda": 0.95}),
+        (krp.Reinforce, 40, 1e-2, {"max_episode_steps": 200}),
+        (krp.Reinforce, 40, 1e-2, {"max_episode_steps": 200, "baseline": True}),
+    ],
+    ids=["A2C", "Reinforce", "Reinforce with a baseline"],
+)
+def test_one_step_policy_gradients_balance_a_pole(agent_class, rollouts, learning_rate, arguments):
+    assert (
+        trained(agent_class, "tf/CartPole-v1", rollouts, learning_rate, **arguments) >= 150
+    )  # random actions: about 22
+
+
+@pytest.mark.learning
 def test_ppo_swings_a_pendulum_up():
     assert trained(krp.PPO, "tf/Pendulum-v1", 50, num_envs=16, **PENDULUM) >= -400  # random actions: about -1,200
 

@@ -29,7 +29,7 @@ class Watch(keras.callbacks.Callback):
 @pytest.fixture(scope="module")
 def watched():
     keras.utils.set_random_seed(3)
-    agent = krp.PPO(rollout_steps=12, minibatches=2, update_epochs=2, normalize_rewards=False, target_kl=1e-9)
+    agent = krp.PPO(rollout_steps=12, minibatches=2, update_epochs=2, normalize_rewards=False)
     agent.compile(jit_compile=False)
     watch = Watch()
     agent.fit(HybridTask, epochs=1, steps_per_epoch=8, num_envs=3, verbose=0, callbacks=[watch])
@@ -58,6 +58,17 @@ def test_last_rollout_is_what_the_updates_learned_from(watched):
     box = agent.action_space[0]
     assert (last["action"][0] >= box.low).all()
     assert (last["action"][0] <= box.high).all()
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_reported_steps_are_those_up_to_the_rollout_just_learned_from(jit_compile):
+    agent, seen = krp.A2C(rollout_steps=4), []
+    agent.compile(jit_compile=jit_compile)
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append((int(logs["env_steps"]), int(agent.env_steps.numpy())))
+    )
+    agent.fit("tf/Pendulum-v1", epochs=1, steps_per_epoch=3, num_envs=2, verbose=0, callbacks=[watch])
+    assert seen == [(8, 8), (16, 16), (24, 24)]
 
 
 def test_each_head_has_its_own_entropy_and_kl(watched):

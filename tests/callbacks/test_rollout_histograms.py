@@ -37,6 +37,13 @@ class Keep(keras.callbacks.Callback):
         self.epochs.append((int(logs["env_steps"]), rollout, policy, beta, dict(logs)))
 
 
+class Watch(keras.callbacks.Callback):
+    """The last rollout of the last epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.rollout = self.model.last_rollout
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """What a training wrote: the kept epochs, and the folder."""
@@ -132,6 +139,26 @@ def test_without_a_kl_penalty_there_is_no_beta_and_one_head_needs_no_name(tmp_pa
     parts = ("advantage", "value", "target", "log_prob", "action", "entropy")
     scalars = {"training/learning_rate", "training/env_steps_per_second"}
     assert events(tmp_path).keys() == {f"rollout/{part}" for part in parts} | scalars
+
+
+def test_an_agent_without_advantages_writes_what_it_has(tmp_path):
+    agent, keep = krp.DQN(learning_starts=64, capacity=1000), Watch()
+    agent.compile(jit_compile=False)
+    callbacks = [krp.callbacks.RolloutHistograms(tmp_path), keep]
+    agent.fit("tf/CartPole-v1", epochs=1, steps_per_epoch=80, num_envs=8, seed=0, verbose=0, callbacks=callbacks)
+    written = events(tmp_path)
+    assert {tag for tag in written if tag.startswith("rollout/")} == {"rollout/action", "rollout/entropy"}
+    valid, action = keep.rollout["valid"], keep.rollout["action"]
+    assert 0 < action[valid].sum() < valid.sum(), "all actions are the same"
+    step, buckets = written["rollout/action"][0]
+    assert step == int(agent.env_steps.numpy())
+    assert [count for *_, count in buckets if count] == [(action[valid] == 0).sum(), (action[valid] == 1).sum()]
+    values = keep.rollout["parameters"][valid].astype(float)
+    probability = np.exp(values) / np.exp(values).sum(-1, keepdims=True)
+    entropy = -(probability * np.log(probability)).sum(-1)
+    _, buckets = written["rollout/entropy"][0]
+    assert buckets[:, 2].sum() == valid.sum()
+    np.testing.assert_allclose([buckets[0, 0], buckets[-1, 1]], [entropy.min(), entropy.max()], rtol=1e-4)
 
 
 def test_rate_is_that_of_collecting_and_learning(tmp_path, monkeypatch):
