@@ -56,7 +56,7 @@ class LearningModel(PersistentModel):
         with tf.GradientTape() as tape:
             loss, logs = self.loss_and_logs(data)
         variables = self.network.trainable_variables
-        sources = [variable.value for variable in variables]  # a zero gradient of a Keras variable fails when run eagerly
+        sources = [variable.value for variable in variables]  # eagerly, a Keras variable cannot have a zero gradient
         gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._follow_failure(data.report["failure"], loss, gradients)
         updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)
@@ -94,9 +94,8 @@ class LearningModel(PersistentModel):
             learn = tf.function(learn, jit_compile=self.jit_compile, autograph=False)
 
         def checked(iterator):
-            logs = learn(
-                next(iterator)
-            )  # two graphs: in one, what collecting assigns might be read before it has begun
+            rollout = next(iterator)  # not inside `learn`: that might read what collecting assigns before it has
+            logs = learn(rollout)
             check_healthy(int(self.failure.numpy()), logs)
             return logs
 
