@@ -34,7 +34,7 @@ class EpisodeDriver(Driver):
         )
 
     def _with_value_at(self, cut, rollout):
-        """The values of final observations that are not rows; where an episode was `cut`, of what comes after the last row."""
+        """The values of final observations that are not rows; where an episode was `cut`, of what follows the last row."""
         if isinstance(rollout.final_value, tuple):
             return ()
         value = self._agent.final_value(rollout.next_step.observation, rollout.next_state)

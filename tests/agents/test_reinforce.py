@@ -54,7 +54,7 @@ def rows_of(batch):
 
 
 def discounted_return(agent, index, step):
-    """By the definition; with a baseline, an episode that was cut off goes on with the value of its final observation."""
+    """By the definition; with a baseline, an episode that was cut off goes on with its final observation's value."""
     length = LENGTHS[index]
     total = sum(GAMMA ** (k - step) * (10.0 + k + 1) for k in range(step, length))
     if agent.baseline and index != 0:

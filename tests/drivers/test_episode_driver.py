@@ -8,8 +8,8 @@ from counting import CountingAgent, scripted
 from keras_rl_prob.drivers import EpisodeDriver, EpisodeStatistics
 from keras_rl_prob.envs import make
 
-# Every `collect` resets, as the driver's constructor does: the first one plays the episodes 1, what the quicker environments
-# begin meanwhile are the episodes 2, and the second one plays the episodes 3.
+# Every `collect` resets, as the driver's constructor does: the first one plays the episodes 1, what the quicker
+# environments begin meanwhile are the episodes 2, and the second one plays the episodes 3.
 SCRIPTS = [
     [(1, "terminated"), (2, "truncated"), (9, "terminated"), (5, "terminated")],
     [(1, "terminated"), (4, "terminated"), (9, "terminated"), (7, "truncated")],  # cut off after 5 rows
