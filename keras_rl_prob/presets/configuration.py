@@ -16,6 +16,7 @@ PLAIN = {
     "compile": {"jit_compile": "auto", "run_eagerly": False},
     "fit": {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1},
 }
+NAMED = ("cell", "noisy")  # arguments that are a name or nothing
 MADE = {"agent": "class", "network": "builder", "optimizer": "class"}  # section: the key that says what it makes
 
 
@@ -24,7 +25,7 @@ def check(config):
 
     A configuration is a dict as it comes from JSON:
 
-    * `env`: `id`; `num_envs`, 32 if left out; `kwargs`, what else the environment's constructor gets.
+    * `env`: `id`; `num_envs`, the agent's `default_num_envs` if left out; `kwargs`, what else the environment's constructor gets.
     * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor.
     * `network`: `builder`, a function of `krp.networks`, and its arguments. Left out or `None` for the agent's default.
     * `compile`: `jit_compile`, `run_eagerly`.
@@ -32,7 +33,8 @@ def check(config):
     * `name`, `description`, `seed`, `version`: for the record.
 
     An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or a
-    `KLPenalty`. The `decay_steps` of a schedule may be `None` for all gradient steps of the training.
+    `KLPenalty`, `EpsilonGreedy`, `Boltzmann` or `PrioritizedReplay`. The `decay_steps` of a schedule over gradient steps may be `None`
+    for all of the training's.
 
     Args:
         config: The configuration.
@@ -53,7 +55,8 @@ def check(config):
     for key, value in _entries(config):
         if key not in known:
             raise ValueError(f"A configuration has no `{key}`.{_hint(key, known)}")
-        if not _fits(known[key], value):
+        named = isinstance(value, str) and key.rpartition(".")[2] in NAMED
+        if not _fits(known[key], value) and not named:
             raise ValueError(f"`{key}` must be {_wanted(known[key])}. Received: {key}={value!r}")
     for key, default in known.items():
         if default is REQUIRED and lookup(config, key) is REQUIRED:
@@ -83,7 +86,7 @@ def defaults(config):
     for section, kind in MADE.items():
         if section == "agent" or config.get(section):
             keys |= _arguments(section, config.get(section) or {}, kind)
-    return keys
+    return keys | {"env.num_envs": makers("agent")[config["agent"]["class"]].default_num_envs}
 
 
 def with_defaults(config):
@@ -135,7 +138,8 @@ def makers(path):
     """Dict from the names that the `class` or `builder` at `path` may have to what they make."""
     if path == "agent":
         candidates = {name: getattr(agents, name) for name in agents.__all__}
-        return {name: c for name, c in candidates.items() if issubclass(c, agents.Agent) and not inspect.isabstract(c)}
+        classes = {name: c for name, c in candidates.items() if inspect.isclass(c) and issubclass(c, agents.Agent)}
+        return {name: c for name, c in classes.items() if not inspect.isabstract(c)}
     if path == "network":
         functions = [
             f for _, f in inspect.getmembers(networks, inspect.isfunction) if f.__module__ == networks.__name__
@@ -148,7 +152,8 @@ def makers(path):
     if path == "optimizer":
         return _subclasses(keras.optimizers, keras.optimizers.Optimizer)
     schedules = keras.optimizers.schedules
-    return _subclasses(schedules, schedules.LearningRateSchedule) | {"KLPenalty": agents.KLPenalty}
+    objects = (agents.KLPenalty, agents.EpsilonGreedy, agents.Boltzmann, agents.PrioritizedReplay)
+    return _subclasses(schedules, schedules.LearningRateSchedule) | {kind.__name__: kind for kind in objects}
 
 
 def _subclasses(module, base):
@@ -173,10 +178,13 @@ def _arguments(path, entries, kind):
 
 
 def _parameters(maker):
-    """Pairs of name and `inspect.Parameter` of what a function or a class takes."""
+    """Pairs of name and `inspect.Parameter` of what a function or a class takes, `**kwargs` being those of the class above."""
     if not inspect.isclass(maker):
         return inspect.signature(maker).parameters.items()
-    return list(inspect.signature(maker.__init__).parameters.items())[1:]  # some Pythons look at `__new__` before that
+    own = dict(list(inspect.signature(maker.__init__).parameters.items())[1:])  # some Pythons look at `__new__` before that
+    if issubclass(maker, agents.Agent) and any(p.kind is p.VAR_KEYWORD for p in own.values()):
+        own = dict(_parameters(maker.__bases__[0])) | own
+    return own.items()
 
 
 def _is_object(value):
@@ -201,8 +209,10 @@ def _flat(path, entries):
 
 def _fits(default, value):
     """Whether JSON's `value` may stand where `default` stands; what it means is up to whoever takes it."""
-    if isinstance(default, bool | dict):
-        return isinstance(value, type(default))
+    if isinstance(default, bool):
+        return isinstance(value, bool) or _is_object(value)
+    if isinstance(default, dict):
+        return isinstance(value, dict)
     if isinstance(value, dict):
         return _is_object(value)
     if isinstance(default, int | float):

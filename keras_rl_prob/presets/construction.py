@@ -6,6 +6,7 @@ import gymnasium
 
 from keras_rl_prob import envs
 from keras_rl_prob.agents.arguments import whole_rollouts
+from keras_rl_prob.envs.factory import DEFAULT_NUM_ENVS
 from keras_rl_prob.presets.configuration import MADE, check, makers, with_defaults
 
 
@@ -45,8 +46,9 @@ def complete(config):
     check(config)
     config = with_defaults(config)
     fit = config["fit"]
-    updates = _agent(_decaying_over(config, 1)).updates_per_rollout(config["env"]["num_envs"])
-    return _decaying_over(config, fit["epochs"] * whole_rollouts(fit["steps_per_epoch"], updates))
+    agent = _agent(_decaying_over(config, 1))
+    updates = agent.updates_per_rollout(config["env"]["num_envs"])
+    return _decaying_over(config, fit["epochs"] * whole_rollouts(fit["steps_per_epoch"], updates, agent.rollouts_per_epoch))
 
 
 def make_env(config):
@@ -62,7 +64,7 @@ def make_env(config):
     >>> make_env({"env": {"id": "tf/Recall-v0", "num_envs": 4, "kwargs": {"delay": 9}}}).delay
     9
     """
-    env = {"num_envs": 32, "kwargs": {}} | config["env"]
+    env = {"num_envs": DEFAULT_NUM_ENVS, "kwargs": {}} | config["env"]
     if not env["kwargs"]:
         return env["id"]
     if env["id"].startswith("tf/"):
