@@ -16,7 +16,9 @@ class QValues(DenseCategorical):
 
     Args:
         output_shape: `(n,)` for n actions.
-        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
+        name: As of any Keras layer.
+        dtype: As of any Keras layer; values are float32 all the same.
+        trainable: As of any Keras layer.
 
     Call arguments:
         inputs: float `[..., n]`, or a list `[values, mask]`.
@@ -25,8 +27,8 @@ class QValues(DenseCategorical):
         >>> network = keras.Model(x := keras.Input((4,)), {"action": QValues((2,))(keras.layers.Dense(2)(x))})
     """
 
-    def __init__(self, output_shape, **kwargs):
-        super().__init__(output_shape, **kwargs)
+    def __init__(self, output_shape, *, name=None, dtype=None, trainable=True):
+        super().__init__(output_shape, name=name, dtype=dtype, trainable=trainable)
         if len(self.mask_shape) != 1:
             raise ValueError(f"`output_shape` must be `(n,)` for n actions. Received: output_shape={output_shape}")
 

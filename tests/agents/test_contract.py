@@ -1,0 +1,248 @@
+"""The contract that every agent keeps: fit, evaluate, predict, save, load, exact resume, callbacks, eager, seeds, tuner."""
+
+import json
+
+import keras
+import keras_tuner as kt
+import numpy as np
+import pytest
+
+import keras_rl_prob as krp
+
+ENV, MASKED = "tf/CartPole-v1", "tf/CartPoleNoVel-v1"
+PPO = {"rollout_steps": 8, "minibatches": 2, "update_epochs": 2}
+Q = {"rollout_steps": 4, "updates": 2, "batch_size": 16, "capacity": 400, "learning_starts": 40, "target_update": 3}
+NOISY = {"double": True, "dueling": True, "n_step": 3, "noisy": "factorised", "prioritized": True}
+SEQUENCES = {"sequence_length": 4, "burn_in": 2, "period": 2, "n_step": 2, "noisy": "independent", "target_update": 0.1}
+
+
+def rainbow_network():
+    return krp.networks.q_network(ENV, (8,), dueling=True, noisy="factorised")
+
+
+# name: (class, network, arguments, environment)
+AGENTS = {
+    "PPO": (krp.PPO, lambda: krp.networks.feed_forward(ENV, (8,)), PPO, ENV),
+    "RecurrentPPO": (krp.RecurrentPPO, lambda: krp.networks.recurrent(MASKED, units=8), PPO, MASKED),
+    "A2C": (krp.A2C, lambda: krp.networks.feed_forward(ENV, (8,)), {"normalize_observations": True}, ENV),
+    "A2C with memory": (krp.A2C, lambda: krp.networks.recurrent(MASKED, cell="gru", units=8), {}, MASKED),
+    "Reinforce": (krp.Reinforce, lambda: krp.networks.feed_forward(ENV, (8,), value=False), {"max_episode_steps": 20}, ENV),
+    "Reinforce with baseline": (
+        krp.Reinforce,
+        lambda: krp.networks.feed_forward(ENV, (8,)),
+        {"max_episode_steps": 20, "baseline": True, "normalize_rewards": True},
+        ENV,
+    ),
+    "DQN": (krp.DQN, lambda: krp.networks.q_network(ENV, (8,)), {**Q, "normalize_observations": True}, ENV),
+    "DQN with everything": (krp.DQN, rainbow_network, {**Q, **NOISY, "poisson_updates": True}, ENV),
+    "DQN without its replay": (krp.DQN, lambda: krp.networks.q_network(ENV, (8,)), {**Q, "checkpoint_replay": False}, ENV),
+    "RecurrentDQN": (
+        krp.RecurrentDQN,
+        lambda: krp.networks.q_network(MASKED, (8, 8), cell="lstm", noisy="independent"),
+        {**Q, **SEQUENCES},
+        MASKED,
+    ),
+    "LinearQ": (krp.LinearQ, None, {"rollout_steps": 4, "exploration": krp.Boltzmann(0.5)}, ENV),
+    "RandomAgent": (krp.RandomAgent, None, {"rollout_steps": 8}, ENV),
+}
+each = pytest.mark.parametrize("name", AGENTS)
+
+
+def make(name, seed=1, **compiled):
+    """A small compiled agent."""
+    keras.utils.set_random_seed(seed)
+    agent_class, network, arguments, _ = AGENTS[name]
+    agent = agent_class(network() if network else None, **arguments)
+    agent.compile(**{"jit_compile": False, **compiled})
+    return agent
+
+
+def fit(agent, name, callbacks=(), **arguments):
+    """Two epochs of four rollouts of four environments."""
+    updates = agent.updates_per_rollout(4)
+    defaults = {"epochs": 2, "steps_per_epoch": 4 * updates, "num_envs": 4, "verbose": 0, "seed": 3}
+    return agent.fit(AGENTS[name][3], callbacks=[*callbacks], **{**defaults, **arguments}).history
+
+
+def observations(batch):
+    return np.random.default_rng(0).normal(size=(batch, 4)).astype(np.float32)
+
+
+def assert_same(a, b):
+    for x, y in zip(a.variables, b.variables, strict=True):
+        assert np.array_equal(x.numpy(), y.numpy()), x.path
+
+
+class Cut(keras.callbacks.Callback):
+    """Ends the training in its second epoch, as a crash would."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches = getattr(self, "batches", 0) + 1
+        if self.batches == 6:
+            raise RuntimeError("power cut")
+
+
+class Watch(keras.callbacks.Callback):
+    """Counts what Keras calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.epochs = [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(batch)
+        assert {"return", "length", "env_steps"} <= set(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append((epoch, float(logs["env_steps"]), float(logs["val_return"])))
+        self.model.evaluate(AGENTS_ENV[self.model], episodes=2, verbose=0)
+
+
+AGENTS_ENV = {}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """For each agent, made when first asked for: it, trained for two epochs, and its history."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            agent = make(name)
+            made[name] = agent, fit(agent, name)
+        return made[name]
+
+    return of
+
+
+@each
+def test_fit_evaluate_predict(name, trained):
+    agent, history = trained(name)
+    assert all(len(values) == 2 for values in history.values())
+    assert history["env_steps"][1] > history["env_steps"][0] > 0
+    assert history["return"][1] == history["length"][1] >= 8 or np.isnan(history["return"][1])
+    assert all(np.isfinite(history[key]).all() for key in history if key not in ("return", "length"))
+    env = AGENTS[name][3]
+    weights = agent.get_weights()
+    results = [agent.evaluate(env, episodes=6, return_dict=True, verbose=0) for _ in range(2)]
+    assert results[0] == results[1]
+    assert results[0]["return"] == results[0]["length"] >= 8
+    stochastic = agent.evaluate(env, episodes=6, deterministic=False, verbose=0)
+    assert stochastic[0] >= 8
+    for before, after in zip(weights, agent.get_weights(), strict=True):
+        assert np.array_equal(before, after)
+    actions = agent.predict(observations(5), verbose=0)
+    assert actions.shape == (5,)
+    assert set(actions) <= {0, 1}
+    policy = agent.policy()
+    assert policy(observations(1)[0]) in (0, 1)
+
+
+@each
+def test_save_and_load(name, trained, tmp_path):
+    agent, _ = trained(name)
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras")
+    assert type(loaded) is type(agent)
+    assert json.dumps(loaded.get_config(), sort_keys=True) == json.dumps(agent.get_config(), sort_keys=True)
+    assert_same(agent, loaded)
+    x = observations(50)
+    assert np.array_equal(agent.predict(x, verbose=0), loaded.predict(x, verbose=0))
+    assert int(loaded.env_steps.numpy()) == int(agent.env_steps.numpy()) > 0
+
+
+@each
+def test_resume_is_exact(name, tmp_path):
+    if name == "DQN without its replay":
+        pytest.skip("an exact resume needs the replay buffer")
+    whole = make(name)
+    logs = fit(whole, name)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(make(name), name, [backup, Cut()])
+    resumed = make(name, seed=99)
+    rest = fit(resumed, name, [keras.callbacks.BackupAndRestore(tmp_path / "backup")])
+    assert_same(whole, resumed)
+    for key, values in rest.items():
+        assert np.array_equal(values, logs[key][1:], equal_nan=True), key
+    halves = make(name)
+    fit(halves, name, epochs=1)
+    fit(halves, name, initial_epoch=1)
+    assert_same(whole, halves)
+
+
+def test_without_its_replay_a_training_goes_on_with_an_empty_one():
+    name = "DQN without its replay"
+    agent = make(name)
+    first = fit(agent, name, epochs=1)
+    assert first["replay_size"][0] > 60
+    again = fit(agent, name, epochs=2, initial_epoch=1)
+    assert again["replay_size"][0] < first["replay_size"][0]
+
+
+@each
+def test_callbacks_see_everything_and_change_nothing(name, trained, tmp_path):
+    agent, watch, env = make(name), Watch(), AGENTS[name][3]
+    AGENTS_ENV[agent] = env
+    saved = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_return", mode="max", save_best_only=True)
+    stop = keras.callbacks.EarlyStopping("val_return", mode="max", patience=5)
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    histograms = krp.callbacks.RolloutHistograms(tmp_path / "tb")
+    history = fit(agent, name, [watch, saved, stop, log, histograms], validation_data=env, validation_episodes=2)
+    assert len(watch.steps) == 8  # one call for each rollout
+    assert [epoch for epoch, *_ in watch.epochs] == [0, 1]
+    assert history["val_return"][0] >= 8
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    assert (tmp_path / "best.keras").exists()
+    assert_same(agent, trained(name)[0])
+
+
+@each
+def test_run_eagerly_gives_what_the_graph_gives(name, trained):
+    agent = make(name, run_eagerly=True)
+    history = fit(agent, name, epochs=1)
+    _, graph = trained(name)
+    assert set(history) == set(graph)
+    for key, values in history.items():
+        np.testing.assert_allclose(values[0], graph[key][0], rtol=1e-3, atol=1e-5, err_msg=key)
+
+
+@each
+def test_compiled_with_xla_it_trains_too(name, trained):
+    agent = make(name, jit_compile=True)
+    history = fit(agent, name)
+    assert all(np.isfinite(history[key]).all() for key in history if key not in ("return", "length"))
+    assert set(history) == set(trained(name)[1])
+
+
+@each
+def test_seeds_decide(name, trained):
+    agent = make(name)
+    history = fit(agent, name)
+    assert_same(agent, trained(name)[0])
+    np.testing.assert_equal(history, trained(name)[1])
+    other = fit(make(name), name, seed=4)
+    assert not np.array_equal(other["length"], history["length"], equal_nan=True)
+
+
+@each
+def test_keras_tuner_searches(name, tmp_path):
+    env = AGENTS[name][3]
+
+    def build(hp):
+        agent = make(name)
+        agent.compile(keras.optimizers.SGD(hp.Choice("learning_rate", [1e-2, 1e-3])), jit_compile=False)
+        return agent
+
+    tuner = kt.RandomSearch(build, kt.Objective("val_return", "max"), max_trials=2, directory=tmp_path, seed=0)
+    updates = make(name).updates_per_rollout(4)
+    tuner.search(env, epochs=1, steps_per_epoch=updates, num_envs=4, validation_data=env, validation_episodes=2, verbose=0)
+    trials = list(tuner.oracle.trials.values())
+    assert [trial.status for trial in trials] == ["COMPLETED"] * 2
+    assert all(trial.score >= 8 for trial in trials)
+
+
+@each
+def test_summary_shows_the_network(name, trained, capsys):
+    trained(name)[0].summary()
+    assert "Total params" in capsys.readouterr().out
