@@ -2,15 +2,16 @@
 
     python benchmarks/replay_memory.py [--frames 1000000] [--prioritized]
 
-Trains `krp.DQN(frame_axis=0)` on stacks of four random frames from 16 environments: the first rollouts fill the buffer, then come 200
-gradient steps. Prints the greatest resident memory of the process before, after the filling and at the end, and the time of
-drawing and learning from a batch of 32.
+Trains `krp.DQN(frame_axis=0)` on stacks of four random frames from 16 environments: the first rollouts fill the
+buffer, then come 200 gradient steps. Prints the greatest resident memory of the process before, after the filling
+and at the end, and the time of drawing and learning from a batch of 32.
 """
 
 import argparse
 import os
 import resource
 import time
+from typing import ClassVar
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -33,7 +34,7 @@ class RandomFrames(gymnasium.vector.VectorEnv):
 
     num_envs = NUM_ENVS
     single_observation_space, single_action_space = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(6)
-    metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
+    metadata: ClassVar = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
     frames = np.random.default_rng(0).integers(0, 256, (1000, 84, 84), np.uint8)
     count = 0
 
@@ -58,7 +59,10 @@ class Report(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"epoch {epoch}: {logs['replay_size']:,.0f} frames, peak {peak:.2f} GiB, {time.time() - self.start:.0f} s", flush=True)
+        print(
+            f"epoch {epoch}: {logs['replay_size']:,.0f} frames, peak {peak:.2f} GiB, {time.time() - self.start:.0f} s",
+            flush=True,
+        )
 
 
 inputs = keras.Input((4, 84, 84), dtype="uint8")

@@ -10,7 +10,16 @@ from keras import layers
 
 from keras_rl_prob import spaces
 from keras_rl_prob.envs import opened, spaces_of
-from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, Dueling, FourierFeatures, NoisyDense, QValues, StatefulRNN
+from keras_rl_prob.layers import (
+    DenseBernoulli,
+    DenseCategorical,
+    DenseNormal,
+    Dueling,
+    FourierFeatures,
+    NoisyDense,
+    QValues,
+    StatefulRNN,
+)
 
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
 
@@ -119,8 +128,8 @@ def q_network(env, units=(256, 256), cell=None, dueling=False, noisy=None):
 def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, seed=0):
     """Action values that are linear in radial basis features: `scikit-learn`'s, carried as Keras layers.
 
-    scikit-learn's `StandardScaler` and one `RBFSampler` for each gamma are fitted on samples of the observation space where that
-    is bounded, else on observations of random play. Needs `pip install "keras_rl_prob[linear]"`.
+    scikit-learn's `StandardScaler` and one `RBFSampler` for each gamma are fitted on samples of the observation
+    space where that is bounded, else on observations of random play. Needs `pip install "keras_rl_prob[linear]"`.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`, the first of them bounded; its actions
@@ -157,7 +166,9 @@ def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, s
         [np.concatenate([getattr(s, name) for s in samplers], -1) for name in ("random_weights_", "random_offset_")]
     )
     actions = int(action_space.n)
-    return keras.Model(inputs, {"action": QValues((actions,))(layers.Dense(actions, kernel_initializer="zeros")(features))})
+    return keras.Model(
+        inputs, {"action": QValues((actions,))(layers.Dense(actions, kernel_initializer="zeros")(features))}
+    )
 
 
 def encoder(observation_space):
@@ -203,7 +214,8 @@ def heads(action_space, x):
 def _check_discrete(action_space):
     if not isinstance(action_space, gym_spaces.Discrete):
         raise ValueError(
-            "`env` must have a Discrete action space, since the values of all actions are compared. Use `krp.PPO` or `krp.A2C`, "
+            "`env` must have a Discrete action space, since the values of all actions are compared. Use `krp.PPO` or "
+            "`krp.A2C`, "
             f"which take any. Received: action_space={action_space}"
         )
 

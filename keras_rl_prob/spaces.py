@@ -89,7 +89,9 @@ class Codec:
 
     def __init__(self, space):
         self._space, self._is_leaf = space, isinstance(space, LEAVES)
-        self._leaves = [(leaf, spec.dtype.as_numpy_dtype) for leaf, spec in zip(leaves(space), _flat_specs(space), strict=True)]
+        self._leaves = [
+            (leaf, spec.dtype.as_numpy_dtype) for leaf, spec in zip(leaves(space), _flat_specs(space), strict=True)
+        ]
         self._shifted = [_has_start(leaf) for leaf in leaves(space)]
 
     def encode(self, values):

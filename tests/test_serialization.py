@@ -41,9 +41,15 @@ AGENT = {
 POLICY_GRADIENT = {
     name: AGENT[name]
     for name in (
-        "discount", "value_coef", "entropy_coef", "normalize_observations", "normalize_rewards", "name", "rollout_steps",
+        "discount",
+        "value_coef",
+        "entropy_coef",
+        "normalize_observations",
+        "normalize_rewards",
+        "name",
+        "rollout_steps",
         "gae_lambda",
-    )  # fmt: skip
+    )
 }
 Q_LEARNING = {
     "discount": 0.9,

@@ -100,7 +100,7 @@ class Agent(LearningModel, abc.ABC):
         """
         observation_space, action_space = spaces_of(env)
         network = self.network or self.default_network(env)
-        contract.check_network(network, self.network_outputs, observation_space, action_space)
+        self.check_network(network, observation_space, action_space)
         self.network = network
         self.observation_space, self.action_space = observation_space, action_space
         self._unrolled = Unrolled(network)
@@ -118,6 +118,10 @@ class Agent(LearningModel, abc.ABC):
         if self.compiled:
             self.optimizer.build(network.trainable_variables)
         self.built = True
+
+    def check_network(self, network, observation_space, action_space):
+        """Raises a `ValueError` where the network or the spaces are not for this agent; `build` has changed nothing by then."""
+        contract.check_network(network, self.network_outputs, observation_space, action_space)
 
     def get_config(self):
         """The constructor's arguments; the network as it is, also where it was made by default."""
@@ -272,7 +276,7 @@ class Agent(LearningModel, abc.ABC):
         self.test_function = result
 
     def _get_metrics_result_or_logs(self, logs):
-        """What Keras' `evaluate` returns: the logs also where the metrics, which are those of the training, have the same names."""
+        """What Keras' `evaluate` returns: the logs also where the metrics, those of the training, have the same names."""
         return logs
 
     def policy(self, num_envs=None, deterministic=True, seed=0):

@@ -43,4 +43,6 @@ def whole_rollouts(steps_per_epoch, updates, default):
 
 def current(coefficient, step):
     """The value at `step` of a number or a Keras schedule."""
-    return coefficient(step) if isinstance(coefficient, keras.optimizers.schedules.LearningRateSchedule) else coefficient
+    return (
+        coefficient(step) if isinstance(coefficient, keras.optimizers.schedules.LearningRateSchedule) else coefficient
+    )

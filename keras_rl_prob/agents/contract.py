@@ -150,7 +150,7 @@ def reject_q_values(network, agent_name):
     for output in keras.tree.flatten(network.output["action"]):
         if isinstance(output._keras_history.operation, QValues):
             raise ValueError(
-                f"`network`'s \"action\" must be a policy for {agent_name}, as from `keras_rl_prob.layers.DenseCategorical`; "
+                f'`network`\'s "action" must be a policy for {agent_name}, as from `keras_rl_prob.layers.DenseCategorical`; '
                 "action values, and `Dueling`, are for `krp.DQN`. Received: QValues "
                 f"{output._keras_history.operation.name!r}"
             )
@@ -160,29 +160,32 @@ def check_has_memory(network, agent_name, alternative):
     """Raises a `ValueError` unless a network holds a `StatefulRNN`."""
     if not has_memory(network):
         raise ValueError(
-            f"`network` must have memory for {agent_name}, a `keras_rl_prob.layers.StatefulRNN`. Use `krp.{alternative}` for networks "
+            f"`network` must have memory for {agent_name}, a `keras_rl_prob.layers.StatefulRNN`. "
+            f"Use `krp.{alternative}` for networks "
             f"without. Received: network={network.name!r} with the layers {[layer.name for layer in network.layers]}"
         )
 
 
-def check_q_network(agent):
-    """Raises a `ValueError` unless a value-based agent has one Discrete action, and the network that it asked for."""
-    network, name = agent.network, type(agent).__name__
-    if not isinstance(agent.action_space, gym_spaces.Discrete):
+def check_q_network(agent, network, action_space):
+    """Raises a `ValueError` unless there is one Discrete action, and `network` is what a value-based agent asked for."""
+    name = type(agent).__name__
+    if not isinstance(action_space, gym_spaces.Discrete):
         raise ValueError(
-            f"{name} needs a Discrete action space, for it compares the values of all actions. Use `krp.PPO`, `krp.RecurrentPPO`, "
-            f"`krp.A2C` or `krp.Reinforce`, which take any. Received: action_space={agent.action_space}"
+            f"{name} needs a Discrete action space, for it compares the values of all actions. Use `krp.PPO`, "
+            f"`krp.RecurrentPPO`, `krp.A2C` or `krp.Reinforce`, which take any. Received: action_space={action_space}"
         )
     head = network.output["action"]._keras_history.operation
     if not isinstance(head, QValues):
         raise ValueError(
             f'`network`\'s "action" must be action values for {name}: '
-            f"`keras_rl_prob.layers.QValues(({int(agent.action_space.n)},))(values)`. Received: {type(head).__name__} {head.name!r}"
+            f"`keras_rl_prob.layers.QValues(({int(action_space.n)},))(values)`. Received: {type(head).__name__} "
+            f"{head.name!r}"
         )
     layers = list(network._flatten_layers())
     if has_memory(network) and not agent.wants_memory:
         raise ValueError(
-            f"`network` must have no memory for {name}, which replays single steps. Use `krp.RecurrentDQN`, which replays sequences. "
+            f"`network` must have no memory for {name}, which replays single steps. "
+            f"Use `krp.RecurrentDQN`, which replays sequences. "
             f"Received: {[layer.name for layer in layers if isinstance(layer, StatefulRNN)]}"
         )
     for argument, kind in (("dueling", Dueling), ("noisy", NoisyDense)):
@@ -193,9 +196,14 @@ def check_q_network(agent):
                 f"network={network.name!r} without one"
             )
     noisy = [layer.name for layer in layers if isinstance(layer, NoisyDense)]
+    if noisy and "noisy" not in agent.get_config():
+        raise ValueError(
+            f"`network` must have no noisy layers for {name}. Use `krp.DQN(noisy={layers_kind(layers)!r})`. Received: {noisy}"
+        )
     if noisy and not agent.noisy:
         raise ValueError(
-            f"`noisy` must say that the network has noisy layers: `noisy={layers_kind(layers)!r}`. Received: noisy=None and {noisy}"
+            f"`noisy` must say that the network has noisy layers: `noisy={layers_kind(layers)!r}`. Received: "
+            f"noisy=None and {noisy}"
         )
 
 

@@ -49,10 +49,10 @@ class DQN(QLearning):
         huber_delta: Where the loss turns from quadratic to linear, or `None` for the squared error.
         reward_clip: Rewards are clipped to plus and minus this, or `None`.
         online_updates: Whether the first batch on each rollout is its newest transitions instead of drawn ones.
-        poisson_updates: Whether the number of gradient steps on a rollout is drawn from a Poisson distribution with mean `updates`.
-            Keras counts `updates` steps all the same.
-        frame_axis: Axis along which observations are stacks of the last frames, as from Gymnasium's `FrameStackObservation` (0), or `None`.
-            The replay buffer then holds each frame once.
+        poisson_updates: Whether the number of gradient steps on a rollout is drawn from a Poisson distribution with
+            mean `updates`. Keras counts `updates` steps all the same.
+        frame_axis: Axis along which observations are stacks of the last frames, as from Gymnasium's
+            `FrameStackObservation` (0), or `None`. The replay buffer then holds each frame once.
         normalize_observations: Whether real-valued observations are normalised by running statistics.
         checkpoint_replay: Whether the replay buffer is part of what is saved, which an exact resume needs.
         name: Name of the model.
@@ -62,7 +62,8 @@ class DQN(QLearning):
 
     References:
         Mnih et al., 2015, https://doi.org/10.1038/nature14236; double: https://arxiv.org/abs/1509.06461; dueling:
-        https://arxiv.org/abs/1511.06581; noise: https://arxiv.org/abs/1706.10295; priorities: https://arxiv.org/abs/1511.05952; all of
+        https://arxiv.org/abs/1511.06581; noise: https://arxiv.org/abs/1706.10295; priorities:
+        https://arxiv.org/abs/1511.05952; all of
         them: https://arxiv.org/abs/1710.02298.
 
     Example:
@@ -127,9 +128,11 @@ class DQN(QLearning):
             )
         if n_step >= capacity:
             raise ValueError(f"`n_step` must be below `capacity`. Received: n_step={n_step}, capacity={capacity}")
-        if not (0.0 < target_update < 1.0 or (isinstance(target_update, int) and target_update >= 1)):
+        fraction = isinstance(target_update, float) and 0.0 < target_update < 1.0
+        if not (fraction or (isinstance(target_update, int) and target_update >= 1)):
             raise ValueError(
-                "`target_update` must be a positive integer, the gradient steps from one copy to the next, or a float between 0 "
+                "`target_update` must be a positive integer, the gradient steps from one copy to the next, or a float "
+                "between 0 "
                 f"and 1, the part of the way at every step. Received: target_update={target_update!r}"
             )
         self.learning_starts, self.double, self.dueling, self.noisy = learning_starts, double, dueling, noisy
@@ -154,6 +157,12 @@ class DQN(QLearning):
     def default_optimizer(self):
         """`Adam(1e-3, epsilon=1e-5, global_clipnorm=10)`."""
         return keras.optimizers.Adam(1e-3, epsilon=1e-5, global_clipnorm=10.0)
+
+    def check_network(self, network, observation_space, action_space):
+        """Checks that observations are stacks of frames if they are said to be, too."""
+        super().check_network(network, observation_space, action_space)
+        if self.frame_axis is not None:
+            frames_of(observation_space, self.frame_axis)
 
     def build(self, env):
         """Adds the target network to what every agent has."""
@@ -211,8 +220,8 @@ class DQN(QLearning):
         """Adds recorded episodes, with which the replay buffer of every new training starts; they are not saved with the agent.
 
         Args:
-            episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its fields, such as
-                Minari's `dataset.iterate_episodes()`.
+            episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its
+                fields, such as Minari's `dataset.iterate_episodes()`.
         """
         self._experience = [*self._experience, *episodes]
 

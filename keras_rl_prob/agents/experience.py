@@ -56,7 +56,9 @@ def episode_rows(episodes, observation_space, action_space):
 
 
 def copy_weights(source, target):
-    """Copies weights between the layers of two models that have the same name, from a supervised model into an agent's for example.
+    """Copies weights between the layers of two models that have the same name.
+
+    So an agent can start from a supervised model.
 
     Args:
         source: Keras model; an agent's is `agent.network`.
@@ -81,7 +83,8 @@ def copy_weights(source, target):
         shapes = [[tuple(w.shape) for w in layer.weights] for layer in (one, other)]
         if shapes[0] != shapes[1]:
             raise ValueError(
-                f"Layers of the same name must have weights of the same shapes. Received: {one.name!r} with {shapes[0]} and {shapes[1]}"
+                f"Layers of the same name must have weights of the same shapes. Received: {one.name!r} with "
+                f"{shapes[0]} and {shapes[1]}"
             )
     if not shared:
         raise ValueError(

@@ -62,8 +62,8 @@ class LinearQ(QLearning):
     `compile()` without an optimizer takes `SGD(0.01)`.
 
     Args:
-        network: Functional model for one step: `{"action": QValues((actions,))(values)}`. `None` makes `krp.networks.linear_q(env)`,
-            which needs `pip install "keras_rl_prob[linear]"`.
+        network: Functional model for one step: `{"action": QValues((actions,))(values)}`. `None` makes
+            `krp.networks.linear_q(env)`, which needs `pip install "keras_rl_prob[linear]"`.
         rollout_steps: Rows from each environment before their updates.
         discount: Gamma.
         exploration: `EpsilonGreedy` or `Boltzmann`; `None` is `EpsilonGreedy()`.

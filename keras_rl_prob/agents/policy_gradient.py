@@ -67,10 +67,14 @@ class PolicyGradient(Agent):
         """`krp.networks.feed_forward`."""
         return networks.feed_forward(env, value="value" in self.network_outputs)
 
+    def check_network(self, network, observation_space, action_space):
+        """Checks that the network gives a policy, too."""
+        super().check_network(network, observation_space, action_space)
+        reject_q_values(network, type(self).__name__)
+
     def build(self, env):
         """Adds the reward statistics to what every agent has."""
         super().build(env)
-        reject_q_values(self.network, type(self).__name__)
         self.reward_normalizer = RunningNormalization(center=False)
         self.reward_normalizer.build((None,))
 

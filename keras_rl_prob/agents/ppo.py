@@ -138,9 +138,7 @@ class PPO(PolicyGradient):
 
     def value_error(self, value, data):
         """Squared error of the value, clipped if so configured, float32 `[L, R]`."""
-        return clipped_value_loss(
-            value, data.value, data.target, current(self.value_clip, self.optimizer.iterations)
-        )
+        return clipped_value_loss(value, data.value, data.target, current(self.value_clip, self.optimizer.iterations))
 
     def loss_and_logs(self, data):
         """The loss of a `Minibatch` and a dict of its parts, scalars."""

@@ -40,10 +40,10 @@ class QLearning(Agent):
         config = {name: getattr(self, name) for name in ("discount", "huber_delta", "reward_clip")}
         return super().get_config() | config | {"exploration": keras.saving.serialize_keras_object(self.exploration)}
 
-    def build(self, env):
-        """Checks that the network gives the values of Discrete actions."""
-        super().build(env)
-        contract.check_q_network(self)
+    def check_network(self, network, observation_space, action_space):
+        """Checks that the network gives the values of Discrete actions, too."""
+        super().check_network(network, observation_space, action_space)
+        contract.check_q_network(self, network, action_space)
 
     @property
     def exploration_in_use(self):
@@ -89,7 +89,9 @@ class QLearning(Agent):
     def exploration_report(self):
         """Where the exploration stands, a dict of float32 scalars."""
         exploration = self.exploration_in_use
-        return {} if exploration is None else {exploration.name: exploration.value(tf.convert_to_tensor(self.env_steps))}
+        return (
+            {} if exploration is None else {exploration.name: exploration.value(tf.convert_to_tensor(self.env_steps))}
+        )
 
     def clipped(self, rewards):
         """Rewards as they are learned from."""

@@ -17,9 +17,9 @@ from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class RecurrentDQN(DQN):
-    """`DQN` for networks with memory, in the manner of R2D2: replays sequences from the recurrent state that was stored with them.
+    """`DQN` for networks with memory, in the manner of R2D2.
 
-    A sequence starts at every `period`-th row. Its first `burn_in` rows only bring the stored state up to date, for the
+    What is replayed are sequences, from the recurrent state that was stored with them. One starts at every `period`-th row. Its first `burn_in` rows only bring the stored state up to date, for the
     network and for the target network; the `sequence_length` rows after them are learned from, with `n_step` more to
     bootstrap from. Sequences may span episodes, for the state is zeroed where one starts. Values are learned on the scale
     `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
@@ -109,10 +109,14 @@ class RecurrentDQN(DQN):
         """`krp.networks.q_network` with an LSTM."""
         return networks.q_network(env, (64, 64), cell="lstm", dueling=self.dueling, noisy=self.noisy)
 
+    def check_network(self, network, observation_space, action_space):
+        """Checks that the network has memory, too."""
+        super().check_network(network, observation_space, action_space)
+        check_has_memory(network, "RecurrentDQN", "DQN")
+
     def build(self, env):
         """Adds what runs the target network over sequences."""
         super().build(env)
-        check_has_memory(self.network, "RecurrentDQN", "DQN")
         self._target_unrolled = Unrolled(self.target_network)
 
     def _make_source(self, env, seed):
@@ -128,9 +132,7 @@ class RecurrentDQN(DQN):
             tf.stack([x[start + k + shift : start + k + shift + length] for k in range(n)])  # [n, L, N]
             for x, shift in ((data.reward, 0), (data.terminated, 0), (data.ended, 0), (data.is_first, 1))
         )
-        reward, discount, steps = n_step_sums(
-            reward, self.discount * (1.0 - tf.cast(terminated, tf.float32)), ~ended
-        )
+        reward, discount, steps = n_step_sums(reward, self.discount * (1.0 - tf.cast(terminated, tf.float32)), ~ended)
         values = bootstrap_values(target, online if self.double else None)  # [L + n, N]
         candidates = tf.stack([values[k + 1 : k + 1 + length] for k in range(n)])  # after 1, ..., n steps
         bootstrap = tf.reduce_sum(tf.one_hot(steps - 1, n, axis=0) * candidates, 0)  # [L, N]

@@ -87,9 +87,7 @@ class ReplaySource(RolloutSource):
 
     def __init__(self, agent, env, seed, window, stride=1):
         compiled = agent.jit_compile and agent.acts_compiled
-        driver = Driver(
-            agent, env, steps=agent.rollout_steps, sequence_length=stride, seed=seed, jit_compile=compiled
-        )
+        driver = Driver(agent, env, steps=agent.rollout_steps, sequence_length=stride, seed=seed, jit_compile=compiled)
         super().__init__(agent, env, driver, agent.rollout_steps, seed)
         self._num_envs, self._stride = env.num_envs, stride
         self._history = 0 if agent.frame_axis is None else -(-(agent.frames - 1) // stride) * stride
@@ -119,7 +117,7 @@ class ReplaySource(RolloutSource):
         agent, least = self.agent, max(self._span + 1, 2) * self._stride + self._history + self.agent.rollout_steps
         if rows < least:
             raise ValueError(
-                f"`capacity` must hold a rollout and `n_step` more steps of every environment, here {least} rows of "
+                f"`capacity` must hold a rollout and the rows of an update's items of every environment, here {least} rows of "
                 f"{self._num_envs} environments: {least * self._num_envs}. Received: capacity={agent.capacity}, "
                 f"rollout_steps={agent.rollout_steps}, n_step={agent.n_step}"
             )
@@ -207,7 +205,7 @@ class ReplaySource(RolloutSource):
         self.add_rows(tf.nest.map_structure(columns, rows))
 
     def add_rows(self, rows):
-        """Puts rows `[T, B, ...]`, `T` a multiple of the stride, into the ring; gives the windows that they complete a priority."""
+        """Puts rows `[T, B, ...]`, `T` a multiple of the stride, into the ring; what they complete gets a priority."""
         self.ring.add(rows)
         if not self.priorities:
             return
@@ -282,7 +280,9 @@ class ReplaySource(RolloutSource):
         """What is stored in the windows that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
         agent, n = self.agent, self.agent.n_step
         rows = (places[None] + tf.reshape(tf.range(n + 1), (-1, 1, 1))) % self.ring.capacity  # [n + 1, updates, N]
-        window = {name: self.ring.read(name, rows, envs[None]) for name in ("reward", "terminated", "ended", "is_first")}
+        window = {
+            name: self.ring.read(name, rows, envs[None]) for name in ("reward", "terminated", "ended", "is_first")
+        }
         reward, discount, steps = n_step_sums(
             agent.clipped(window["reward"][:n]),
             agent.discount * (1.0 - tf.cast(window["terminated"][:n], tf.float32)),

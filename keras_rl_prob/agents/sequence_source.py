@@ -62,9 +62,7 @@ class SequenceSource(ReplaySource):
     def __init__(self, agent, env, seed, window, stride):
         super().__init__(agent, env, seed, window, stride)
         self._length = window
-        state = tf.nest.map_structure(
-            lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs)
-        )
+        state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs))
         self._states = Ring({"state": state}, self.ring.capacity // stride) if tf.nest.flatten(state) else None
 
     @property

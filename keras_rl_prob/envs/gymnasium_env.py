@@ -161,7 +161,8 @@ def raising_as_itself(env):
 
 def _check_finite(name, array):
     """Raises a `FloatingPointError` that names the first environment whose numbers are not finite."""
-    if array.dtype == np.float32 and not np.isfinite(array.sum()) and not np.isfinite(array).all():  # the sum is quicker
+    suspicious = array.dtype == np.float32 and not np.isfinite(array.sum())  # quicker than looking at every number
+    if suspicious and not np.isfinite(array).all():
         rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
         index = int(np.argmin(rows))
         raise FloatingPointError(f"The {name} is not finite in environment {index}. Received: {name}={array[index]}")

@@ -9,8 +9,8 @@ class FourierFeatures(keras.layers.Layer):
     """`scale * cos(x W + b)` with weights that are drawn once and not trained.
 
     With `W ~ N(0, 2 gamma)`, `b ~ U(0, 2 pi)` and `scale = sqrt(2 / units)`, inner products of features approximate
-    `exp(-gamma |x - y|^2)`; the layer's own draw is for gamma 1. Other draws, such as those of scikit-learn's `RBFSampler`, are set with
-    `set_weights([W, b])`.
+    `exp(-gamma |x - y|^2)`; the layer's own draw is for gamma 1. Other draws, such as those of scikit-learn's
+    `RBFSampler`, are set with `set_weights([W, b])`.
 
     Args:
         units: How many features.

@@ -25,7 +25,8 @@ def check(config):
 
     A configuration is a dict as it comes from JSON:
 
-    * `env`: `id`; `num_envs`, the agent's `default_num_envs` if left out; `kwargs`, what else the environment's constructor gets.
+    * `env`: `id`; `num_envs`, the agent's `default_num_envs` if left out; `kwargs`, what else the environment's
+        constructor gets.
     * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor.
     * `network`: `builder`, a function of `krp.networks`, and its arguments. Left out or `None` for the agent's default.
     * `compile`: `jit_compile`, `run_eagerly`.
@@ -33,8 +34,8 @@ def check(config):
     * `name`, `description`, `seed`, `version`: for the record.
 
     An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or a
-    `KLPenalty`, `EpsilonGreedy`, `Boltzmann` or `PrioritizedReplay`. The `decay_steps` of a schedule over gradient steps may be `None`
-    for all of the training's.
+    `KLPenalty`, `EpsilonGreedy`, `Boltzmann` or `PrioritizedReplay`. The `decay_steps` of a schedule over gradient
+    steps may be `None` for all of the training's.
 
     Args:
         config: The configuration.
@@ -181,7 +182,9 @@ def _parameters(maker):
     """Pairs of name and `inspect.Parameter` of what a function or a class takes, `**kwargs` being those of the class above."""
     if not inspect.isclass(maker):
         return inspect.signature(maker).parameters.items()
-    own = dict(list(inspect.signature(maker.__init__).parameters.items())[1:])  # some Pythons look at `__new__` before that
+    own = dict(
+        list(inspect.signature(maker.__init__).parameters.items())[1:]
+    )  # some Pythons look at `__new__` before that
     if issubclass(maker, agents.Agent) and any(p.kind is p.VAR_KEYWORD for p in own.values()):
         own = dict(_parameters(maker.__bases__[0])) | own
     return own.items()

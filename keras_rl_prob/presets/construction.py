@@ -48,7 +48,9 @@ def complete(config):
     fit = config["fit"]
     agent = _agent(_decaying_over(config, 1))
     updates = agent.updates_per_rollout(config["env"]["num_envs"])
-    return _decaying_over(config, fit["epochs"] * whole_rollouts(fit["steps_per_epoch"], updates, agent.rollouts_per_epoch))
+    return _decaying_over(
+        config, fit["epochs"] * whole_rollouts(fit["steps_per_epoch"], updates, agent.rollouts_per_epoch)
+    )
 
 
 def make_env(config):

@@ -39,10 +39,10 @@ def batches(source, rollouts):
             yield tf.nest.map_structure(lambda x: x.numpy(), element.update(tf.constant(index)))
 
 
-def episode_of(observation, num_scripts=len(SCRIPT)):
+def episode_of(observation):
     """`(length, end)` of the episode in which an observation `(index, episode, step)` was made."""
     index, episode, _ = observation.astype(int)
-    return SCRIPT[(index + episode) % num_scripts]
+    return SCRIPT[(index + episode) % len(SCRIPT)]
 
 
 def expected(observation, n):
@@ -63,7 +63,7 @@ def expected(observation, n):
 @pytest.mark.parametrize("prioritized", [False, True])
 @pytest.mark.parametrize("n_step", [1, 3, 5])
 def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(n_step, prioritized):
-    agent, source = source_of(scripted(), n_step=n_step, prioritized=prioritized, capacity=60)
+    _, source = source_of(scripted(), n_step=n_step, prioritized=prioritized, capacity=60)
     used, left_out, seen = 0, 0, set()
     for batch in batches(source, 30):  # 120 rows through a ring of 20
         for i, weight in enumerate(batch.weight):
@@ -86,7 +86,7 @@ def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(n_step,
 
 
 def test_old_rows_are_forgotten_and_new_ones_are_there():
-    agent, source = source_of(scripted(), capacity=60)
+    _, source = source_of(scripted(), capacity=60)
     *_, last = batches(source, 30)
     episodes = last.observation[:, 1]
     assert episodes.min() > 20  # of about 27 that each environment has played; the ring holds 20 rows
@@ -95,7 +95,7 @@ def test_old_rows_are_forgotten_and_new_ones_are_there():
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
 def test_without_final_observations_in_rows_truncations_are_left_out(mode):
-    agent, source = source_of(scripted(mode=mode), n_step=2)
+    _, source = source_of(scripted(mode=mode), n_step=2)
     kept = 0
     for batch in batches(source, 30):
         for i, weight in enumerate(batch.weight):
@@ -142,7 +142,7 @@ def test_learning_starts_when_there_is_enough():
 
 
 def test_rewards_are_clipped_before_they_are_added_up():
-    agent, source = source_of(scripted(), n_step=3, reward_clip=1.0)
+    _, source = source_of(scripted(), n_step=3, reward_clip=1.0)
     for batch in batches(source, 2):
         for i in np.flatnonzero(batch.weight):
             length, _ = episode_of(batch.observation[i])
@@ -151,7 +151,7 @@ def test_rewards_are_clipped_before_they_are_added_up():
 
 
 def test_the_online_update_is_the_newest_transitions():
-    agent, source = source_of(scripted(), online_updates=True, capacity=300, batch_size=6)
+    _, source = source_of(scripted(), online_updates=True, capacity=300, batch_size=6)
     iterator = iter(source.dataset())
     for _ in range(4):
         element = next(iterator)
@@ -163,7 +163,7 @@ def test_the_online_update_is_the_newest_transitions():
 
 
 def test_the_number_of_updates_is_poisson_if_so_wished():
-    agent, source = source_of(scripted(), poisson_updates=True)
+    _, source = source_of(scripted(), poisson_updates=True)
     iterator = iter(source.dataset())
     counts = np.array([int(next(iterator).updates) for _ in range(300)])
     assert counts.mean() == pytest.approx(4.0, abs=0.5)
@@ -207,7 +207,7 @@ def test_errors_become_priorities_with_the_next_rollout():
 
 
 def test_only_complete_windows_have_a_priority():
-    agent, source = source_of(scripted(), prioritized=True, n_step=3, capacity=60)
+    _, source = source_of(scripted(), prioritized=True, n_step=3, capacity=60)
     iterator = iter(source.dataset())
     for _ in range(12):
         next(iterator)
@@ -251,7 +251,7 @@ def test_stacks_of_frames_are_put_together_again(prioritized):
     network = krp.networks.q_network(
         (gymnasium.spaces.Box(0, 255, (4, 1, 1, 1), np.uint8), gymnasium.spaces.Discrete(2)), units=(4,)
     )
-    agent, source = source_of(env, network=network, frame_axis=0, capacity=80, prioritized=prioritized, n_step=2)
+    _, source = source_of(env, network=network, frame_axis=0, capacity=80, prioritized=prioritized, n_step=2)
     images = [variable for variable in source.ring.variables if variable.dtype == tf.uint8]
     assert [image.shape for image in images] == [(40, 2, 1, 1, 1)]  # each frame once
     checked = 0
@@ -294,11 +294,11 @@ def test_recorded_episodes_are_there_before_the_first_rollout():
 
 
 def test_recorded_episodes_that_do_not_fit_are_refused():
-    agent, source = source_of(scripted())
+    _, source = source_of(scripted())
     with pytest.raises(ValueError, match="at least one episode"):
         source.load([])
     (episode,) = krp.envs.record_episodes(ScriptedEnv(0, [(9, "terminated")]))
-    with pytest.raises(ValueError, match="one observation more. Received: episode 0 with 8 rewards"):
+    with pytest.raises(ValueError, match=r"one observation more\. Received: episode 0 with 8 rewards"):
         source.load([episode._replace(rewards=episode.rewards[1:])])
     (short,) = krp.envs.record_episodes(ScriptedEnv(0, [(1, "terminated")]))
     with pytest.raises(ValueError, match="at least 3 steps for 3 environments"):
@@ -349,7 +349,7 @@ def test_sequences_are_rows_as_they_were_played_with_the_state_before_them():
 
 def test_sequences_start_at_every_period():
     env = scripted()
-    agent, source = source_of(
+    _, source = source_of(
         env, krp.RecurrentDQN, memory_network(env), sequence_length=4, burn_in=0, period=2, n_step=1, capacity=120
     )
     iterator = iter(source.dataset())
