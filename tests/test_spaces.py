@@ -294,3 +294,52 @@ def test_leaf_names_tell_where_each_leaf_is():
 def test_what_is_no_space_is_not_taken_for_one(config):
     with pytest.raises(ValueError, match=r"must be the name of a supported space\. Received: type="):
         spaces.deserialize(config)
+
+
+# ---- sample -------------------------------------------------------------------------------------------------------
+
+
+def drawn(space, rows=20_000, seed=3):
+    return tf.nest.map_structure(lambda x: x.numpy(), spaces.sample(space, rows, tf.constant([seed, 5])))
+
+
+@each_space
+def test_samples_are_elements_of_the_space(space):
+    values = drawn(space, 50)
+    for spec, x in zip(tf.nest.flatten(spaces.tensor_specs(space)), tf.nest.flatten(values), strict=True):
+        assert (x.dtype, x.shape) == (spec.dtype.as_numpy_dtype, (50, *spec.shape))
+    decoded = spaces.Codec(space).decode(tf.nest.flatten(values))
+    assert all(space.contains(spaces.map_values(lambda x, i=i: x[i], space, decoded)) for i in range(50))
+
+
+@pytest.mark.parametrize("space", [Box(-2, 3, (2,), np.int64), Box(253, 255, (2,), np.uint8), Box(-1, 0, (2,), np.int8)], ids=str)
+def test_integers_between_bounds_come_equally_often_both_bounds_included(space):
+    values = drawn(space)
+    low, high = int(space.low[0]), int(space.high[0])
+    for column in values.T:
+        found, counts = np.unique(column, return_counts=True)
+        np.testing.assert_array_equal(found, np.arange(low, high + 1))
+        np.testing.assert_allclose(counts / 20_000, 1 / len(found), atol=0.016)
+
+
+def test_what_is_bounded_is_uniform_and_what_is_not_is_normal():
+    space = Box(np.array([-4.0, -np.inf, 0.0, -np.inf]), np.array([2.0, np.inf, np.inf, 1.5]), dtype=np.float64)
+    uniform, normal, positive, below = drawn(space).T
+    np.testing.assert_allclose(np.quantile(uniform, [0, 0.25, 0.5, 0.75, 1]), [-4, -2.5, -1, 0.5, 2], atol=0.1)
+    np.testing.assert_allclose(np.quantile(normal, [0.16, 0.5, 0.84]), [-1, 0, 1], atol=0.05)
+    assert positive.min() == 0.0
+    assert positive.max() > 3.0
+    assert below.max() == 1.5
+    assert below.min() < -3.0
+
+
+def test_a_width_that_float32_cannot_hold_counts_as_unbounded():
+    values = drawn(Box(np.float32(-3e38), np.float32(3e38), (1,)))
+    assert np.isfinite(values).all()
+    assert values.std() == pytest.approx(1.0, abs=0.05)
+
+
+def test_leaves_of_the_same_kind_are_drawn_apart_and_seeds_too():
+    one, other = drawn(gym_spaces.Tuple((Discrete(4), Discrete(4))))
+    assert np.mean(one == other) == pytest.approx(0.25, abs=0.02)
+    assert np.mean(drawn(Discrete(4), seed=8) == drawn(Discrete(4))) == pytest.approx(0.25, abs=0.02)

@@ -26,7 +26,12 @@ AGENTS = {
     "RecurrentPPO": (krp.RecurrentPPO, lambda: krp.networks.recurrent(MASKED, units=8), PPO, MASKED),
     "A2C": (krp.A2C, lambda: krp.networks.feed_forward(ENV, (8,)), {"normalize_observations": True}, ENV),
     "A2C with memory": (krp.A2C, lambda: krp.networks.recurrent(MASKED, cell="gru", units=8), {}, MASKED),
-    "Reinforce": (krp.Reinforce, lambda: krp.networks.feed_forward(ENV, (8,), value=False), {"max_episode_steps": 20}, ENV),
+    "Reinforce": (
+        krp.Reinforce,
+        lambda: krp.networks.feed_forward(ENV, (8,), value=False),
+        {"max_episode_steps": 20},
+        ENV,
+    ),
     "Reinforce with baseline": (
         krp.Reinforce,
         lambda: krp.networks.feed_forward(ENV, (8,)),
@@ -35,7 +40,12 @@ AGENTS = {
     ),
     "DQN": (krp.DQN, lambda: krp.networks.q_network(ENV, (8,)), {**Q, "normalize_observations": True}, ENV),
     "DQN with everything": (krp.DQN, rainbow_network, {**Q, **NOISY, "poisson_updates": True}, ENV),
-    "DQN without its replay": (krp.DQN, lambda: krp.networks.q_network(ENV, (8,)), {**Q, "checkpoint_replay": False}, ENV),
+    "DQN without its replay": (
+        krp.DQN,
+        lambda: krp.networks.q_network(ENV, (8,)),
+        {**Q, "checkpoint_replay": False},
+        ENV,
+    ),
     "RecurrentDQN": (
         krp.RecurrentDQN,
         lambda: krp.networks.q_network(MASKED, (8, 8), cell="lstm", noisy="independent"),
@@ -184,7 +194,9 @@ def test_without_its_replay_a_training_goes_on_with_an_empty_one():
 def test_callbacks_see_everything_and_change_nothing(name, trained, tmp_path):
     agent, watch, env = make(name), Watch(), AGENTS[name][3]
     AGENTS_ENV[agent] = env
-    saved = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_return", mode="max", save_best_only=True)
+    saved = keras.callbacks.ModelCheckpoint(
+        tmp_path / "best.keras", monitor="val_return", mode="max", save_best_only=True
+    )
     stop = keras.callbacks.EarlyStopping("val_return", mode="max", patience=5)
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     histograms = krp.callbacks.RolloutHistograms(tmp_path / "tb")
@@ -236,7 +248,9 @@ def test_keras_tuner_searches(name, tmp_path):
 
     tuner = kt.RandomSearch(build, kt.Objective("val_return", "max"), max_trials=2, directory=tmp_path, seed=0)
     updates = make(name).updates_per_rollout(4)
-    tuner.search(env, epochs=1, steps_per_epoch=updates, num_envs=4, validation_data=env, validation_episodes=2, verbose=0)
+    tuner.search(
+        env, epochs=1, steps_per_epoch=updates, num_envs=4, validation_data=env, validation_episodes=2, verbose=0
+    )
     trials = list(tuner.oracle.trials.values())
     assert [trial.status for trial in trials] == ["COMPLETED"] * 2
     assert all(trial.score >= 8 for trial in trials)
