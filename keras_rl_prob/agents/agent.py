@@ -120,7 +120,7 @@ class Agent(LearningModel, abc.ABC):
         self.built = True
 
     def check_network(self, network, observation_space, action_space):
-        """Raises a `ValueError` where the network or the spaces are not for this agent; `build` has changed nothing by then."""
+        """Raises a `ValueError` where the network or the spaces are not for this agent, before anything is built."""
         contract.check_network(network, self.network_outputs, observation_space, action_space)
 
     def get_config(self):
