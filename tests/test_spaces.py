@@ -312,7 +312,9 @@ def test_samples_are_elements_of_the_space(space):
     assert all(space.contains(spaces.map_values(lambda x, i=i: x[i], space, decoded)) for i in range(50))
 
 
-@pytest.mark.parametrize("space", [Box(-2, 3, (2,), np.int64), Box(253, 255, (2,), np.uint8), Box(-1, 0, (2,), np.int8)], ids=str)
+@pytest.mark.parametrize(
+    "space", [Box(-2, 3, (2,), np.int64), Box(253, 255, (2,), np.uint8), Box(-1, 0, (2,), np.int8)], ids=str
+)
 def test_integers_between_bounds_come_equally_often_both_bounds_included(space):
     values = drawn(space)
     low, high = int(space.low[0]), int(space.high[0])

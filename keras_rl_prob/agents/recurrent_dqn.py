@@ -21,8 +21,8 @@ class RecurrentDQN(DQN):
 
     What is replayed are sequences, from the recurrent state that was stored with them. One starts at every `period`-th row.
     Its first `burn_in` rows only bring the stored state up to date, for the network and for the target network; the
-    `sequence_length` rows after them are learned from, with `n_step` more to bootstrap from. Sequences may span episodes, for the
-    state is zeroed where one starts. Values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
+    `sequence_length` rows after them are learned from, with `n_step` more to bootstrap from. Sequences may span episodes, for
+    the state is zeroed where one starts. Values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
 
         h(R + gamma^m h^-1(Q_target(s', a')))
 

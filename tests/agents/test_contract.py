@@ -79,7 +79,7 @@ def observations(batch):
 
 
 def assert_same(a, b):
-    for x, y in zip(a.variables, b.variables, strict=True):
+    for x, y in zip(a.weights + a.optimizer.variables, b.weights + b.optimizer.variables, strict=True):
         assert np.array_equal(x.numpy(), y.numpy()), x.path
 
 
