@@ -12,6 +12,7 @@ from keras_rl_prob.agents.q_learning import QLearning
 from keras_rl_prob.agents.replay_source import ReplaySource, frames_of
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
+from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -47,6 +48,8 @@ class DQN(QLearning):
         target_update: Gradient steps between two copies of the network to the target network (an integer), or what part
             of the way the target network moves with each gradient step (a float below 1).
         huber_delta: Where the loss turns from quadratic to linear, or `None` for the squared error.
+        rescale_values: Whether values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`, on which large ones are
+            near each other: the target is then `h(R + gamma^m h^-1(Q_target(s', a')))`.
         reward_clip: Rewards are clipped to plus and minus this, or `None`.
         online_updates: Whether the first batch on each rollout is its newest transitions instead of drawn ones.
         poisson_updates: Whether the number of gradient steps on a rollout is drawn from a Poisson distribution with
@@ -63,7 +66,7 @@ class DQN(QLearning):
     References:
         Mnih et al., 2015, https://doi.org/10.1038/nature14236; double: https://arxiv.org/abs/1509.06461; dueling:
         https://arxiv.org/abs/1511.06581; noise: https://arxiv.org/abs/1706.10295; priorities:
-        https://arxiv.org/abs/1511.05952; all of
+        https://arxiv.org/abs/1511.05952; scale: https://arxiv.org/abs/1805.11593; all of
         them: https://arxiv.org/abs/1710.02298.
 
     Example:
@@ -95,6 +98,7 @@ class DQN(QLearning):
         exploration=None,
         target_update=200,
         huber_delta=1.0,
+        rescale_values=False,
         reward_clip=None,
         online_updates=False,
         poisson_updates=False,
@@ -136,7 +140,7 @@ class DQN(QLearning):
                 f"and 1, the part of the way at every step. Received: target_update={target_update!r}"
             )
         self.learning_starts, self.double, self.dueling, self.noisy = learning_starts, double, dueling, noisy
-        self.prioritized, self.target_update = prioritized, target_update
+        self.prioritized, self.target_update, self.rescale_values = prioritized, target_update, rescale_values
         self.online_updates, self.poisson_updates = online_updates, poisson_updates
         self.frame_axis, self.checkpoint_replay = frame_axis, checkpoint_replay
         self._experience = []
@@ -145,7 +149,7 @@ class DQN(QLearning):
         """The constructor's arguments."""
         names = (
             "rollout_steps", "updates", "batch_size", "capacity", "learning_starts", "n_step", "double", "dueling", "noisy",
-            "target_update", "online_updates", "poisson_updates", "frame_axis", "checkpoint_replay",
+            "target_update", "rescale_values", "online_updates", "poisson_updates", "frame_axis", "checkpoint_replay",
         )  # fmt: skip
         config = {name: getattr(self, name) for name in names}
         return super().get_config() | config | {"prioritized": keras.saving.serialize_keras_object(self.prioritized)}
@@ -234,6 +238,12 @@ class DQN(QLearning):
     def _next_value(self, observation):
         online = self._values(self.network, observation) if self.double else None
         return bootstrap_values(self._values(self.target_network, observation), online)
+
+    def target(self, reward, discount, next_value):
+        """What a value is to come to, from what came on the way and the value of what came after."""
+        if self.rescale_values:
+            return rescale(reward + discount * inverse_rescale(next_value))
+        return super().target(reward, discount, next_value)
 
     def keep_errors(self, index, errors):
         """Keeps the absolute errors `[N]` of update `index` for the replay buffer."""

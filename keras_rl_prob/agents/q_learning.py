@@ -103,8 +103,12 @@ class QLearning(Agent):
         """The loss of a `keras_rl_prob.agents.replay_source.Transitions`, and a dict of scalars."""
         self.resample_noise(data.seed)
         value = chosen(self._values(self.network, data.observation), data.action)
-        target = tf.stop_gradient(data.reward + data.discount * self._next_value(data.next_observation))
-        return self._loss_of_errors(data, value, target)
+        target = self.target(data.reward, data.discount, self._next_value(data.next_observation))
+        return self._loss_of_errors(data, value, tf.stop_gradient(target))
+
+    def target(self, reward, discount, next_value):
+        """What a value is to come to, from what came on the way and the value of what came after."""
+        return reward + discount * next_value
 
     def _values(self, network, observation):
         return network(self.normalize(observation), training=self.noisy is not None)["action"]

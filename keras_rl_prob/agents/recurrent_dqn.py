@@ -12,7 +12,6 @@ from keras_rl_prob.agents.sequence_source import SequenceSource
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
-from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -35,13 +34,13 @@ class RecurrentDQN(DQN):
         burn_in: Rows before them, 0 or more.
         period: Rows from the start of a sequence to that of the next; divides `rollout_steps`.
         eta: Weight of the greatest error in a sequence's priority.
-        rescale_values: Whether values are learned on the scale of `h`.
         rollout_steps: As of `DQN`.
         updates: As of `DQN`.
         batch_size: Sequences of a gradient step.
         n_step: As of `DQN`.
         double: As of `DQN`.
         prioritized: As of `DQN`.
+        rescale_values: As of `DQN`.
         **kwargs: The other arguments of `DQN`.
 
     Raises:
@@ -95,14 +94,15 @@ class RecurrentDQN(DQN):
             n_step=n_step,
             double=double,
             prioritized=prioritized,
+            rescale_values=rescale_values,
             **kwargs,
         )
         self.sequence_length, self.burn_in, self.period = sequence_length, burn_in, period
-        self.eta, self.rescale_values = eta, rescale_values
+        self.eta = eta
 
     def get_config(self):
         """The constructor's arguments."""
-        names = ("sequence_length", "burn_in", "period", "eta", "rescale_values")
+        names = ("sequence_length", "burn_in", "period", "eta")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
     def default_network(self, env):
@@ -136,10 +136,7 @@ class RecurrentDQN(DQN):
         values = bootstrap_values(target, online if self.double else None)  # [L + n, N]
         candidates = tf.stack([values[k + 1 : k + 1 + length] for k in range(n)])  # after 1, ..., n steps
         bootstrap = tf.reduce_sum(tf.one_hot(steps - 1, n, axis=0) * candidates, 0)  # [L, N]
-        if self.rescale_values:
-            learned = rescale(reward + discount * inverse_rescale(bootstrap))
-        else:
-            learned = reward + discount * bootstrap
+        learned = self.target(reward, discount, bootstrap)
         rows = slice(start, start + length)
         counted = tf.cast(data.valid[rows] & known(next_is_first, steps, discount), tf.float32)
         value = chosen(online[:length], data.action[rows])
