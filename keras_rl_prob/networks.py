@@ -84,7 +84,7 @@ def nature_cnn(env, cell=None, units=128):
     return _network(inputs, x, x, action_space)
 
 
-def q_network(env, units=(256, 256), cell=None, dueling=False, noisy=None):
+def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
     """Action values: relu layers, with memory if `cell` is given.
 
     Images (uint8 of rank 3) go through the convolutions of `nature_cnn` first.

@@ -77,16 +77,16 @@ class DQN(QLearning):
     ```
     """
 
-    rollouts_per_epoch = 250
+    rollouts_per_epoch = 125
     default_num_envs = 8
 
     def __init__(
         self,
         network=None,
         *,
-        rollout_steps=4,
-        updates=4,
-        batch_size=64,
+        rollout_steps=8,
+        updates=16,
+        batch_size=128,
         capacity=100_000,
         learning_starts=1_000,
         discount=0.99,
@@ -96,7 +96,7 @@ class DQN(QLearning):
         noisy=None,
         prioritized=False,
         exploration=None,
-        target_update=200,
+        target_update=50,
         huber_delta=1.0,
         rescale_values=False,
         reward_clip=None,

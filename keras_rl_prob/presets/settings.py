@@ -12,6 +12,33 @@ ADAM = {
     "global_clipnorm": 0.5,
 }
 
+DQN = {
+    "class": "DQN",
+    "double": True,
+    "n_step": 3,
+    "rescale_values": True,
+    "exploration": {
+        "class": "EpsilonGreedy",
+        "epsilon": {
+            "class": "PolynomialDecay",
+            "initial_learning_rate": 1.0,
+            "decay_steps": 10000,
+            "end_learning_rate": 0.04,
+        },
+    },
+}
+ADAM_DQN = {
+    "class": "Adam",
+    "learning_rate": {
+        "class": "PolynomialDecay",
+        "initial_learning_rate": 1e-3,
+        "decay_steps": None,
+        "end_learning_rate": 1e-4,
+    },
+    "epsilon": 1e-5,
+    "global_clipnorm": 10.0,
+}
+
 SETTINGS = {
     "acrobot": {
         "description": "swing two links up by the joint between them",
@@ -34,6 +61,19 @@ SETTINGS = {
         "optimizer": ADAM,
         "fit": {"epochs": 5},
     },
+    "cartpole_a2c": {
+        "description": "cartpole by actor-critic",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 8},
+        "agent": {"class": "A2C"},
+        "fit": {"epochs": 12, "steps_per_epoch": 1000},
+    },
+    "cartpole_dqn": {
+        "description": "cartpole by double Q-learning over three steps, 98,000 environment steps",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 8},
+        "agent": DQN,
+        "optimizer": ADAM_DQN,
+        "fit": {"epochs": 15, "steps_per_epoch": 1600},
+    },
     "cartpole_novel": {
         "description": "cartpole with hidden velocities: needs memory",
         "env": {"id": "tf/CartPoleNoVel-v1", "num_envs": 32},
@@ -41,6 +81,61 @@ SETTINGS = {
         "network": {"builder": "recurrent", "cell": "lstm", "units": 64},
         "optimizer": ADAM,
         "fit": {"epochs": 10},
+    },
+    "cartpole_novel_dqn": {
+        "description": "cartpole with hidden velocities by recurrent replay",
+        "env": {"id": "tf/CartPoleNoVel-v1", "num_envs": 8},
+        "agent": {"class": "RecurrentDQN"},
+        "optimizer": ADAM_DQN,
+        "fit": {"epochs": 10, "steps_per_epoch": 480},
+    },
+    "cartpole_reinforce": {
+        "description": "cartpole by whole episodes",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 16},
+        "agent": {"class": "Reinforce"},
+        "optimizer": {
+            "class": "Adam",
+            "learning_rate": {
+                "class": "PolynomialDecay",
+                "initial_learning_rate": 1e-2,
+                "decay_steps": None,
+                "end_learning_rate": 1e-3,
+            },
+            "epsilon": 1e-5,
+            "global_clipnorm": 0.5,
+        },
+        "fit": {"epochs": 6, "steps_per_epoch": 10},
+    },
+    "lunarlander_dqn": {
+        "description": "land a spacecraft between two flags, 200,000 environment steps",
+        "env": {"id": "LunarLander-v3", "num_envs": 8},
+        "agent": {
+            "class": "DQN",
+            "double": True,
+            "n_step": 3,
+            "rescale_values": True,
+            "exploration": {
+                "class": "EpsilonGreedy",
+                "epsilon": {
+                    "class": "PolynomialDecay",
+                    "initial_learning_rate": 1.0,
+                    "decay_steps": 30000,
+                    "end_learning_rate": 0.05,
+                },
+            },
+        },
+        "optimizer": {
+            "class": "Adam",
+            "learning_rate": {
+                "class": "PolynomialDecay",
+                "initial_learning_rate": 6e-4,
+                "decay_steps": None,
+                "end_learning_rate": 6e-5,
+            },
+            "epsilon": 1e-5,
+            "global_clipnorm": 10.0,
+        },
+        "fit": {"epochs": 10, "steps_per_epoch": 4960},
     },
     "mountaincar": {
         "description": "rock a weak car out of a valley; nothing but arriving pays",
@@ -54,6 +149,13 @@ SETTINGS = {
         },
         "optimizer": ADAM,
         "fit": {"epochs": 15, "steps_per_epoch": 640},
+    },
+    "mountaincar_linear_q": {
+        "description": "mountaincar by values that are linear in radial basis features",
+        "env": {"id": "tf/MountainCar-v0", "num_envs": 1},
+        "agent": {"class": "LinearQ", "exploration": {"class": "EpsilonGreedy", "epsilon": 0.0}},
+        "optimizer": {"class": "SGD", "learning_rate": 0.01},
+        "fit": {"epochs": 10, "steps_per_epoch": 8000},
     },
     "mountaincar_continuous": {
         "description": "the same with a throttle, whose use costs",

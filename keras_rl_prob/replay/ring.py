@@ -67,4 +67,5 @@ class Ring:
             Nest `[..., ...]`.
         """
         indices = tf.stack([places, tf.broadcast_to(envs, tf.shape(places))], -1)
+        indices = tf.cast(indices, tf.int64)  # int32 is refused for more than 2^31 numbers, 300,000 frames of 84 x 84
         return tf.nest.map_structure(lambda variable: variable.gather_nd(indices), self._rows[name])
