@@ -6,7 +6,8 @@
 Gymnasium's own vector implementation, which is what `fit("CartPole-v1")` uses, "native" is tf/CartPole-v1.
 
 Needs `pip install torch` (any build) and then `pip install -e ".[benchmark]"`. Every contestant trains in a process of its
-own with 32 environments x 128 steps and 4 x 4 updates, in turn, `--rounds` times over; a contestant's rate is the median over
+own, PPO with 32 environments x 128 steps and 4 x 4 updates, A2C with 8 x 5, DQN with the settings of rl-baselines3-zoo (one
+environment, 128 gradient steps after every 256 steps), in turn, `--rounds` times over; a contestant's rate is the median over
 the rounds of the median over the later half of what one process printed. With `--against`, the script at PATH runs too, bare
 and with `--gym sync`; it must print lines with "... env steps/s".
 """
@@ -22,6 +23,7 @@ HERE = pathlib.Path(__file__).parent
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--against", help="another script to measure against, native and with --gym sync")
 parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--agents", nargs="+", default=["RecurrentPPO", "PPO", "A2C", "DQN"], help="default: all")
 parser.add_argument("--sb3-python", default=sys.executable, help="Python that has stable-baselines3; default: this one")
 parser.add_argument("--without-sb3", action="store_true")
 args = parser.parse_args()
@@ -47,14 +49,17 @@ def rate(name):
     return statistics.median(rates[len(rates) // 2 :])
 
 
-contestants = [f"ours {agent} {env}" for agent in ("RecurrentPPO", "PPO") for env in ("native", "gym", "vectorised")]
+contestants = [f"ours {agent} {env}" for agent in args.agents for env in ("native", "gym", "vectorised")]
 ratios = []
 if args.against:
     contestants += ["against RecurrentPPO native", "against RecurrentPPO gym"]
     ratios += [(f"ours RecurrentPPO {env}", f"against RecurrentPPO {env}") for env in ("native", "gym")]
 if not args.without_sb3:
-    contestants += ["sb3 RecurrentPPO gym", "sb3 RecurrentPPO-shared gym", "sb3 PPO gym"]
-    for agent, other in (("RecurrentPPO",) * 2, ("RecurrentPPO", "RecurrentPPO-shared"), ("PPO", "PPO")):
+    pairs = [(agent, agent) for agent in args.agents]
+    if "RecurrentPPO" in args.agents:
+        pairs.append(("RecurrentPPO", "RecurrentPPO-shared"))
+    contestants += [f"sb3 {other} gym" for _, other in pairs]
+    for agent, other in pairs:
         ratios += [(f"ours {agent} {env}", f"sb3 {other} gym") for env in ("native", "vectorised", "gym")]
 
 rates = {name: [] for name in contestants}

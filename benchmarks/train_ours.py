@@ -13,7 +13,7 @@ import keras
 import keras_rl_prob as krp
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--agent", choices=["RecurrentPPO", "PPO"], default="RecurrentPPO")
+parser.add_argument("--agent", choices=["RecurrentPPO", "PPO", "A2C", "DQN"], default="RecurrentPPO")
 parser.add_argument("--gym", choices=["sync", "vector_entry_point", "async"], help="default: the native environment")
 parser.add_argument("--envs", type=int, default=32)
 parser.add_argument("--steps", type=int, default=128)
@@ -40,11 +40,21 @@ class Rate(keras.callbacks.Callback):
         print(f"epoch {epoch}: {rate:,.0f} env steps/s, return {float(logs['return']):.1f}", flush=True)
 
 
+arguments, rate = {"rollout_steps": args.steps}, 1e-3
+if args.agent == "A2C":  # the defaults of stable-baselines3
+    args.envs, args.rollouts_per_epoch, rate = 8, 300, 7e-4
+    arguments = {"normalize_rewards": False, "entropy_coef": 0.0}
+if args.agent == "DQN":  # its settings for CartPole-v1
+    args.envs, args.rollouts_per_epoch, rate = 1, 8, 2.3e-3
+    arguments = {"rollout_steps": 256, "updates": 128, "batch_size": 64, "target_update": 128}
+    arguments["network"] = krp.networks.q_network("CartPole-v1", (256, 256))
 if args.gym:
     env = gymnasium.make_vec("CartPole-v1", args.envs, vectorization_mode=args.gym)
 else:
     env = krp.envs.make("tf/CartPole-v1", args.envs)
-agent = getattr(krp, args.agent)(rollout_steps=args.steps)
-agent.compile(keras.optimizers.Adam(1e-3, epsilon=1e-5, global_clipnorm=0.5))
-updates = args.rollouts_per_epoch * agent.minibatches * agent.update_epochs
+agent = getattr(krp, args.agent)(**arguments)
+optimizer = agent.default_optimizer()
+optimizer.learning_rate = rate
+agent.compile(optimizer)
+updates = args.rollouts_per_epoch * agent.updates_per_rollout(args.envs)
 agent.fit(env, epochs=args.epochs, steps_per_epoch=updates, verbose=0, callbacks=[Rate()])

@@ -48,8 +48,8 @@ class DQN(QLearning):
         target_update: Gradient steps between two copies of the network to the target network (an integer), or what part
             of the way the target network moves with each gradient step (a float below 1).
         huber_delta: Where the loss turns from quadratic to linear, or `None` for the squared error.
-        rescale_values: Whether values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`, on which large ones are
-            near each other: the target is then `h(R + gamma^m h^-1(Q_target(s', a')))`.
+        rescale_values: Whether values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`, on which
+            large ones are near each other: the target is then `h(R + gamma^m h^-1(Q_target(s', a')))`.
         reward_clip: Rewards are clipped to plus and minus this, or `None`.
         online_updates: Whether the first batch on each rollout is its newest transitions instead of drawn ones.
         poisson_updates: Whether the number of gradient steps on a rollout is drawn from a Poisson distribution with
