@@ -31,6 +31,7 @@ def explored(steps, start=1.0, end=0.05):
 
 Q = {"rescale_values": True, **explored(10_000, end=0.04)}
 NOT_EXPLORED = {"rescale_values": True}
+LINEAR = {**explored(40_000, 0.3, 0.01), "rollout_steps": 16}
 GREEDY = {"exploration": krp.EpsilonGreedy(0.0)}  # values of 0 are optimistic where every step costs
 # task: (agent, environment, steps, (comparison, target), learning rate, environments, constructor's arguments)
 TASKS = {
@@ -81,7 +82,7 @@ TASKS = {
     "recall, replay": ("RecurrentDQN", "tf/Recall-v0", 98_000, (">=", 0.95), 1e-3, 8, explored(30_000)),
     "CartPole, actor-critic": ("A2C", "CartPole-v1", 500_000, (">=", 475), 7e-4, 8, {}),
     "CartPole, Monte Carlo": ("Reinforce", "tf/CartPole-v1", 500_000, (">=", 400), 1e-2, 16, {}),
-    "CartPole, linear": ("LinearQ", "tf/CartPole-v1", 150_000, (">=", 195), 0.2, 8, {**explored(40_000, 0.3, 0.01), "rollout_steps": 16}),
+    "CartPole, linear": ("LinearQ", "tf/CartPole-v1", 150_000, (">=", 195), 0.2, 8, LINEAR),
     "MountainCar, linear": ("LinearQ", "tf/MountainCar-v0", 100_000, (">", -160), 0.01, 1, GREEDY),
 }  # fmt: skip
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt}

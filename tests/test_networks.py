@@ -54,7 +54,9 @@ def encoded(space, count=4):
     """A nest of `count` random values as the network gets them."""
     space.seed(1)
     batch = concatenate(space, [space.sample() for _ in range(count)], create_empty_array(space, count))
-    return tf.nest.pack_sequence_as(spaces.tensor_specs(space), list(map(tf.constant, spaces.Codec(space).encode(batch))))
+    return tf.nest.pack_sequence_as(
+        spaces.tensor_specs(space), list(map(tf.constant, spaces.Codec(space).encode(batch)))
+    )
 
 
 def distribution(network, outputs):
@@ -300,7 +302,9 @@ def test_spaces_that_are_not_supported(env, message):
 def test_features_of_an_observation(space, value, features):
     encoder = keras.Model(*networks.encoder(space))
     batch = spaces.map_values(lambda x: np.array([x]), space, value)
-    nest = tf.nest.pack_sequence_as(spaces.tensor_specs(space), list(map(tf.constant, spaces.Codec(space).encode(batch))))
+    nest = tf.nest.pack_sequence_as(
+        spaces.tensor_specs(space), list(map(tf.constant, spaces.Codec(space).encode(batch)))
+    )
     np.testing.assert_allclose(encoder(nest), [features], rtol=1e-6)
 
 

@@ -132,7 +132,13 @@ TABLE = {
         **{key: value for key, value in POLICY_GRADIENT.items() if key not in ("rollout_steps", "gae_lambda")},
         "normalize_rewards": True,
     },
-    agents.DQN: lambda: {"network": q_network(), **DQN, "double": True, "prioritized": krp.PrioritizedReplay(0.7), "rescale_values": True},
+    agents.DQN: lambda: {
+        "network": q_network(),
+        **DQN,
+        "double": True,
+        "prioritized": krp.PrioritizedReplay(0.7),
+        "rescale_values": True,
+    },
     agents.RecurrentDQN: lambda: {
         "network": q_network("lstm"),
         **DQN,
