@@ -90,12 +90,19 @@ class LearningModel(PersistentModel):
             tf.while_loop(lambda index: index < rollout.updates, update, (tf.constant(0),), parallel_iterations=1)
             return self.logs()
 
+        def learn_next(iterator):
+            return learn(next(iterator))
+
         if not self.run_eagerly:
             learn = tf.function(learn, jit_compile=self.jit_compile, autograph=False)
+        if self.jit_compile and not self.run_eagerly:  # one call from Python instead of two
+            learn_next = tf.function(
+                lambda iterator: learn(iterator.get_next()), autograph=False, reduce_retracing=True
+            )
+            # Only then: a graph that is not compiled as a whole might read what collecting assigns before it has.
 
         def checked(iterator):
-            rollout = next(iterator)  # not inside `learn`: that might read what collecting assigns before it has
-            logs = learn(rollout)
+            logs = learn_next(iterator)
             check_healthy(int(self.failure.numpy()), logs)
             return logs
 

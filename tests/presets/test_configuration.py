@@ -64,11 +64,11 @@ def test_unknown_keys_are_answered_with_the_nearest(key, answer):
         ("seed", "x", "`seed` must be an integer from 0"),
         ("seed", -1, "`seed` must be an integer from 0"),
         ("seed", 2**31, "`seed` must be an integer from 0"),
-        ("agent.class", "PPPO", r"must be one of \['PPO', 'RecurrentPPO'.*Did you mean `PPO`"),
+        ("agent.class", "PPPO", r"must be one of \['A2C', .*'RecurrentPPO'.*Did you mean `PPO`"),
         ("agent.class", "KLPenalty", "must be one of"),
         ("optimizer.class", "Optimizer", "must be one of"),
         ("network.builder", "recurent", "Did you mean `recurrent`"),
-        ("network.builder", "encoder", r"must be one of \['feed_forward', 'nature_cnn', 'recurrent'\]"),
+        ("network.builder", "encoder", r"must be one of \['feed_forward', 'linear_q', .*'recurrent'\]"),
         ("optimizer.learning_rate.class", "Decay", "`optimizer.learning_rate.class` must be one of"),
         ("agent", None, "`agent.class` must be one of"),
         ("agent", 3, "must be a dict of the sections"),
@@ -134,8 +134,47 @@ def test_assign_makes_sections_and_refuses_to_go_through_values():
 
 
 def test_only_what_can_be_made_is_offered():
-    assert set(makers("network")) == {"feed_forward", "nature_cnn", "recurrent"}
-    assert "Agent" not in makers("agent")
+    assert set(makers("network")) == {"feed_forward", "linear_q", "nature_cnn", "q_network", "recurrent"}
+    agents = {"A2C", "DQN", "LinearQ", "PPO", "RandomAgent", "RecurrentDQN", "RecurrentPPO", "Reinforce"}
+    assert set(makers("agent")) == agents
     assert {"Adam", "SGD"} <= set(makers("optimizer"))
-    assert {"PolynomialDecay", "KLPenalty"} <= set(makers("agent.clip_ratio"))
+    objects = {"PolynomialDecay", "KLPenalty", "EpsilonGreedy", "Boltzmann", "PrioritizedReplay"}
+    assert objects <= set(makers("agent.clip_ratio"))
     assert "LearningRateSchedule" not in makers("optimizer.learning_rate")
+
+
+def test_arguments_of_the_class_above_may_be_given_too():
+    config = {"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "RecurrentDQN", "capacity": 500, "burn_in": 2}}
+    presets.check(config)
+    complete = presets.complete(config)
+    assert complete["agent"]["target_update"] == 50
+    assert complete["agent"]["sequence_length"] == 20
+    agent = presets.build(config)
+    assert (agent.capacity, agent.burn_in) == (500, 2)
+    with pytest.raises(ValueError, match="no `agent.burnin`. Did you mean `agent.burn_in`"):
+        presets.check({**config, "agent": {"class": "RecurrentDQN", "burnin": 2}})
+
+
+def test_number_of_environments_is_the_agents_own_when_left_out():
+    for kind, number in (("PPO", 32), ("DQN", 8), ("LinearQ", 1)):
+        assert presets.complete({"env": {"id": "tf/CartPole-v1"}, "agent": {"class": kind}})["env"]["num_envs"] == number
+
+
+def test_objects_of_exploration_and_replay():
+    epsilon = {"class": "PolynomialDecay", "initial_learning_rate": 1.0, "decay_steps": 50, "end_learning_rate": 0.1}
+    agent = presets.build(
+        {
+            "env": {"id": "tf/CartPole-v1"},
+            "agent": {
+                "class": "DQN",
+                "noisy": None,
+                "exploration": {"class": "EpsilonGreedy", "epsilon": epsilon},
+                "prioritized": {"class": "PrioritizedReplay", "alpha": 0.5},
+            },
+            "network": {"builder": "q_network", "units": [8], "dueling": True, "cell": None},
+        }
+    )
+    assert float(agent.exploration.value(50)) == pytest.approx(0.1)
+    assert agent.prioritized.alpha == 0.5
+    noisy = {"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "DQN", "noisy": "factorised"}}
+    assert presets.build(noisy).noisy == "factorised"
