@@ -206,11 +206,13 @@ def test_errors_become_priorities_with_the_next_rollout():
     np.testing.assert_allclose(weights, (priority / priority.min(1, keepdims=True)) ** -0.7, rtol=1e-5)
 
 
-def test_only_complete_windows_have_a_priority():
-    _, source = source_of(scripted(), prioritized=True, n_step=3, capacity=60)
+@pytest.mark.parametrize("online", [False, True])
+def test_only_complete_windows_have_a_priority(online):
+    agent, source = source_of(scripted(), prioritized=True, n_step=3, capacity=60, online_updates=online)
     iterator = iter(source.dataset())
     for _ in range(12):
         next(iterator)
+        agent.td_errors.assign(tf.ones(agent.td_errors.shape))
         size, ring = int(source.ring.size), source.ring
         ages = tf.range(size)
         for env in range(3):
