@@ -240,9 +240,10 @@ class ReplaySource(RolloutSource):
         return enough & (self.priorities.tree.total > 0.0) if self.priorities else enough
 
     def _settle(self):
-        """Gives what the last updates learned from new priorities."""
+        """Gives what the last updates learned from new priorities; what must not be drawn stays at 0."""
         items, errors = (tf.reshape(x[: self._count], (-1,)) for x in (self._pending, self.agent.td_errors.value))
-        self.priorities.update(items, errors)
+        drawable = self.priorities.tree.priority(items) > 0.0
+        self.priorities.update(tf.boolean_mask(items, drawable), tf.boolean_mask(errors, drawable))
 
     # ---- drawing ----------------------------------------------------------------------------------------------
 

@@ -71,12 +71,10 @@ class Prioritized:
     def update(self, items, errors):
         """Sets priorities by the errors that were found; of several errors of one item the greatest counts.
 
-        Items with priority 0, which must not be drawn, keep it.
-
         Args:
             items: int32 `[K]`.
             errors: float32 `[K]`.
         """
         priority = (tf.abs(errors) + self._epsilon) ** self._alpha
-        self.tree.assign(items, tf.where(self.tree.priority(items) > 0.0, priority, 0.0))
+        self.tree.assign(items, priority)
         self._greatest.assign(tf.maximum(self._greatest, tf.reduce_max(priority)))
