@@ -83,7 +83,7 @@ TASKS = {
     "CartPole, actor-critic": ("A2C", "CartPole-v1", 500_000, (">=", 475), 7e-4, 8, {}),
     "CartPole, Monte Carlo": ("Reinforce", "tf/CartPole-v1", 500_000, (">=", 400), 1e-2, 16, {}),
     "CartPole, linear": ("LinearQ", "tf/CartPole-v1", 150_000, (">=", 195), 0.2, 8, LINEAR),
-    "MountainCar, linear": ("LinearQ", "tf/MountainCar-v0", 100_000, (">", -160), 0.01, 1, GREEDY),
+    "MountainCar, linear": ("LinearQ", "tf/MountainCar-v0", 60_000, (">", -160), 0.01, 1, GREEDY),
 }  # fmt: skip
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt}
 PRESETS = {"cartpole_dqn": (">=", 475), "lunarlander_dqn": (">=", 150)}

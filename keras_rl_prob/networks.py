@@ -140,7 +140,9 @@ def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, s
         seed: Integer for the samples and the features.
 
     Returns:
-        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`, linear layer at zero.
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`. The linear layer
+        starts at zero and has no bias, which would move the values of what was never seen: those are to stay at 0,
+        which attracts an agent whose steps cost something.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -167,7 +169,8 @@ def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, s
     )
     actions = int(action_space.n)
     return keras.Model(
-        inputs, {"action": QValues((actions,))(layers.Dense(actions, kernel_initializer="zeros")(features))}
+        inputs,
+        {"action": QValues((actions,))(layers.Dense(actions, use_bias=False, kernel_initializer="zeros")(features))},
     )
 
 

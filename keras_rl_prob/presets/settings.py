@@ -154,8 +154,16 @@ SETTINGS = {
         "description": "mountaincar by values that are linear in radial basis features",
         "env": {"id": "tf/MountainCar-v0", "num_envs": 1},
         "agent": {"class": "LinearQ", "exploration": {"class": "EpsilonGreedy", "epsilon": 0.0}},
-        "optimizer": {"class": "SGD", "learning_rate": 0.01},
-        "fit": {"epochs": 10, "steps_per_epoch": 8000},
+        "optimizer": {
+            "class": "SGD",
+            "learning_rate": {
+                "class": "PolynomialDecay",
+                "initial_learning_rate": 1e-2,
+                "decay_steps": None,
+                "end_learning_rate": 1e-3,
+            },
+        },
+        "fit": {"epochs": 6, "steps_per_epoch": 10000},
     },
     "mountaincar_continuous": {
         "description": "the same with a throttle, whose use costs",
