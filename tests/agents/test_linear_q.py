@@ -176,7 +176,7 @@ def test_features_are_those_of_scikit_learn_also_after_saving(tmp_path):
     assert expected.shape == (50, 40)
     np.testing.assert_allclose(features_of(agent.network)(x), expected, atol=2e-5)
     np.testing.assert_array_equal(agent.network(x)["action"], 0.0)  # at first
-    assert [w.shape for w in agent.network.trainable_variables] == [(40, 3), (3,)]
+    assert [w.shape for w in agent.network.trainable_variables] == [(40, 3)]  # no bias
 
     agent.save(tmp_path / "agent.keras")
     again = keras.models.load_model(tmp_path / "agent.keras")
@@ -192,9 +192,9 @@ def test_the_default_network_is_linear_in_features_of_four_kernels():
     fitted_on = sample(BOUNDED[0], 10_000, tf.constant([0, 0])).numpy()
     np.testing.assert_allclose(features, expected_features(fitted_on, (5.0, 2.0, 1.0, 0.5), 100, 0, x), atol=2e-5)
     weights = np.random.default_rng(0).normal(size=(400, 3))
-    agent.network.layers[-2].set_weights([weights, np.arange(3.0)])
+    agent.network.layers[-2].set_weights([weights])
     values = agent.network(x)["action"].numpy()
-    np.testing.assert_allclose(values, features @ weights + np.arange(3.0), atol=1e-3)
+    np.testing.assert_allclose(values, features @ weights, atol=1e-3)
 
 
 def test_unbounded_observations_are_those_of_random_play():

@@ -151,7 +151,7 @@ def test_arguments_of_the_class_above_may_be_given_too():
     assert complete["agent"]["sequence_length"] == 20
     agent = presets.build(config)
     assert (agent.capacity, agent.burn_in) == (500, 2)
-    with pytest.raises(ValueError, match="no `agent.burnin`. Did you mean `agent.burn_in`"):
+    with pytest.raises(ValueError, match=r"no `agent\.burnin`\. Did you mean `agent\.burn_in`"):
         presets.check({**config, "agent": {"class": "RecurrentDQN", "burnin": 2}})
 
 
