@@ -157,7 +157,9 @@ def test_arguments_of_the_class_above_may_be_given_too():
 
 def test_number_of_environments_is_the_agents_own_when_left_out():
     for kind, number in (("PPO", 32), ("DQN", 8), ("LinearQ", 1)):
-        assert presets.complete({"env": {"id": "tf/CartPole-v1"}, "agent": {"class": kind}})["env"]["num_envs"] == number
+        assert (
+            presets.complete({"env": {"id": "tf/CartPole-v1"}, "agent": {"class": kind}})["env"]["num_envs"] == number
+        )
 
 
 def test_objects_of_exploration_and_replay():
