@@ -68,3 +68,23 @@ def test_recall_needs_memory():
 @pytest.mark.parametrize(("task", "least"), [(HybridTask, 8.0), (DictTask, 8.5)])
 def test_nested_spaces_are_learned_in_every_part(task, least):
     assert trained(krp.PPO, task, 50, **CONTEXTUAL) >= least
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize(
+    ("agent_class", "env", "rollouts", "num_envs", "learning_rate", "arguments", "least"),
+    [
+        (krp.DQN, "tf/CartPole-v1", 400, 8, 1e-3, {"double": True, "n_step": 3, "rescale_values": True}, 120),
+        (krp.RecurrentDQN, "tf/Recall-v0", 350, 8, 1e-3, {}, 0.8),  # guessing: 0.25
+        (krp.LinearQ, "tf/MountainCar-v0", 4000, 1, 1e-2, {"exploration": krp.EpsilonGreedy(0.0)}, -180),
+    ],
+    ids=["DQN", "RecurrentDQN", "LinearQ"],
+)
+def test_action_values_are_learned(agent_class, env, rollouts, num_envs, learning_rate, arguments, least):
+    agent = agent_class(**arguments)
+    updates = rollouts * agent.updates_per_rollout(num_envs)
+    optimizer = agent.default_optimizer()
+    optimizer.learning_rate = learning_rate
+    agent.compile(optimizer)
+    agent.fit(env, epochs=1, steps_per_epoch=updates, num_envs=num_envs, verbose=0)
+    assert agent.evaluate(env, episodes=50, return_dict=True, verbose=0)["return"] >= least
