@@ -68,7 +68,10 @@ def test_actions_that_are_not_discrete_with_a_network_of_ones_own(agent_class):
             {"capacity": 31, "batch_size": 32, "n_step": 1},
             r"`capacity` must be at least `batch_size`. Received: capacity=31, batch_size=32",
         ),
-        ({"capacity": 64, "n_step": 64}, r"`n_step` must be below `capacity`. Received: n_step=64, capacity=64"),
+        (
+            {"batch_size": 32, "capacity": 64, "n_step": 64},
+            r"`n_step` must be below `capacity`. Received: n_step=64, capacity=64",
+        ),
         ({"n_step": 0}, r"`n_step` must be a positive integer. Received: n_step=0"),
         ({"updates": 0.5}, r"`updates` must be a positive integer. Received: updates=0.5"),
         ({"discount": 1.5}, r"`discount` must be between 0 and 1. Received: discount=1.5"),
