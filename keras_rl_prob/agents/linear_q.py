@@ -31,7 +31,7 @@ class OnlineSource(RolloutSource):
         """The transitions of a rollout, row by row."""
         agent, after, record = self.agent, rollout.next_step, rollout.record
         report, _ = self.follow(rollout)
-        self.keep({"raw": record["raw"], "parameters": record["parameters"], "valid": rollout.valid})
+        self.keep_actions(rollout)
         following = tf.nest.map_structure(
             lambda x, last: tf.concat([x[1:], last[None]], 0), rollout.observation, after.observation
         )

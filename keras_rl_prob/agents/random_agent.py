@@ -50,7 +50,7 @@ class PlaySource(RolloutSource):
     def prepare(self, rollout):
         """Counts."""
         report, _ = self.follow(rollout)
-        self.keep({name: rollout.record[name] for name in ("raw", "parameters")} | {"valid": rollout.valid})
+        self.keep_actions(rollout)
         self.next_seed()
         return Played(report, tf.constant(0))
 

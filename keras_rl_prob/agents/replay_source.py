@@ -165,7 +165,7 @@ class ReplaySource(RolloutSource):
         """Puts a rollout into the ring; returns the report on it."""
         report, _ = self.follow(rollout)
         record = rollout.record
-        self.keep({"raw": record["raw"], "parameters": record["parameters"], "valid": rollout.valid})
+        self.keep_actions(rollout)
         observation = rollout.observation
         if self.agent.frame_axis is not None:
             observation = tf.gather(observation, self.agent.frames - 1, axis=self.agent.frame_axis + 2)

@@ -80,6 +80,10 @@ class RolloutSource:
         """Keeps a dict of nests `[T, B, ...]` for `last_rollout`."""
         tf.nest.map_structure(lambda variable, x: variable.assign(x), self._last, rows)
 
+    def keep_actions(self, rollout):
+        """Keeps what every rollout has: actions, the parameters that they came from, and which rows are steps."""
+        self.keep({name: rollout.record[name] for name in ("raw", "parameters")} | {"valid": rollout.valid})
+
     def next_seed(self):
         """int32 `[2]`, another one for each rollout."""
         return self._counter.assign_add([0, 1])
