@@ -40,9 +40,9 @@ class Rate(keras.callbacks.Callback):
         print(f"epoch {epoch}: {rate:,.0f} env steps/s, return {float(logs['return']):.1f}", flush=True)
 
 
-arguments, rate = {"rollout_steps": args.steps}, 1e-3
+arguments, rate, execution = {"rollout_steps": args.steps}, 1e-3, None
 if args.agent == "A2C":  # the defaults of stable-baselines3
-    args.envs, args.rollouts_per_epoch, rate = 8, 300, 7e-4
+    args.envs, args.rollouts_per_epoch, rate, execution = 8, 300, 7e-4, 20
     arguments = {"normalize_rewards": False, "entropy_coef": 0.0}
 if args.agent == "DQN":  # its settings for CartPole-v1
     args.envs, args.rollouts_per_epoch, rate = 1, 8, 2.3e-3
@@ -55,6 +55,6 @@ else:
 agent = getattr(krp, args.agent)(**arguments)
 optimizer = agent.default_optimizer()
 optimizer.learning_rate = rate
-agent.compile(optimizer)
+agent.compile(optimizer, steps_per_execution=execution)
 updates = args.rollouts_per_epoch * agent.updates_per_rollout(args.envs)
 agent.fit(env, epochs=args.epochs, steps_per_epoch=updates, verbose=0, callbacks=[Rate()])

@@ -39,7 +39,7 @@ class Agent(LearningModel, abc.ABC):
         self.network = network
         self.normalize_observations = normalize_observations
         self.observation_space = self.action_space = None
-        self._requested_jit_compile = "auto"
+        self._requested_jit_compile, self._requested_steps_per_execution = "auto", None
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
@@ -76,19 +76,20 @@ class Agent(LearningModel, abc.ABC):
 
     # ---- Keras' surface ---------------------------------------------------------------------------------------
 
-    def compile(self, optimizer=None, *, jit_compile="auto", run_eagerly=False):
+    def compile(self, optimizer=None, *, steps_per_execution=None, jit_compile="auto", run_eagerly=False):
         """Chooses how the network is trained.
 
         Args:
             optimizer: A Keras optimizer, its name, or `None` for the agent's default, as a rule
                 `Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)`.
+            steps_per_execution: Gradient steps from one call of the callbacks to the next, those of whole rollouts; of one
+                for `None`. More is faster where a rollout takes a millisecond.
             jit_compile: Whether to compile with XLA; `"auto"` compiles unless the network has convolutions that run on
                 a CPU, where TensorFlow's own kernels are faster.
             run_eagerly: Whether `train_step` runs as plain Python, for debugging.
         """
-        self._requested_jit_compile = jit_compile
-        optimizer = self.default_optimizer() if optimizer is None else optimizer
-        super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
+        self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution
+        super().compile(optimizer or self.default_optimizer(), jit_compile=False, run_eagerly=run_eagerly)
         if self.built:
             self.optimizer.build(self.network.trainable_variables)
 
@@ -193,7 +194,8 @@ class Agent(LearningModel, abc.ABC):
             made = stack.enter_context(opened(env, num_envs, self.default_num_envs))
             updates = self.updates_per_rollout(made.num_envs)
             steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
-            self._prepare_for(made, updates)
+            execution = arguments.whole_executions(self._requested_steps_per_execution, updates, steps_per_epoch)
+            self._prepare_for(made, updates, execution)
             stack.enter_context(raising_as_itself(made))
             validation = None
             if validation_data is not None:
@@ -371,7 +373,7 @@ class Agent(LearningModel, abc.ABC):
         `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False where a row is no
         environment step.
         """
-        return self._training.source.last_rollout() if self._training and self._training.has_begun else None
+        return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
 
     def _check_built(self, method):
         if not self.built:
@@ -379,17 +381,17 @@ class Agent(LearningModel, abc.ABC):
                 f"`{method}` needs a built agent: call `fit(env)` or `build(env)` first. Received: {self.name} unbuilt"
             )
 
-    def _prepare_for(self, env, updates):
+    def _prepare_for(self, env, updates, steps_per_execution=None):
         """Builds the agent, its optimizer and its train function for `env`, or checks that they fit it."""
         if self.built:
             contract.check_same_spaces(self, env)
         else:
             self.build(env)
         self.failure.assign(0)
-        compiled_for = (updates, env.num_envs, self._resolved_jit_compile())
+        compiled_for = (updates, steps_per_execution or updates, env.num_envs, self._resolved_jit_compile())
         if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:
             self._compiled_for = compiled_for
-            self.steps_per_execution = updates  # one execution is one rollout
+            self.steps_per_execution, self.rollouts_per_execution = compiled_for[1], compiled_for[1] // updates
             self.jit_compile = compiled_for[-1]
             self.train_function = self.test_function = None
 

@@ -41,6 +41,17 @@ def whole_rollouts(steps_per_epoch, updates, default):
     return steps_per_epoch
 
 
+def whole_executions(steps_per_execution, updates, steps_per_epoch):
+    """`steps_per_execution`, checked; `updates` for `None`."""
+    execution = updates if steps_per_execution is None else steps_per_execution
+    if not isinstance(execution, int) or execution < 1 or execution % updates or steps_per_epoch % execution:
+        raise ValueError(
+            f"`steps_per_execution` of `compile` must be a multiple of the {updates} gradient steps that one rollout gives and "
+            f"divide the {steps_per_epoch} of an epoch. Received: steps_per_execution={execution!r}"
+        )
+    return execution
+
+
 def current(coefficient, step):
     """The value at `step` of a number or a Keras schedule."""
     return (

@@ -22,6 +22,9 @@ class LearningModel(PersistentModel):
         failure: int32 variable, an index of `failures.FAILURES`; while it is not 0, no weights change.
     """
 
+    rollouts_per_execution = 1
+    """How many rollouts are learned from before the callbacks are called."""
+
     @abc.abstractmethod
     def metric_names(self):
         """Names of the metrics besides `return` and `length`: keys of what `loss_and_logs` gives, or of a rollout's report."""
@@ -77,12 +80,18 @@ class LearningModel(PersistentModel):
         found = tf.where(report > 0.0, tf.cast(report, tf.int32), tf.where(finite, 0, 3))
         self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
 
+    def prepare(self, rollout):
+        """What the updates on a rollout start with, in their graph; returns the rollout that they learn from."""
+        return rollout
+
     def make_train_function(self, force=False):
-        """One call is one rollout: all of its updates in one graph, and then a look at whether they were healthy."""
+        """One call is `rollouts_per_execution` rollouts: all of their updates, then a look at whether they were healthy."""
         if self.train_function is not None and not force:
             return
 
         def learn(rollout):
+            rollout = self.prepare(rollout)
+
             def update(index):
                 self.train_step(rollout.update(index))
                 return (index + 1,)
@@ -91,15 +100,24 @@ class LearningModel(PersistentModel):
             return self.logs()
 
         def learn_next(iterator):
-            return learn(next(iterator))
+            for _ in range(self.rollouts_per_execution):
+                logs = learn(next(iterator))
+            return logs
 
         if not self.run_eagerly:
             learn = tf.function(learn, jit_compile=self.jit_compile, autograph=False)
-        if self.jit_compile and not self.run_eagerly:  # one call from Python instead of two
-            learn_next = tf.function(
-                lambda iterator: learn(iterator.get_next()), autograph=False, reduce_retracing=True
-            )
+        if self.jit_compile and not self.run_eagerly:  # one call from Python for all
             # Only then: a graph that is not compiled as a whole might read what collecting assigns before it has.
+
+            @tf.function(autograph=False, reduce_retracing=True)
+            def learn_next(iterator):
+                def learn_one(index):
+                    learn(iterator.get_next())
+                    return (index + 1,)
+
+                count = self.rollouts_per_execution
+                tf.while_loop(lambda index: index < count, learn_one, (tf.constant(0),), parallel_iterations=1)
+                return self.logs()
 
         def checked(iterator):
             logs = learn_next(iterator)

@@ -25,13 +25,13 @@ class OnlineSource(RolloutSource):
         compiled = agent.jit_compile and agent.acts_compiled
         steps = agent.rollout_steps
         driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=compiled)
-        super().__init__(agent, env, driver, steps, seed)
+        super().__init__(agent, env, driver, seed)
 
     def prepare(self, rollout):
         """The transitions of a rollout, row by row."""
         agent, after, record = self.agent, rollout.next_step, rollout.record
-        report, _ = self.follow(rollout)
-        self.keep_actions(rollout)
+        report, _ = self.follower.follow(rollout)
+        self.follower.keep_actions(rollout)
         following = tf.nest.map_structure(
             lambda x, last: tf.concat([x[1:], last[None]], 0), rollout.observation, after.observation
         )

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_rl_prob.agents.rollouts import RolloutSource
+from keras_rl_prob.agents.rollouts import RolloutFollower, RolloutSource
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.ops.masking import explained_variance
 from keras_rl_prob.ops.returns import gae, running_sums
@@ -67,50 +67,45 @@ class Sequences(NamedTuple):
         return Minibatch(*rows, state, index, self.report)
 
 
-class OnPolicySource(RolloutSource):
-    """Collects rollouts, computes advantages and value targets, and deals sequences into minibatches.
+class Collected(NamedTuple):
+    """A rollout, and how its sequences are dealt into updates.
+
+    Attributes:
+        rollout: The driver's `Rollout`.
+        order: int32 `[updates, R]`; the sequences of each update.
+    """
+
+    rollout: Any
+    order: tf.Tensor
+
+
+class Preparation(RolloutFollower):
+    """Computes advantages and value targets, and cuts a rollout into sequences; compiled together with the updates.
 
     Observations are normalised by the statistics that the rollout was collected with, which are then updated; rewards by
     statistics that include the rollout.
 
     Args:
-        agent: A built agent with `discount`, `gae_lambda`, `rollout_steps`, `minibatches`, `update_epochs`, and values under
-            `"value"` in the records.
-        env: A native or Gymnasium environment.
-        sequence_length: Steps in a sequence; divides `rollout_steps`.
-        seed: Integer that determines resets, actions and shuffles.
-        driver_class: `Driver`, or a subclass of it.
+        agent: A built agent with `discount`, `gae_lambda`, and values under `"value"` in the records.
+        driver: The `Driver` of the rollouts.
+        sequence_length: Steps in a sequence; divides the steps of a rollout.
     """
 
-    def __init__(self, agent, env, sequence_length, seed, driver_class=Driver):
+    def __init__(self, agent, driver, sequence_length):
+        batch = tf.TensorSpec((driver.num_envs,), tf.float32)
+        super().__init__(agent, driver, dict.fromkeys(("log_prob", "value", "advantage", "target"), batch))
         self._sequence_length = sequence_length
-        driver = driver_class(
-            agent,
-            env,
-            steps=agent.rollout_steps,
-            sequence_length=sequence_length,
-            seed=seed,
-            jit_compile=agent.jit_compile,
-        )
-        specs = {name: driver.record_specs[name] for name in ("raw", "parameters")}
-        specs |= dict.fromkeys(("log_prob", "value", "advantage", "target"), tf.TensorSpec((env.num_envs,), tf.float32))
-        super().__init__(agent, env, driver, agent.rollout_steps, seed, specs)
-        self._learnable = tf.function(self._prepare, jit_compile=agent.jit_compile, autograph=False)
-        self._discounted_return = tf.Variable(tf.zeros((env.num_envs,)), trainable=False, name="discounted_return")
+        self._discounted_return = tf.Variable(tf.zeros(batch.shape), trainable=False, name="discounted_return")
 
     @property
     def variables(self):
-        """Everything besides the agent that the next minibatch depends on, as far as it can be stored."""
-        return [*super().variables, *([self._discounted_return] if self.follows_episodes else [])]
+        """What is known of the episodes under way."""
+        return [*super().variables, self._discounted_return]
 
-    def prepare(self, rollout):
-        """A rollout as `Sequences`."""
-        rows, state, report = self._learnable(rollout)
-        return Sequences(rows, state, self._order(rows[1].shape[1]), report)
-
-    def _prepare(self, rollout):
-        """Rows as sequences `[L, S, ...]`, recurrent states `[S, ...]`, and the report."""
-        agent, valid, value = self.agent, tf.cast(rollout.valid, tf.float32), rollout.record["value"]
+    def __call__(self, collected):
+        """A `Collected` rollout as `Sequences`."""
+        rollout, agent = collected.rollout, self.agent
+        valid, value = tf.cast(rollout.valid, tf.float32), rollout.record["value"]
         observation, next_value = agent.normalize(rollout.observation), self._next_value(rollout)
         report, healthy = self.follow(rollout)
         continues = 1.0 - tf.cast(rollout.ended, tf.float32)
@@ -133,7 +128,7 @@ class OnPolicySource(RolloutSource):
         rows = (observation, rollout.is_first, raw, parameters, log_prob, value, advantage, target, valid)
         sequences = tf.nest.map_structure(self._as_sequences, rows)
         state = tf.nest.map_structure(lambda x: tf.reshape(x, (-1, *x.shape[2:])), rollout.state)
-        return sequences, state, report
+        return Sequences(sequences, state, collected.order, report)
 
     def _scaled_reward(self, rollout, continues, healthy):
         """Rewards divided by the running standard deviation of the discounted return, if so configured."""
@@ -160,9 +155,40 @@ class OnPolicySource(RolloutSource):
         order = [1, 0, *range(2, len(chunks.shape))]
         return tf.reshape(tf.transpose(chunks, order), (self._sequence_length, -1, *x.shape[2:]))
 
-    def _order(self, count):
-        """int32 `[updates, R]`: which of `count` sequences make up each update, in a new order for each pass over them."""
-        agent, seed = self.agent, self.next_seed()
+
+class OnPolicySource(RolloutSource):
+    """Collects rollouts and deals their sequences into minibatches.
+
+    Args:
+        agent: A built agent with `rollout_steps`, `minibatches`, `update_epochs`, and what `Preparation` needs.
+        env: A native or Gymnasium environment.
+        sequence_length: Steps in a sequence; divides `rollout_steps`.
+        seed: Integer that determines resets, actions and shuffles.
+        preparation: The `Preparation` of an earlier training, which is reset, or `None` for a new one.
+        driver_class: `Driver`, or a subclass of it.
+    """
+
+    def __init__(self, agent, env, sequence_length, seed, preparation=None, driver_class=Driver):
+        driver = driver_class(
+            agent,
+            env,
+            steps=agent.rollout_steps,
+            sequence_length=sequence_length,
+            seed=seed,
+            jit_compile=agent.jit_compile,
+        )
+        preparation = Preparation(agent, driver, sequence_length) if preparation is None else preparation
+        preparation.reset()
+        super().__init__(agent, env, driver, seed, preparation)
+        self._sequences = agent.rollout_steps // sequence_length * env.num_envs
+
+    def prepare(self, rollout):
+        """A `Collected`."""
+        return Collected(rollout, self._order())
+
+    def _order(self):
+        """int32 `[updates, R]`: which sequences make up each update, in a new order for each pass over them."""
+        agent, seed, count = self.agent, self.next_seed(), self._sequences
         orders = [
             tf.random.experimental.stateless_shuffle(tf.range(count), seed=seed + [epoch + 1, 0])
             for epoch in range(agent.update_epochs)

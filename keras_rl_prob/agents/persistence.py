@@ -31,6 +31,7 @@ class PersistentModel(keras.Model):
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
             "jit_compile": self._requested_jit_compile,
+            "steps_per_execution": self._requested_steps_per_execution,
             "run_eagerly": self.run_eagerly,
         }
 

@@ -8,6 +8,7 @@ from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer, current
 from keras_rl_prob.agents.contract import has_memory, reject_q_values
 from keras_rl_prob.agents.on_policy import OnPolicySource
+from keras_rl_prob.drivers import Driver
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
 
@@ -33,6 +34,7 @@ class PolicyGradient(Agent):
     network_outputs = ("action", "value")
     default_has_memory = False
     sequence_length, minibatches, update_epochs = None, 1, 1
+    driver_class = Driver
 
     def __init__(
         self,
@@ -137,7 +139,16 @@ class PolicyGradient(Agent):
 
     def make_source(self, env, seed):
         """Rollouts of `env` as minibatches."""
-        return OnPolicySource(self, env, self._resolved_sequence_length(env.num_envs), seed)
+        if self.train_function is None:  # else it has the preparation in its graph
+            self._preparation = None
+        length = self._resolved_sequence_length(env.num_envs)
+        source = OnPolicySource(self, env, length, seed, self._preparation, self.driver_class)
+        self._preparation = source.follower
+        return source
+
+    def prepare(self, collected):
+        """A collected rollout as `Sequences`."""
+        return self._preparation(collected)
 
     def _resolved_sequence_length(self, num_envs):
         if self.sequence_length is not None:

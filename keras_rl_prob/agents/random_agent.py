@@ -45,12 +45,12 @@ class PlaySource(RolloutSource):
     def __init__(self, agent, env, seed):
         steps = agent.rollout_steps
         driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=agent.jit_compile)
-        super().__init__(agent, env, driver, steps, seed)
+        super().__init__(agent, env, driver, seed)
 
     def prepare(self, rollout):
         """Counts."""
-        report, _ = self.follow(rollout)
-        self.keep_actions(rollout)
+        report, _ = self.follower.follow(rollout)
+        self.follower.keep_actions(rollout)
         self.next_seed()
         return Played(report, tf.constant(0))
 

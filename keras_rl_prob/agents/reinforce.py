@@ -3,7 +3,6 @@
 import keras
 
 from keras_rl_prob.agents.arguments import check_positive_integer
-from keras_rl_prob.agents.on_policy import OnPolicySource
 from keras_rl_prob.agents.policy_gradient import PolicyGradient
 from keras_rl_prob.drivers import EpisodeDriver
 
@@ -48,6 +47,8 @@ class Reinforce(PolicyGradient):
     ```
     """
 
+    driver_class = EpisodeDriver
+
     def __init__(
         self,
         network=None,
@@ -87,10 +88,6 @@ class Reinforce(PolicyGradient):
             "normalize_returns": config.pop("normalize_advantages"),
             "baseline": self.baseline,
         }
-
-    def make_source(self, env, seed):
-        """Whole episodes of `env`."""
-        return OnPolicySource(self, env, self._resolved_sequence_length(env.num_envs), seed, EpisodeDriver)
 
     def policy_loss(self, policy, log_prob, advantage, data):
         """`-log pi(a) G`."""

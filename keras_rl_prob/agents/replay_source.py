@@ -88,7 +88,7 @@ class ReplaySource(RolloutSource):
     def __init__(self, agent, env, seed, window, stride=1):
         compiled = agent.jit_compile and agent.acts_compiled
         driver = Driver(agent, env, steps=agent.rollout_steps, sequence_length=stride, seed=seed, jit_compile=compiled)
-        super().__init__(agent, env, driver, agent.rollout_steps, seed)
+        super().__init__(agent, env, driver, seed)
         self._num_envs, self._stride = env.num_envs, stride
         self._history = 0 if agent.frame_axis is None else -(-(agent.frames - 1) // stride) * stride
         self._span = -(-window // stride)  # strides that a window takes
@@ -163,9 +163,9 @@ class ReplaySource(RolloutSource):
 
     def store(self, rollout):
         """Puts a rollout into the ring; returns the report on it."""
-        report, _ = self.follow(rollout)
+        report, _ = self.follower.follow(rollout)
         record = rollout.record
-        self.keep_actions(rollout)
+        self.follower.keep_actions(rollout)
         observation = rollout.observation
         if self.agent.frame_axis is not None:
             observation = tf.gather(observation, self.agent.frames - 1, axis=self.agent.frame_axis + 2)

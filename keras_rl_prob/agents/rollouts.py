@@ -7,58 +7,34 @@ from keras_rl_prob.drivers import EpisodeStatistics, rollout_source
 from keras_rl_prob.layers import RunningNormalization
 
 
-class RolloutSource:
-    """Collects rollouts, follows their episodes and looks whether their numbers are finite.
-
-    A subclass turns a rollout into the data of its updates (`prepare`).
+class RolloutFollower:
+    """Counts steps and episodes, looks whether numbers are finite, and keeps what `last_rollout` shows.
 
     Args:
         agent: A built agent.
-        env: A native or Gymnasium environment.
-        driver: A `Driver` of the two.
-        rows: Rows of a rollout.
-        seed: Integer that determines what is random besides the driver.
-        kept: Dict of nests of `tf.TensorSpec`s `[B, ...]` of what `last_rollout` has of each row.
+        driver: The `Driver` of the rollouts.
+        kept: Dict of nests of `tf.TensorSpec`s `[B, ...]` of what is kept of each row besides actions, the parameters that
+            they came from, and which rows are steps.
     """
 
-    def __init__(self, agent, env, driver, rows, seed, kept=None):
-        self.agent, self.driver = agent, driver
-        self._statistics = EpisodeStatistics(env.num_envs)
-        self.follows_episodes = env.compilable  # else an episode's state is not worth storing, for the episode is lost
-        self._counter = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="counter")
-        kept = kept or {name: driver.record_specs[name] for name in ("raw", "parameters")}
-        kept["valid"] = tf.TensorSpec((env.num_envs,), tf.bool)
+    def __init__(self, agent, driver, kept=()):
+        self.agent, num_envs = agent, driver.num_envs
+        self._statistics = EpisodeStatistics(num_envs)
+        kept = {name: driver.record_specs[name] for name in ("raw", "parameters")} | dict(kept)
+        kept["valid"] = tf.TensorSpec((num_envs,), tf.bool)
         self._last = tf.nest.map_structure(
-            lambda spec: tf.Variable(tf.zeros((rows, *spec.shape), spec.dtype), trainable=False), kept
+            lambda spec: tf.Variable(tf.zeros((driver.steps, *spec.shape), spec.dtype), trainable=False), kept
         )
 
     @property
     def variables(self):
-        """Everything besides the agent that the next update depends on, as far as it can be stored."""
-        return [*self.driver.variables, *(self._statistics.variables if self.follows_episodes else []), self._counter]
+        """What is known of the episodes under way."""
+        return self._statistics.variables
 
-    @property
-    def rollouts(self):
-        """How many rollouts have been collected."""
-        return int(self._counter[1].numpy())
-
-    def last_rollout(self):
-        """What the last rollout was like: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
-        kept = tf.nest.map_structure(lambda variable: variable.read_value(), self._last)
-        action = self.agent.environment_action(kept.pop("raw"), kept["parameters"])
-        return tf.nest.map_structure(lambda x: x.numpy(), kept | {"action": action})
-
-    def dataset(self):
-        """A `tf.data.Dataset` without end of rollouts to learn from, see `LearningModel`."""
-        return rollout_source(self.collect, self.prepare)
-
-    def collect(self):
-        """A rollout of the driver."""
-        return self.driver.collect()
-
-    def prepare(self, rollout):
-        """Makes what is learned from out of a rollout."""
-        raise NotImplementedError
+    def reset(self):
+        """Forgets the episodes under way."""
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
 
     def follow(self, rollout):
         """Counts steps and episodes, updates the observations' statistics.
@@ -83,6 +59,54 @@ class RolloutSource:
     def keep_actions(self, rollout):
         """Keeps what every rollout has: actions, the parameters that they came from, and which rows are steps."""
         self.keep({name: rollout.record[name] for name in ("raw", "parameters")} | {"valid": rollout.valid})
+
+    def last_rollout(self):
+        """What the last rollout was like: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
+        kept = tf.nest.map_structure(lambda variable: variable.read_value(), self._last)
+        action = self.agent.environment_action(kept.pop("raw"), kept["parameters"])
+        return tf.nest.map_structure(lambda x: x.numpy(), kept | {"action": action})
+
+
+class RolloutSource:
+    """Collects rollouts for an agent.
+
+    A subclass turns a rollout into the data of its updates (`prepare`).
+
+    Args:
+        agent: A built agent.
+        env: A native or Gymnasium environment.
+        driver: A `Driver` of the two.
+        seed: Integer that determines what is random besides the driver.
+        follower: `RolloutFollower`; a new one when left out.
+    """
+
+    def __init__(self, agent, env, driver, seed, follower=None):
+        self.agent, self.driver = agent, driver
+        self.follower = RolloutFollower(agent, driver) if follower is None else follower
+        self._follows_episodes = env.compilable  # else an episode's state is not worth storing, for the episode is lost
+        self._counter = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="counter")
+
+    @property
+    def variables(self):
+        """Everything besides the agent that the next update depends on, as far as it can be stored."""
+        return [*self.driver.variables, *(self.follower.variables if self._follows_episodes else []), self._counter]
+
+    @property
+    def rollouts(self):
+        """How many rollouts have been collected."""
+        return int(self._counter[1].numpy())
+
+    def dataset(self):
+        """A `tf.data.Dataset` without end of rollouts to learn from, see `LearningModel`."""
+        return rollout_source(self.collect, self.prepare)
+
+    def collect(self):
+        """A rollout of the driver."""
+        return self.driver.collect()
+
+    def prepare(self, rollout):
+        """Makes what is learned from out of a rollout."""
+        raise NotImplementedError
 
     def next_seed(self):
         """int32 `[2]`, another one for each rollout."""

@@ -52,11 +52,15 @@ class Driver:
         seed: Integer; determines the environments' resets and the actions.
         jit_compile: Whether to compile the loop with XLA if the environments are native. With Python environments the agent
             acts in the plain graph, where calling a compiled function at every step would cost more than it saves.
+
+    Attributes:
+        steps: `T`.
+        num_envs: `B`.
     """
 
     def __init__(self, agent, env, *, steps, sequence_length, seed, jit_compile=True):
         self._agent, self._env = agent, env
-        self._steps, self._sequence_length = steps, sequence_length
+        self.steps, self.num_envs, self._sequence_length = steps, env.num_envs, sequence_length
         self._rollout = self._loop
         if jit_compile and env.compilable:
             self._rollout = tf.function(self._loop, jit_compile=True, autograph=False)
@@ -87,7 +91,7 @@ class Driver:
         carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)
         rows, carry, final_value, states = self._rollout(carry, self._key.read_value())
         tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
-        self._key.assign_add([0, self._steps])
+        self._key.assign_add([0, self.steps])
         observation, is_first, valid, record, reward, discount, ended = rows
         return Rollout(
             observation, is_first, valid, record, reward, discount, ended, final_value, states, carry[1], carry[2]
@@ -95,8 +99,8 @@ class Driver:
 
     def _loop(self, carry, key):
         """`steps` rows as `steps / sequence_length` sequences, the recurrent state kept at the start of each."""
-        length = self._sequence_length if tf.nest.flatten(carry[2]) else self._steps  # nothing to store without memory
-        sequences = self._steps // length
+        length = self._sequence_length if tf.nest.flatten(carry[2]) else self.steps  # nothing to store without memory
+        sequences = self.steps // length
         row_specs, state_specs = self._specs
 
         def sequence(i, carry):
@@ -111,7 +115,7 @@ class Driver:
         else:
             stacked = tf.nest.map_structure(lambda s: tf.TensorSpec((length, *s.shape), s.dtype), row_specs)
             carry_after, (rows, states) = _stack_loop(sequences, sequence, carry, (stacked, state_specs))
-            rows = tf.nest.map_structure(lambda x: tf.reshape(x, (self._steps, *x.shape[2:])), rows)
+            rows = tf.nest.map_structure(lambda x: tf.reshape(x, (self.steps, *x.shape[2:])), rows)
         *rows, final_value = rows
         return tuple(rows), carry_after, final_value, states
 

@@ -25,7 +25,7 @@ class EpisodeDriver(Driver):
         rollout = super().collect()
         ended = tf.cast(rollout.ended, tf.int32)
         over = tf.cumsum(ended, exclusive=True) > 0  # [T, B]
-        cut = (tf.range(self._steps) == self._steps - 1)[:, None] & ~rollout.ended & ~over
+        cut = (tf.range(self.steps) == self.steps - 1)[:, None] & ~rollout.ended & ~over
         return rollout._replace(
             valid=rollout.valid & ~over,
             reward=tf.where(over, 0.0, rollout.reward),

@@ -1,6 +1,8 @@
 """Gymnasium vector environments behind the functional signature that the driver calls."""
 
 import contextlib
+import ctypes
+import threading
 
 import gymnasium
 import numpy as np
@@ -126,6 +128,7 @@ class GymnasiumEnv:
         """Runs Python in the graph; remembers what it raised and says in a note where that happened."""
 
         def guarded(*args):
+            _keep_thread_state()
             try:
                 return function(*args)
             except Exception as error:
@@ -144,6 +147,18 @@ class GymnasiumEnv:
 
         outputs = tf.numpy_function(guarded, inputs, dtypes)
         return outputs if isinstance(outputs, list | tuple) else [outputs]  # eagerly, a list of one comes back bare
+
+
+_THREAD = threading.local()
+
+
+def _keep_thread_state():
+    """Keeps what Python knows of the calling thread, one of TensorFlow's, for the next call.
+
+    Python makes it when such a thread enters and throws it away when it leaves; 0.02 ms, a fifth of a step of CartPole.
+    """
+    if not hasattr(_THREAD, "kept"):
+        _THREAD.kept = ctypes.pythonapi.PyGILState_Ensure()  # never released: nothing is left before the thread ends
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ REQUIRED = inspect.Parameter.empty
 NOTES = ("name", "description", "seed", "version")
 PLAIN = {
     "env": {"id": REQUIRED, "num_envs": 32, "kwargs": {}},
-    "compile": {"jit_compile": "auto", "run_eagerly": False},
+    "compile": {"steps_per_execution": None, "jit_compile": "auto", "run_eagerly": False},
     "fit": {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1},
 }
 NAMED = ("cell", "noisy")  # arguments that are a name or nothing
@@ -29,7 +29,7 @@ def check(config):
         constructor gets.
     * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor.
     * `network`: `builder`, a function of `krp.networks`, and its arguments. Left out or `None` for the agent's default.
-    * `compile`: `jit_compile`, `run_eagerly`.
+    * `compile`: `steps_per_execution`, `jit_compile`, `run_eagerly`.
     * `fit`: `epochs`, `steps_per_epoch`, `validation_episodes`, `validation_freq`.
     * `name`, `description`, `seed`, `version`: for the record.
 

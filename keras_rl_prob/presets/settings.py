@@ -65,6 +65,7 @@ SETTINGS = {
         "description": "cartpole by actor-critic",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},
         "agent": {"class": "A2C"},
+        "compile": {"steps_per_execution": 20},
         "fit": {"epochs": 12, "steps_per_epoch": 1000},
     },
     "cartpole_dqn": {

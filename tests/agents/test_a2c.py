@@ -123,7 +123,7 @@ def test_advantages_are_n_step_returns_minus_the_value(mode, steps):
         weight.assign(tf.random.stateless_normal(weight.shape, (index, 7)) * 0.5)
     agent.compile(jit_compile=False)
     agent._prepare_for(env, 1)
-    rollout = next(iter(agent.make_source(env, 0).dataset()))
+    rollout = agent.prepare(next(iter(agent.make_source(env, 0).dataset())))
     assert rollout.updates == 1
     batch = rollout.update(tf.constant(0))
     flat = [getattr(batch, name).numpy().reshape(-1) for name in ("advantage", "target")]
@@ -180,7 +180,7 @@ def test_the_recurrent_policy_is_the_one_that_acted_in_every_rollout(jit_compile
         return float(tf.reduce_max(tf.abs(log_prob - batch.log_prob) * batch.valid))
 
     for _ in range(12):
-        batch = next(source).update(tf.constant(0))
+        batch = agent.prepare(next(source)).update(tf.constant(0))
         assert batch.observation.shape == (5, 8, 4)
         assert error(batch) < 1e-5
         memory = tf.reduce_any(tf.stack([tf.reduce_any(s != 0, -1) for s in tf.nest.flatten(batch.state)]), 0)

@@ -105,6 +105,54 @@ def test_run_eagerly_gives_what_the_graph_gives():
     assert run(True) == pytest.approx(run(False), rel=1e-4)
 
 
+@pytest.mark.parametrize("jit_compile", [True, False], ids=["jit", "graph"])
+def test_several_rollouts_in_one_execution_are_the_same_training(jit_compile):
+    def run(steps_per_execution):
+        keras.utils.set_random_seed(1)
+        agent = krp.A2C(krp.networks.feed_forward("tf/CartPole-v1", units=(8,)))
+        agent.compile(steps_per_execution=steps_per_execution, jit_compile=jit_compile)
+        batches = []
+        callback = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: batches.append((batch, int(logs["env_steps"])))
+        )
+        history = agent.fit("tf/CartPole-v1", epochs=3, steps_per_epoch=12, num_envs=4, verbose=0, callbacks=[callback])
+        return history.history, agent.get_weights(), batches
+
+    (history, weights, each), (same_history, same_weights, fourth) = run(None), run(4)
+    assert history == same_history
+    assert all(np.array_equal(a, b) for a, b in zip(weights, same_weights, strict=True))
+    assert fourth == each[3::4]
+    assert [batch for batch, _ in fourth] == [3, 7, 11] * 3
+
+
+def test_a_second_training_knows_nothing_of_the_episodes_of_the_first():
+    agent = small(normalize_rewards=True)
+    fit(agent, epochs=1, steps_per_epoch=4)  # leaves episodes unfinished
+    history = fit(agent, epochs=1, steps_per_epoch=4, callbacks=[Lengths()]).history
+    assert history["length"][0] <= 16  # rows of a rollout
+
+
+class Lengths(keras.callbacks.Callback):
+    """Looks, after the first rollout, whether what is accumulated began with this training."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        follower = self.model._training.source.follower
+        score, length, discounted = (variable.numpy() for variable in follower.variables)
+        assert length.max() <= 16
+        assert np.array_equal(score, length)
+        assert (discounted <= score).all()
+
+
+@pytest.mark.parametrize("wrong", [0, 3, 24, 2.0])
+def test_steps_per_execution_must_be_whole_rollouts(wrong):
+    agent = small()
+    agent.compile(steps_per_execution=wrong)
+    with pytest.raises(
+        ValueError, match=r"`steps_per_execution` of `compile` must be a multiple of the 4 .* Received: "
+    ):
+        fit(agent, steps_per_epoch=16)
+
+
 def test_evaluate_plays_whole_episodes_and_repeats_them():
     agent = small()
     agent.build(ENV)
@@ -208,7 +256,8 @@ def test_images_stay_uint8_until_the_network():
     assert np.isfinite(fit(agent, ImageEnv, epochs=1).history["loss"]).all()
     assert not np.array_equal(before, agent.network(np.zeros((1, 20, 20, 1), np.uint8))["value"].numpy())
     assert agent.jit_compile is False, "convolutions on a CPU are faster without XLA"
-    batch = next(iter(agent.make_source(krp.envs.make(ImageEnv, 8), 0).dataset())).update(0)
+    batch = next(iter(agent.make_source(krp.envs.make(ImageEnv, 8), 0).dataset()))
+    batch = agent.prepare(batch).update(0)
     assert batch.observation.dtype == tf.uint8
     assert batch.observation.shape == (1, 64, 20, 20, 1)
 

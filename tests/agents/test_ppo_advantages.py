@@ -34,7 +34,7 @@ def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None, steps=Non
     for index, weight in enumerate(agent.network.weights):  # large enough for values that differ
         weight.assign(tf.random.stateless_normal(weight.shape, (index, 7)) * 0.5)
     agent._prepare_for(krp_env, 1)
-    batch = next(iter(agent.make_source(krp_env, 0).dataset())).update(0)
+    batch = agent.prepare(next(iter(agent.make_source(krp_env, 0).dataset()))).update(0)
     keys = [tuple(map(int, key)) for key in batch.observation.numpy().reshape(-1, 3)]
     valid = batch.valid.numpy().ravel().astype(bool)
 

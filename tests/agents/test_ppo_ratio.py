@@ -51,7 +51,7 @@ def test_ratio_is_one_before_the_first_update(case, jit_compile):
     update = tf.function(agent.train_step, jit_compile=jit_compile, autograph=False)
     resets_inside, moved = 0, 0.0
     for _ in range(3):
-        rollout = next(source)
+        rollout = agent.prepare(next(source))
         first, second = rollout.update(tf.constant(0)), rollout.update(tf.constant(1))
         for batch in (first, second):
             outputs, _ = agent._unrolled(batch.observation, batch.is_first, batch.state)

@@ -40,7 +40,7 @@ def prepared(agent, mode="NextStep"):
     for index, weight in enumerate(agent.network.weights):
         weight.assign(tf.random.stateless_normal(weight.shape, (index, 4)) * 0.3)
     agent._prepare_for(env, 1)
-    rollout = next(iter(agent.make_source(env, 0).dataset()))
+    rollout = agent.prepare(next(iter(agent.make_source(env, 0).dataset())))
     assert rollout.updates == 1
     return rollout.update(tf.constant(0))
 
@@ -158,7 +158,7 @@ def test_memory_starts_every_episode_at_zero():
     agent._prepare_for(env, 1)
     source = iter(agent.make_source(env, 0).dataset())
     for _ in range(2):
-        batch = next(source).update(tf.constant(0))
+        batch = agent.prepare(next(source)).update(tf.constant(0))
         assert all(not np.any(state) for state in tf.nest.flatten(batch.state))
         outputs, _ = agent._unrolled(batch.observation, batch.is_first, batch.state)
         log_prob = agent.distribution(outputs["action"]).log_prob(batch.raw)

@@ -1,5 +1,7 @@
 """`GymnasiumEnv`: values on their way into and out of vector environments, in every autoreset mode."""
 
+import threading
+
 import gymnasium
 import numpy as np
 import pytest
@@ -471,3 +473,33 @@ def test_close_closes():
         vector_env = vector_class([lambda: Echo(0)])
         GymnasiumEnv(vector_env).close()
         assert vector_env.closed
+
+
+def test_python_remembers_the_threads_that_call_environments():
+    local, calls, news = threading.local(), [], []
+
+    class Counting(gymnasium.Env):
+        observation_space, action_space = spaces.Box(-1.0, 1.0, (1,)), spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            calls.append(threading.get_ident())
+            news.append(not hasattr(local, "known"))
+            local.known = True
+            return np.zeros(1, np.float32), 0.0, False, False, {}
+
+    env = GymnasiumEnv(SyncVectorEnv([Counting]))
+    state, _ = env.reset(tf.constant([0, 0]))
+
+    @tf.function(autograph=False)
+    def play():
+        tf.while_loop(lambda t: t < 100, lambda t: (t + 1 + 0 * take(),), (tf.constant(0),), parallel_iterations=1)
+
+    def take():
+        return tf.cast(env.step(state, tf.zeros(1, tf.int32))[1].reward[0], tf.int32)
+
+    play()
+    assert len(calls) == 100
+    assert sum(news) == len(set(calls))
