@@ -39,7 +39,7 @@ agent = krp.RecurrentPPO()
 agent.compile()
 native = krp.envs.make("tf/CartPole-v1", 32)
 agent._prepare_for(native, 16)
-batch = next(iter(agent.make_source(native, 0).dataset()))
+batch = agent.prepare(next(iter(agent.make_source(native, 0).dataset()))).update(tf.constant(0))
 variables = agent.network.trainable_variables
 
 
