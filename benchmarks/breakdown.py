@@ -74,7 +74,7 @@ def lstm():
 
 some_gradients = gradients(network)()
 report("update: all of it", compiled(lambda: agent.train_step(batch)))
-report("update: loss and gradient", compiled(gradients(lambda: agent._loss(batch)[0])))
+report("update: loss and gradient", compiled(gradients(lambda: agent.loss_and_logs(batch)[0])))
 report("update: network forward and backward", compiled(gradients(network)))
 report("update: LSTM forward and backward", compiled(lstm))
 report("update: Adam", compiled(lambda: agent.optimizer.apply(some_gradients, variables)))
