@@ -82,7 +82,7 @@ report("update: Adam", compiled(lambda: agent.optimizer.apply(some_gradients, va
 vector_env = gymnasium.make_vec("CartPole-v1", 32, vectorization_mode="sync")
 for name, env in (("native", native), ("SyncVectorEnv", krp.envs.make(vector_env))):
     driver = Driver(agent, env, steps=128, sequence_length=128, seed=0)
-    rollouts = iter(rollout_source(driver.collect, lambda x: (x.reward,), tf.data.Dataset.from_tensors))
+    rollouts = iter(rollout_source(driver.collect, lambda x: x.reward))
     report(f"rollout of 128 steps, {name}", lambda rollouts=rollouts: next(rollouts))
 report(
     "128 steps of the SyncVectorEnv alone", lambda: [vector_env.step(np.zeros(32, np.int64)) for _ in range(128)], 10
