@@ -5,7 +5,9 @@ from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv, raising_as_itself
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
-from keras_rl_prob.envs.wrappers import MaskVelocity
+from keras_rl_prob.envs.wrappers import (
+    MaskVelocity,
+)
 
 __all__ = [
     "GymnasiumEnv",

@@ -1,0 +1,7 @@
+"""Gymnasium wrappers that Gymnasium itself lacks."""
+
+from keras_rl_prob.envs.wrappers.mask_velocity import MaskVelocity
+
+__all__ = [
+    "MaskVelocity",
+]
