@@ -6,10 +6,14 @@ from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import (
+    FrameDelta,
+    FrameHistory,
     MaskVelocity,
 )
 
 __all__ = [
+    "FrameDelta",
+    "FrameHistory",
     "GymnasiumEnv",
     "MaskVelocity",
     "NativeEnv",
