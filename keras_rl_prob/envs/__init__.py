@@ -6,17 +6,21 @@ from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import (
+    CheckFinite,
     FrameDelta,
     FrameHistory,
     MaskVelocity,
+    NormalizeRange,
 )
 
 __all__ = [
+    "CheckFinite",
     "FrameDelta",
     "FrameHistory",
     "GymnasiumEnv",
     "MaskVelocity",
     "NativeEnv",
+    "NormalizeRange",
     "is_owned",
     "make",
     "make_native",
