@@ -7,20 +7,28 @@ from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import (
     CheckFinite,
+    EpisodicLife,
+    FinalReward,
+    FireReset,
     FrameDelta,
     FrameHistory,
     MaskVelocity,
     NormalizeRange,
+    RandomStart,
 )
 
 __all__ = [
     "CheckFinite",
+    "EpisodicLife",
+    "FinalReward",
+    "FireReset",
     "FrameDelta",
     "FrameHistory",
     "GymnasiumEnv",
     "MaskVelocity",
     "NativeEnv",
     "NormalizeRange",
+    "RandomStart",
     "is_owned",
     "make",
     "make_native",
