@@ -5,12 +5,30 @@ from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv, raising_as_itself
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
-from keras_rl_prob.envs.wrappers import MaskVelocity
+from keras_rl_prob.envs.wrappers import (
+    CheckFinite,
+    EpisodicLife,
+    FinalReward,
+    FireReset,
+    FrameDelta,
+    FrameHistory,
+    MaskVelocity,
+    NormalizeRange,
+    RandomStart,
+)
 
 __all__ = [
+    "CheckFinite",
+    "EpisodicLife",
+    "FinalReward",
+    "FireReset",
+    "FrameDelta",
+    "FrameHistory",
     "GymnasiumEnv",
     "MaskVelocity",
     "NativeEnv",
+    "NormalizeRange",
+    "RandomStart",
     "is_owned",
     "make",
     "make_native",

@@ -5,7 +5,7 @@ from keras_rl_prob.envs.native.cartpole import CartPole
 from keras_rl_prob.envs.native.mountain_car import MountainCar
 from keras_rl_prob.envs.native.mountain_car_continuous import MountainCarContinuous
 from keras_rl_prob.envs.native.pendulum import Pendulum
-from keras_rl_prob.envs.wrappers import VELOCITY_MASKS
+from keras_rl_prob.envs.wrappers.mask_velocity import VELOCITY_MASKS
 
 
 class CartPoleNoVel(CartPole):

@@ -1,4 +1,4 @@
-"""Gymnasium wrappers."""
+"""`MaskVelocity`: the classic tasks without velocities, which take memory."""
 
 import gymnasium
 import numpy as np

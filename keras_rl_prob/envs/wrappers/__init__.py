@@ -1,0 +1,20 @@
+"""Gymnasium wrappers that Gymnasium itself lacks."""
+
+from keras_rl_prob.envs.wrappers.check_finite import CheckFinite
+from keras_rl_prob.envs.wrappers.episodes import EpisodicLife, FinalReward
+from keras_rl_prob.envs.wrappers.history import FrameDelta, FrameHistory
+from keras_rl_prob.envs.wrappers.mask_velocity import MaskVelocity
+from keras_rl_prob.envs.wrappers.normalize_range import NormalizeRange
+from keras_rl_prob.envs.wrappers.starts import FireReset, RandomStart
+
+__all__ = [
+    "CheckFinite",
+    "EpisodicLife",
+    "FinalReward",
+    "FireReset",
+    "FrameDelta",
+    "FrameHistory",
+    "MaskVelocity",
+    "NormalizeRange",
+    "RandomStart",
+]

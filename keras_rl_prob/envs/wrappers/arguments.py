@@ -1,0 +1,56 @@
+"""What the wrappers' arguments have to fulfil, with errors that say what was received."""
+
+import gymnasium
+import numpy as np
+
+_ARRAYS = (gymnasium.spaces.Box, gymnasium.spaces.MultiBinary, gymnasium.spaces.MultiDiscrete)
+
+
+def check_box(env):
+    """Raises a `ValueError` unless the observations of `env` are a Box."""
+    if not isinstance(env.observation_space, gymnasium.spaces.Box):
+        raise ValueError(
+            f"`env` must have Box observations. Received: env={env} with observation_space={env.observation_space}"
+        )
+
+
+def checked_action(env, name, action):
+    """An action as `env` takes it; sequences of numbers become arrays.
+
+    Args:
+        env: The environment.
+        name: What to call the action in the message, such as `"noop"`.
+        action: What the user wrote.
+
+    Raises:
+        ValueError: It is not in the action space.
+    """
+    space, value = env.action_space, action
+    if isinstance(space, _ARRAYS):
+        try:
+            value = np.asarray(action).astype(space.dtype, casting="same_kind")
+        except (TypeError, ValueError):
+            value = None
+    if value is None or not space.contains(value):
+        raise ValueError(f"`{name}` must be in the action space {space}. Received: {name}={action!r}")
+    return value
+
+
+def action_index(env, meaning, example):
+    """The index of the action that `env` itself calls by a name, as Atari games do.
+
+    Args:
+        env: The environment.
+        meaning: Name of the action in `env.unwrapped.get_action_meanings()`.
+        example: Code to show in the message, which says the action explicitly.
+
+    Raises:
+        ValueError: There is no such action, or actions have no names.
+    """
+    names = getattr(env.unwrapped, "get_action_meanings", list)()
+    if meaning not in names:
+        raise ValueError(
+            f"`env` must have {meaning} among its `get_action_meanings()`; for any other environment say which action to "
+            f"take, as in `{example}`. Received: env={env} with the action meanings {list(names)}"
+        )
+    return list(names).index(meaning)

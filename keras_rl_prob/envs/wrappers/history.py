@@ -1,0 +1,136 @@
+"""Observations of several steps in one: how they changed, and what they were."""
+
+import collections
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from keras_rl_prob.envs.wrappers.arguments import check_box
+
+_TWICE_AS_WIDE = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.int64}
+
+
+class FrameDelta(gymnasium.ObservationWrapper, RecordConstructorArgs):
+    """Shows by how much the observation changed: what moves, rather than where everything is.
+
+    The first observation of an episode is shown as it is, that is, its change from 0. So nothing is lost: the sum of all that
+    an episode has shown is the observation.
+
+    Real numbers keep their dtype. Integers become signed ones of twice the width, in which no difference wraps around: frames
+    of bytes (uint8) become int16. The space reaches from `low - high` to `high - low`, and farther where 0 is not between
+    `low` and `high`, as far as the first observation needs.
+
+    Args:
+        env: An environment with `Box` observations.
+
+    Raises:
+        ValueError: The observations are not a Box, or 64 bits are too few for their differences.
+
+    References:
+        - [Karpathy (2016), Deep Reinforcement Learning: Pong from Pixels](https://karpathy.github.io/2016/05/31/rl/) learns
+          from differences of frames.
+
+    Example:
+    >>> env = FrameDelta(gymnasium.make("MountainCar-v0"))
+    >>> first, _ = env.reset(seed=0)
+    >>> second, *_ = env.step(2)
+    >>> bool(abs(second[0] - second[1]) < 1e-6)  # the position changed by the velocity, which was 0 before
+    True
+    """
+
+    def __init__(self, env):
+        RecordConstructorArgs.__init__(self)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        check_box(env)
+        self.observation_space = _space_of_differences(env.observation_space)
+        self._previous = np.zeros_like(self.observation_space.low)
+
+    def reset(self, *, seed=None, options=None):
+        """Starts an episode, whose first observation is shown as it is."""
+        self._previous = np.zeros_like(self._previous)
+        return super().reset(seed=seed, options=options)
+
+    def observation(self, observation):
+        """Returns the observation minus the one before it."""
+        now = np.array(observation, self._previous.dtype)
+        change, self._previous = now - self._previous, now
+        return np.asarray(change)
+
+
+class FrameHistory(gymnasium.ObservationWrapper, RecordConstructorArgs):
+    """Shows the present observation together with some of the past, stacked along a new axis.
+
+    Gymnasium's `FrameStackObservation(env, 4)` stacks the last four on axis 0; this one may leave gaps, and stack on any axis.
+    At the start of an episode the first observation stands for all that is not there yet. To have the stack in one row, put
+    Gymnasium's `FlattenObservation` (or `ReshapeObservation`) around it.
+
+    Args:
+        env: An environment with `Box` observations.
+        past_indices: How many steps ago each observation in the stack was; 0 is the present one and must be among them.
+            `(3, 2, 1, 0)` has the newest last, as `FrameStackObservation` and the replay buffer of `DQN(frame_axis=...)`.
+        axis: Where the new axis is: 0 before all others; -1 behind them, which makes channels of grayscale images
+            `[height, width]`, as convolutions in Keras expect them.
+
+    Raises:
+        ValueError: The observations are not a Box, `past_indices` are not different integers with 0 among them, or there
+            can be no such `axis`.
+
+    Example:
+    >>> env = FrameHistory(gymnasium.make("MountainCar-v0"), past_indices=(8, 4, 0))
+    >>> env.reset(seed=0)[0].shape
+    (3, 2)
+    """
+
+    def __init__(self, env, past_indices, axis=0):
+        past_indices = _checked_indices(past_indices)
+        RecordConstructorArgs.__init__(self, past_indices=past_indices, axis=axis)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        check_box(env)
+        space = env.observation_space
+        dimensions = len(space.shape) + 1
+        if not isinstance(axis, int) or not -dimensions <= axis < dimensions:
+            raise ValueError(
+                f"`axis` must be an integer from {-dimensions} to {dimensions - 1} for observations of shape {space.shape}. "
+                f"Received: axis={axis!r}"
+            )
+        self.past_indices, self.axis = past_indices, axis
+        low, high = (np.stack([bound] * len(past_indices), axis) for bound in (space.low, space.high))
+        self.observation_space = gymnasium.spaces.Box(low, high, dtype=space.dtype)
+        self._recent = collections.deque(maxlen=max(past_indices) + 1)  # from the present into the past
+
+    def reset(self, *, seed=None, options=None):
+        """Starts an episode, with a history of its first observation only."""
+        self._recent.clear()
+        return super().reset(seed=seed, options=options)
+
+    def observation(self, observation):
+        """Returns the observations of `past_indices` steps ago as one array."""
+        times = 1 if self._recent else self._recent.maxlen
+        self._recent.extendleft([np.array(observation)] * times)
+        return np.stack([self._recent[index] for index in self.past_indices], self.axis)
+
+
+def _space_of_differences(space):
+    dtype = space.dtype
+    if not np.issubdtype(dtype, np.floating):
+        dtype, highest = np.dtype(_TWICE_AS_WIDE[dtype.itemsize]), int(space.high.max())
+        if max(highest, highest - int(space.low.min())) > np.iinfo(dtype).max:
+            raise ValueError(
+                f"`env` must have observations whose differences fit into 64 bits. Received: env.observation_space={space}"
+            )
+    low, high = space.low.astype(dtype), space.high.astype(dtype)
+    with np.errstate(over="ignore"):  # the largest numbers there are stand for no bound
+        low, high = np.minimum(low - high, low), np.maximum(high - low, high)
+    return gymnasium.spaces.Box(low, high, space.shape, dtype)
+
+
+def _checked_indices(past_indices):
+    indices = list(past_indices) if np.iterable(past_indices) else []
+    integers = all(isinstance(i, int | np.integer) and not isinstance(i, bool) and i >= 0 for i in indices)
+    if not integers or 0 not in indices or len(set(indices)) != len(indices):
+        raise ValueError(
+            "`past_indices` must be different integers that are not negative, with 0, the present observation, among them. "
+            f"Received: past_indices={past_indices!r}"
+        )
+    return [int(i) for i in indices]

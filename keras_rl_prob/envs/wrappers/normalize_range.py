@@ -1,0 +1,90 @@
+"""`NormalizeRange`: observations between -1 and 1, by the bounds of their space."""
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gym_spaces
+from gymnasium.utils import RecordConstructorArgs
+
+from keras_rl_prob import spaces
+
+_LARGEST = np.finfo(np.float32).max  # as a bound it only says that there is none
+
+
+class NormalizeRange(gymnasium.ObservationWrapper, RecordConstructorArgs):
+    """Maps every component of the observation that has two bounds to [-1, 1], and leaves all others as they are.
+
+    It takes `2 (x - low) / (high - low) - 1`, in Box spaces on their own or inside Dict and Tuple. Integers become float32,
+    but bytes (uint8) stay bytes: the default networks divide them by 255. What has a bound on one side or none, bounds as
+    large as float32 can be, or two equal ones, stays as it is.
+
+    Gymnasium's `RescaleObservation` does the same for one Box of real numbers and wants both bounds spelt out where some are
+    infinite. It takes no statistics, in contrast to `normalize_observations=True` of the agents, which is for components
+    without bounds. Bounded actions need nothing: agents keep to the bounds by themselves.
+
+    Args:
+        env: The environment.
+
+    Raises:
+        ValueError: No component has two bounds.
+
+    Example:
+    >>> env = NormalizeRange(gymnasium.make("Pendulum-v1"))
+    >>> env.observation_space  # the third one, a velocity, was between -8 and 8
+    Box(-1.0, 1.0, (3,), float32)
+    """
+
+    def __init__(self, env):
+        RecordConstructorArgs.__init__(self)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        leaves = spaces.leaves(env.observation_space)
+        if not any(_bounded(leaf).any() for leaf in leaves):
+            raise ValueError(
+                "`env` must have observations with a component that has two bounds and is not uint8; where there is none, use "
+                f"`normalize_observations=True` of the agent. Received: env.observation_space={env.observation_space}"
+            )
+        self._mappings = [_mapping(leaf) for leaf in leaves]
+        self.observation_space = _map_space(_normalized, env.observation_space)
+
+    def observation(self, observation):
+        """Returns the observation with its bounded components between -1 and 1."""
+        mappings = iter(self._mappings)
+        return spaces.map_values(lambda value: next(mappings)(value), self.env.observation_space, observation)
+
+
+def _bounded(space):
+    """Which components of a leaf are mapped, as an array of its shape."""
+    if not isinstance(space, gym_spaces.Box) or space.dtype in (np.uint8, np.bool_):
+        return np.zeros(space.shape or (), bool)
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    finite = space.bounded_below & space.bounded_above & (np.maximum(np.abs(low), np.abs(high)) < _LARGEST)
+    return finite & (low < high)
+
+
+def _mapping(space):
+    """A function from a value of the leaf `space` to a value of `_normalized(space)`."""
+    bounded = _bounded(space)
+    if not bounded.any():
+        return lambda value: value
+    dtype = _normalized(space).dtype
+    low = np.where(bounded, space.low, 0).astype(np.float64)
+    width = np.where(bounded, space.high.astype(np.float64) - low, 1.0)
+    return lambda value: np.where(bounded, 2.0 * (value - low) / width - 1.0, value).astype(dtype)
+
+
+def _normalized(space):
+    bounded = _bounded(space)
+    if not bounded.any():
+        return space
+    dtype = space.dtype if np.issubdtype(space.dtype, np.floating) else np.dtype(np.float32)
+    low = np.where(bounded, -1.0, np.where(space.bounded_below, space.low, -np.inf))
+    high = np.where(bounded, 1.0, np.where(space.bounded_above, space.high, np.inf))
+    return gym_spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
+
+
+def _map_space(function, space):
+    """A space like `space` with `function` of its leaves."""
+    if isinstance(space, gym_spaces.Dict):
+        return gym_spaces.Dict({key: _map_space(function, child) for key, child in space.spaces.items()})
+    if isinstance(space, gym_spaces.Tuple):
+        return gym_spaces.Tuple([_map_space(function, child) for child in space.spaces])
+    return function(space)

@@ -1,0 +1,117 @@
+"""Actions taken before an episode begins for the agent: random ones, or those that start a game."""
+
+import copy
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from keras_rl_prob.envs.wrappers.arguments import action_index, checked_action
+
+ATTEMPTS = 1000
+
+
+class _ActingReset(gymnasium.Wrapper):
+    """Takes the actions of `first_actions()` within `reset`; starts again if the episode ends on the way."""
+
+    def first_actions(self):
+        raise NotImplementedError
+
+    def reset(self, *, seed=None, options=None):
+        """Starts an episode and takes the first actions; returns the observation and the info of the last of them."""
+        for _ in range(ATTEMPTS):
+            observation, info = self.env.reset(seed=seed, options=options)
+            seed = None  # or else each attempt would be the same
+            for action in self.first_actions():
+                observation, _, terminated, truncated, info = self.env.step(action)
+                if terminated or truncated:
+                    break
+            else:
+                return observation, info
+        raise RuntimeError(
+            f"`env` must outlast the actions that are taken first. Received: {self}, whose episodes ended before in all of "
+            f"{ATTEMPTS} attempts"
+        )
+
+
+class RandomStart(_ActingReset, RecordConstructorArgs):
+    """Takes 0 to `max_steps - 1` random actions after a reset, so that episodes start from various states.
+
+    The number is uniform, and drawn again if the episode ends on the way. The rewards of these steps count for nobody, but
+    the steps count towards a time limit that is inside. Everything is drawn from the environment's `np_random`: with the
+    same seed an environment starts in the same way, and its `action_space` stays as it was seeded.
+
+    Args:
+        env: The environment.
+        max_steps: Positive integer; 1 takes no action at all.
+
+    Raises:
+        ValueError: `max_steps` is not a positive integer.
+        RuntimeError: From `reset`, if the episode always ends on the way.
+
+    References:
+        - [Mnih et al. (2015), Human-level control through deep reinforcement
+          learning](https://doi.org/10.1038/nature14236) start with up to 30 no-ops, to the same end.
+
+    Example:
+    >>> env = RandomStart(gymnasium.make("CartPole-v1"), max_steps=10)
+    >>> observation, _ = env.reset(seed=0)
+    >>> bool((env.reset(seed=0)[0] == observation).all())
+    True
+    """
+
+    def __init__(self, env, max_steps):
+        if not isinstance(max_steps, int | np.integer) or isinstance(max_steps, bool) or max_steps < 1:
+            raise ValueError(f"`max_steps` must be a positive integer. Received: max_steps={max_steps!r}")
+        RecordConstructorArgs.__init__(self, max_steps=int(max_steps))
+        gymnasium.Wrapper.__init__(self, env)
+        self.max_steps = int(max_steps)
+        self._actions = copy.deepcopy(env.action_space)
+
+    def first_actions(self):
+        """Yields the random actions of one attempt."""
+        count, seed = self.np_random.integers((self.max_steps, 2**31))
+        self._actions.seed(int(seed))
+        for _ in range(count):
+            yield self._actions.sample()
+
+
+class FireReset(_ActingReset, RecordConstructorArgs):
+    """Takes the actions after a reset that a game waits for, such as FIRE, which serves the ball in Breakout.
+
+    Put it around `EpisodicLife`: a ball is to be served after every lost life.
+
+    Args:
+        env: The environment.
+        actions: Sequence of actions to take after each reset. Default, for Atari games and others whose
+            `get_action_meanings()` has FIRE: FIRE and the action that follows it there, as in OpenAI Baselines, since some
+            games wait for a move besides.
+
+    Raises:
+        ValueError: There are no `actions` or one of them is not in the action space, or `actions` is left out and there
+            is no FIRE.
+        RuntimeError: From `reset`, if the episode always ends on the way.
+
+    References:
+        - [OpenAI Baselines](https://github.com/openai/baselines), `FireResetEnv`.
+
+    Example:
+    >>> env = FireReset(gymnasium.make("MountainCar-v0"), actions=[2, 2])
+    >>> observation, _ = env.reset(seed=0)
+    >>> bool(observation[1] > 0)  # it drives already
+    True
+    """
+
+    def __init__(self, env, actions=None):
+        RecordConstructorArgs.__init__(self, actions=actions)
+        gymnasium.Wrapper.__init__(self, env)
+        if actions is None:
+            fire = action_index(env, "FIRE", "FireReset(env, actions=[1])")
+            actions = range(fire, min(fire + 2, len(env.unwrapped.get_action_meanings())))
+        if not np.iterable(actions) or len(actions) == 0:
+            raise ValueError(f"`actions` must be a sequence of at least one action. Received: actions={actions!r}")
+        self.actions = [checked_action(env, f"actions[{i}]", action) for i, action in enumerate(actions)]
+
+    def first_actions(self):
+        """Returns the actions."""
+        return self.actions
