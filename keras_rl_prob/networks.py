@@ -21,13 +21,14 @@ from keras_rl_prob.layers import (
     StatefulRNN,
 )
 
+SMALLEST_IMAGE = 36  # rows or columns that the convolutions need; smaller ones without channels are taken for numbers
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
 
 
 def feed_forward(env, units=(64, 64), value=True):
     """A network without memory: separate tanh layers for the policy and for the value.
 
-    Images (uint8 of rank 3) go through the convolutions of `nature_cnn` first, which both share.
+    Images go through the convolutions of `nature_cnn` first, which both share.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
@@ -67,6 +68,9 @@ def recurrent(env, cell="lstm", units=64):
 def nature_cnn(env, cell=None, units=128):
     """The convolutions of Mnih et al. (2015) and a Dense layer of 512, with memory if `cell` is given.
 
+    An image is a Box of uint8 `[height, width, channels]` or, with fewer channels than columns, `[channels, height, width]`,
+    as Gymnasium and ALE stack frames; or `[height, width]`, of at least 36 by 36 pixels.
+
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its observations hold an image.
         cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
@@ -77,7 +81,10 @@ def nature_cnn(env, cell=None, units=128):
     """
     observation_space, action_space = spaces_of(env)
     if not any(_is_image(leaf) for leaf in spaces.leaves(observation_space)):
-        raise ValueError(f"`env` must have an image (uint8, rank 3) in its observations. Received: {observation_space}")
+        raise ValueError(
+            "`env` must have an image in its observations, a Box of uint8 with shape [height, width, channels], "
+            f"[channels, height, width] or [height, width]. Received: {observation_space}"
+        )
     inputs, x = encoder(observation_space)
     if cell is not None:
         x = StatefulRNN(_cell(cell, units))(x)
@@ -87,7 +94,7 @@ def nature_cnn(env, cell=None, units=128):
 def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
     """Action values: relu layers, with memory if `cell` is given.
 
-    Images (uint8 of rank 3) go through the convolutions of `nature_cnn` first.
+    Images go through the convolutions of `nature_cnn` first.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its actions are Discrete.
@@ -260,12 +267,21 @@ def _cell(cell, units):
 
 
 def _is_image(leaf):
-    return isinstance(leaf, gym_spaces.Box) and leaf.dtype == np.uint8 and len(leaf.shape) == 3
+    if not isinstance(leaf, gym_spaces.Box) or leaf.dtype != np.uint8:
+        return False
+    return len(leaf.shape) == 3 or (len(leaf.shape) == 2 and min(leaf.shape) >= SMALLEST_IMAGE)
+
+
+def _channels_last(x):
+    """An image with its axes in the order of Keras' convolutions."""
+    if len(x.shape) == 3:
+        return layers.Reshape((*x.shape[1:], 1))(x)
+    return layers.Permute((2, 3, 1))(x) if x.shape[1] < x.shape[3] else x
 
 
 def _features(leaf, x):
     if _is_image(leaf):
-        x = layers.Rescaling(1.0 / 255)(x)
+        x = layers.Rescaling(1.0 / 255)(_channels_last(x))
         for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
             size = min(size, *x.shape[1:3])
             x = layers.Conv2D(filters, size, stride, activation="relu", kernel_initializer="orthogonal")(x)

@@ -196,8 +196,23 @@ def test_nature_cnn_without_memory_has_the_parameters_of_the_paper():
 
 
 def test_nature_cnn_needs_an_image():
-    with pytest.raises(ValueError, match=r"`env` must have an image \(uint8, rank 3\).*Received: Box"):
+    with pytest.raises(ValueError, match=r"`env` must have an image in its observations.*Received: Box"):
         networks.nature_cnn("tf/CartPole-v1")
+
+
+@pytest.mark.parametrize(("shape", "layout"), [((2, 40, 44), (1, 2, 0)), ((40, 44, 2), (0, 1, 2)), ((40, 44), None)])
+def test_images_may_have_their_channels_first_last_or_not_at_all(shape, layout):
+    network = networks.nature_cnn((Box(0, 255, shape, np.uint8), Discrete(2)))
+    (first, *_) = layers_of(network, keras.layers.Conv2D)
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    seen = keras.Model(network.input, first.input)(image[None]).numpy()[0]
+    expected = image[..., None] if layout is None else image.transpose(layout)
+    np.testing.assert_allclose(seen, expected / 255.0, rtol=1e-6)
+
+
+def test_small_tables_of_bytes_are_numbers():
+    network = networks.feed_forward((Box(0, 255, (8, 8), np.uint8), Discrete(2)))
+    assert not layers_of(network, keras.layers.Conv2D)
 
 
 @pytest.mark.parametrize(

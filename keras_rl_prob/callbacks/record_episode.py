@@ -7,6 +7,7 @@ import pathlib
 import gymnasium
 import numpy as np
 
+from keras_rl_prob import envs
 from keras_rl_prob.agents.contract import check_same_spaces
 from keras_rl_prob.agents.persistence import write_whole
 
@@ -18,8 +19,8 @@ def record_episode(agent, env, path, max_frames=500, seed=0):
 
     Args:
         agent: A built agent. It is left as it is.
-        env: Id of an environment, or a callable that makes one: `lambda: gymnasium.make(..., render_mode="rgb_array")`.
-            Native ids are drawn by the Gymnasium environment with the same physics.
+        env: Id of an environment, one with settings (`krp.envs.spec`), or a callable that makes one: `lambda:
+            gymnasium.make(..., render_mode="rgb_array")`. Native ids are drawn by Gymnasium's environment of the same physics.
         path: Where the video goes, ending in `.gif` or `.mp4`; folders are made if need be.
         max_frames: Frames after which the recording stops.
         seed: Seed of the episode.
@@ -70,21 +71,21 @@ def check_recordable(env, path):
 
 def _drawn_id(env):
     """The id of a Gymnasium environment that looks like `env`."""
-    name = str(env)
     try:
-        if name.startswith("tf/"):  # native environments are named after those whose physics they have
-            return next(known for known in (name[3:], f"krp/{name[3:]}") if known in gymnasium.registry)
-        gymnasium.spec(name)
-    except (gymnasium.error.Error, StopIteration) as error:
+        if isinstance(env, str) and env.startswith(
+            "tf/"
+        ):  # native environments are named after those whose physics they have
+            return next(known for known in (env[3:], f"krp/{env[3:]}") if known in gymnasium.registry)
+        return envs.spec(env)
+    except (AttributeError, TypeError, ValueError, StopIteration) as error:
         raise ValueError(
             "`env` must be the id of an environment that Gymnasium can draw, or a callable that makes one with "
             f'`render_mode="rgb_array"`. Received: env={env!r}. {error}'.rstrip()
         ) from error
-    return name
 
 
 def _make(env):
-    made = env() if callable(env) else gymnasium.make(_drawn_id(env), render_mode="rgb_array")
+    made = env() if callable(env) else envs.make_one(_drawn_id(env), render_mode="rgb_array")
     if getattr(made, "render_mode", None) != "rgb_array":
         raise ValueError(
             '`env` must make environments with `render_mode="rgb_array"`. '

@@ -16,8 +16,8 @@ class RecordVideo(keras.callbacks.Callback):
     and what the environment draws with: `pip install "keras_rl_prob[video]"`.
 
     Args:
-        env: Id of an environment, or a callable that makes one: `lambda: gymnasium.make(..., render_mode="rgb_array")`.
-            Native ids are drawn by the Gymnasium environment with the same physics.
+        env: Id of an environment, one with settings (`krp.envs.spec`), or a callable that makes one: `lambda:
+            gymnasium.make(..., render_mode="rgb_array")`. Native ids are drawn by Gymnasium's environment of the same physics.
         path: Where the video goes, ending in `.gif` or `.mp4`; folders are made if need be. `{epoch}` in it becomes the
             number of the epoch, from 1 on as in `ModelCheckpoint`.
         every: Epochs from one video to the next; `None` for one when training ends.

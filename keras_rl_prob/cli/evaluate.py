@@ -31,7 +31,7 @@ def run(args):
     agent = runs.load_agent(args.run, args.checkpoint)
     with blaming(None, *configs.WRONG):
         result = agent.evaluate(
-            presets.make_env(config),
+            presets.make_env(config, validation=True),
             episodes=args.episodes,
             deterministic=not args.stochastic,
             seed=args.seed,

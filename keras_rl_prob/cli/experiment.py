@@ -45,7 +45,7 @@ def run(args):
                 print(f"Stopped. To go on: keras-rl-prob experiment --resume {folder.parent}")
                 return 128 + signal
         agent = runs.load_agent(folder, "final")
-        env = presets.make_env(config)
+        env = presets.make_env(config, validation=True)
         result = agent.evaluate(env, episodes=args.episodes, return_dict=True, verbose=0)
         returns[folder.name] = float(result["return"])
     _report(returns, args.episodes)

@@ -46,7 +46,7 @@ def fit(agent, folder, config):
         agent.fit(
             env,
             **config["fit"],
-            validation_data=env,
+            validation_data=presets.make_env(config, validation=True),
             num_envs=config["env"]["num_envs"],
             seed=config["seed"],
             callbacks=[*_recorders(folder, config), stop, Backup(folder / "backup", delete_checkpoint=False)],

@@ -70,9 +70,12 @@ def run(args):
         directory=folder.parent,
         project_name=folder.name,
     )
-    env, num_envs = presets.make_env(config), config["env"]["num_envs"]
+    env, validation = presets.make_env(config), presets.make_env(config, validation=True)
+    num_envs = config["env"]["num_envs"]
     try:
-        tuner.search(env, **config["fit"], validation_data=env, num_envs=num_envs, seed=config["seed"], verbose=2)
+        tuner.search(
+            env, **config["fit"], validation_data=validation, num_envs=num_envs, seed=config["seed"], verbose=2
+        )
     except KeyboardInterrupt:
         print(f"Stopped. To go on: keras-rl-prob tune --resume {folder}")
         return 130

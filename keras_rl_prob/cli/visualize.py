@@ -8,13 +8,10 @@ Examples:
   keras-rl-prob visualize runs/20260131T093000-pendulum --outdir videos --episodes 1 --format gif
 """
 
-import functools
 import os
 import pathlib
 
-import gymnasium
-
-from keras_rl_prob import callbacks
+from keras_rl_prob import callbacks, presets
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import blaming
 
@@ -37,9 +34,8 @@ def run(args):
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window, no sound
     config = runs.read_config(args.run)
     agent = runs.load_agent(args.run, args.checkpoint)
-    env, kwargs = config["env"]["id"], config["env"]["kwargs"]
-    if kwargs and not env.startswith("tf/"):
-        env = functools.partial(gymnasium.make, env, **{**kwargs, "render_mode": "rgb_array"})
+    env = config["env"]["id"]
+    env = env if env.startswith("tf/") else presets.make_env(config, validation=True)
     for episode in range(1, args.episodes + 1):
         path = args.outdir / f"episode_{episode}.{args.format}"
         with blaming(None, *configs.WRONG):

@@ -2,6 +2,7 @@
 
 from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv, raising_as_itself
+from keras_rl_prob.envs.gymnasium_ids import make_one, spec
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
@@ -32,10 +33,12 @@ __all__ = [
     "is_owned",
     "make",
     "make_native",
+    "make_one",
     "native_ids",
     "opened",
     "raising_as_itself",
     "record_episodes",
     "register_environments",
     "spaces_of",
+    "spec",
 ]

@@ -3,14 +3,17 @@
 import contextlib
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import spaces
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
+from keras_rl_prob.envs.gymnasium_ids import make_many
 from keras_rl_prob.envs.native import NativeEnv, make_native
 
 DEFAULT_NUM_ENVS = 32
 ACCEPTED = (
-    'an environment id such as "CartPole-v1" or "tf/CartPole-v1", a `gymnasium.Env`, a callable that makes one, '
+    'an environment id such as "CartPole-v1" or "tf/CartPole-v1", or one with settings (`krp.envs.spec`), a `gymnasium.Env`, a '
+    "callable that makes one, "
     "a `gymnasium.vector.VectorEnv`, or a native environment"
 )
 
@@ -19,8 +22,9 @@ def make(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
     """Builds the batch of environments that an agent trains on or is evaluated in.
 
     Args:
-        env: An environment id (`"tf/..."` for native ones, all else goes to Gymnasium), a `gymnasium.Env` (a batch of
-            one), a callable that makes a `gymnasium.Env`, a `gymnasium.vector.VectorEnv`, or a `NativeEnv`.
+        env: An environment id (`"tf/..."` for native ones, all else goes to Gymnasium), one with settings (`spec`), a
+            `gymnasium.Env` (a batch of one), a callable that makes a `gymnasium.Env`, a `gymnasium.vector.VectorEnv`, or
+            a `NativeEnv`.
         num_envs: How many environments to make from an id or a callable. An environment that is already made keeps its own
             number.
         default_num_envs: How many to make when `num_envs` is `None`.
@@ -95,8 +99,10 @@ def _make(env, count):
         return GymnasiumEnv(env)
     if isinstance(env, gymnasium.Env):
         return GymnasiumEnv(gymnasium.vector.SyncVectorEnv([lambda: env]))
-    if isinstance(env, str):
-        return make_native(env, count) if env.startswith("tf/") else _from_gymnasium_id(env, count)
+    if isinstance(env, str) and env.startswith("tf/"):
+        return make_native(env, count)
+    if isinstance(env, str | EnvSpec):
+        return GymnasiumEnv(make_many(env, count))
     if callable(env):
         first = env()
         if isinstance(first, gymnasium.Env):
@@ -113,14 +119,3 @@ def _looks_like_vector_env(env):
     return not isinstance(env, type) and all(
         hasattr(env, name) for name in ("num_envs", "single_action_space", "reset", "step")
     )
-
-
-def _from_gymnasium_id(env_id, count):
-    try:
-        mode = "sync" if count == 1 else None  # an environment's own vector implementation is no quicker for one
-        return GymnasiumEnv(gymnasium.make_vec(env_id, num_envs=count, vectorization_mode=mode))
-    except gymnasium.error.UnregisteredEnv as error:
-        raise ValueError(
-            f"`env` must be an environment id that Gymnasium knows, or one of the native ids that start with 'tf/'. "
-            f"Received: env={env_id!r}. {error}"
-        ) from error

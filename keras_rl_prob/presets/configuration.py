@@ -12,7 +12,7 @@ from keras_rl_prob.agents.arguments import check_positive_integer
 REQUIRED = inspect.Parameter.empty
 NOTES = ("name", "description", "seed", "version")
 PLAIN = {
-    "env": {"id": REQUIRED, "num_envs": 32, "kwargs": {}},
+    "env": {"id": REQUIRED, "num_envs": 32, "kwargs": {}, "validation_kwargs": {}},
     "compile": {"steps_per_execution": None, "jit_compile": "auto", "run_eagerly": False},
     "fit": {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1},
 }
@@ -26,7 +26,7 @@ def check(config):
     A configuration is a dict as it comes from JSON:
 
     * `env`: `id`; `num_envs`, the agent's `default_num_envs` if left out; `kwargs`, what else the environment's
-        constructor gets.
+        constructor gets; `validation_kwargs`, what it gets besides or instead where the agent is evaluated or drawn.
     * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor.
     * `network`: `builder`, a function of `krp.networks`, and its arguments. Left out or `None` for the agent's default.
     * `compile`: `steps_per_execution`, `jit_compile`, `run_eagerly`.

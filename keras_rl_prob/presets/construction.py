@@ -1,9 +1,5 @@
 """From configurations to agents and environments."""
 
-import functools
-
-import gymnasium
-
 from keras_rl_prob import envs
 from keras_rl_prob.agents.arguments import whole_rollouts
 from keras_rl_prob.envs.factory import DEFAULT_NUM_ENVS
@@ -53,25 +49,27 @@ def complete(config):
     )
 
 
-def make_env(config):
+def make_env(config, validation=False):
     """What `fit`, `evaluate` and the builders of networks get as their environment.
 
     Args:
         config: A configuration as `check` describes it.
+        validation: Whether it is the environment to evaluate in.
 
     Returns:
-        The id, or where there are `kwargs` a native environment or a callable.
+        The id, or where there are `kwargs` a native environment or an `EnvSpec`.
 
     Example:
     >>> make_env({"env": {"id": "tf/Recall-v0", "num_envs": 4, "kwargs": {"delay": 9}}}).delay
     9
     """
-    env = {"num_envs": DEFAULT_NUM_ENVS, "kwargs": {}} | config["env"]
-    if not env["kwargs"]:
+    env = {"num_envs": DEFAULT_NUM_ENVS, "kwargs": {}, "validation_kwargs": {}} | config["env"]
+    kwargs = env["kwargs"] | (env["validation_kwargs"] if validation else {})
+    if not kwargs:
         return env["id"]
     if env["id"].startswith("tf/"):
-        return envs.make_native(env["id"], env["num_envs"], **env["kwargs"])
-    return functools.partial(gymnasium.make, env["id"], **env["kwargs"])
+        return envs.make_native(env["id"], env["num_envs"], **kwargs)
+    return envs.spec(env["id"], **kwargs)
 
 
 def _agent(config):

@@ -1,7 +1,5 @@
 """From configurations to agents: every setting arrives, and schedules end where the training does."""
 
-import functools
-
 import gymnasium
 import keras
 import pytest
@@ -93,7 +91,9 @@ def test_environments():
     native = presets.make_env({"env": {"id": "tf/Recall-v0", "num_envs": 3, "kwargs": {"delay": 7}}})
     assert (native.num_envs, native.delay) == (3, 7)
     made = presets.make_env({"env": {"id": "CartPole-v1", "kwargs": {"max_episode_steps": 9}}})
-    assert isinstance(made, functools.partial)
-    env = made()
-    assert isinstance(env, gymnasium.Env)
-    assert env.spec.max_episode_steps == 9
+    assert gymnasium.make(made).spec.max_episode_steps == 9
+    assert gymnasium.spec("CartPole-v1").max_episode_steps == 500, "the registry itself was changed"
+    kwargs = {"kwargs": {"g": 9.0}, "validation_kwargs": {"g": 8.0}}
+    for validation, g in ((False, 9.0), (True, 8.0)):
+        made = presets.make_env({"env": {"id": "Pendulum-v1", **kwargs}}, validation=validation)
+        assert gymnasium.make(made).unwrapped.g == g

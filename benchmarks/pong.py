@@ -1,0 +1,190 @@
+"""Environment steps per second on Pong: RecurrentPPO with Nature CNN -> LSTM 128, ours beside sb3-contrib's CnnLstmPolicy.
+
+    python benchmarks/pong.py [--envs 8 32] [--rounds 2]
+
+One grey frame of 84 x 84 (no-ops, 4 frames a step, the last two maximised, clipped rewards, FIRE after a reset), N
+environments x 128 steps, 4 passes over 4 minibatches, one LSTM for policy and value. Ours plays in ALE's vector environment,
+theirs in what `make_atari_env` makes. Every contestant trains in a process of its own, in turn; its rate is the median of the
+later half of its rollouts. Then the parts of our rollout, each on its own, with the rate that it alone would allow.
+
+Needs `pip install torch` (any build) and then `pip install -e ".[atari,benchmark]"`.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+STEPS, UNITS = 128, 128
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--envs", type=int, nargs="+", default=[8, 32])
+parser.add_argument("--rounds", type=int, default=2)
+parser.add_argument("--rollouts", type=int, default=6)
+parser.add_argument("--only", choices=["ours", "sb3", "parts"], help="one contestant, in this process")
+args = parser.parse_args()
+
+
+def made(num_envs):
+    """Our agent and its environment."""
+    import gymnasium  # noqa: PLC0415
+
+    import keras_rl_prob as krp  # noqa: PLC0415
+
+    env = krp.envs.spec("ALE/Pong-v5", stack_num=1, repeat_action_probability=0.0)
+    env = gymnasium.make_vec(env, num_envs)
+    agent = krp.RecurrentPPO(krp.networks.nature_cnn(env, "lstm", UNITS), rollout_steps=STEPS, normalize_rewards=False)
+    agent.compile()
+    return agent, env
+
+
+def ours(num_envs):
+    """Trains and prints rates."""
+    import keras  # noqa: PLC0415
+
+    class Rate(keras.callbacks.Callback):
+        """Prints the rate of every rollout and its updates."""
+
+        def on_train_begin(self, logs=None):
+            self.start = time.perf_counter()
+
+        def on_train_batch_end(self, batch, logs=None):
+            now = time.perf_counter()
+            print(f"{num_envs * STEPS / (now - self.start):.1f} env steps/s", flush=True)
+            self.start = now
+
+    agent, env = made(num_envs)
+    agent.fit(env, epochs=1, steps_per_epoch=16 * args.rollouts, verbose=0, callbacks=[Rate()])
+
+
+def sb3(num_envs):
+    """Trains theirs and prints rates."""
+    import ale_py  # noqa: PLC0415
+    import gymnasium  # noqa: PLC0415
+    from sb3_contrib import RecurrentPPO  # noqa: PLC0415
+    from stable_baselines3.common.callbacks import BaseCallback  # noqa: PLC0415
+    from stable_baselines3.common.env_util import make_atari_env  # noqa: PLC0415
+
+    gymnasium.register_envs(ale_py)
+
+    class Rate(BaseCallback):
+        """Prints the rate of every rollout and its updates."""
+
+        start = None
+
+        def _on_step(self):
+            return True
+
+        def _on_rollout_start(self):
+            now = time.perf_counter()
+            if self.start:
+                print(f"{num_envs * STEPS / (now - self.start):.1f} env steps/s", flush=True)
+            self.start = now
+
+        def _on_training_end(self):
+            self._on_rollout_start()
+
+    game = dict(frameskip=1, repeat_action_probability=0.0)
+    env = make_atari_env("ALE/Pong-v5", num_envs, env_kwargs=game, wrapper_kwargs=dict(terminal_on_life_loss=False))
+    one_lstm = dict(lstm_hidden_size=UNITS, net_arch=[], enable_critic_lstm=False, shared_lstm=True)
+    rows = num_envs * STEPS
+    agent = RecurrentPPO(
+        "CnnLstmPolicy",
+        env,
+        n_steps=STEPS,
+        batch_size=rows // 4,
+        n_epochs=4,
+        ent_coef=0.01,
+        policy_kwargs=one_lstm,
+        device="cpu",
+    )
+    agent.learn(args.rollouts * rows, callback=Rate())
+
+
+def parts(num_envs):
+    """Prints what the parts of our rollout take."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    def seconds(run, count=3):
+        run()
+        times = []
+        for _ in range(count):
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    agent, env = made(num_envs)
+    agent.fit(env, epochs=1, steps_per_epoch=16, verbose=0)
+    actions = [env.action_space.sample() for _ in range(STEPS)]
+    observation, _ = env.reset(seed=0)
+    state, is_first = agent.initial_state(num_envs), tf.zeros((num_envs,), tf.bool)
+
+    @tf.function(autograph=False)
+    def infer(observation):
+        def act(t, state):
+            return t + 1, agent.act(observation, is_first, state, tf.stack([0, t]))[2]
+
+        return tf.while_loop(lambda t, _: t < STEPS, act, (0, state), parallel_iterations=1)
+
+    source = agent.make_source(_wrapped(env), 0)
+    element = next(iter(source.dataset()))
+    learn = tf.function(lambda rollout: _learn(agent, rollout), autograph=False)
+    rows, found = num_envs * STEPS, {}
+    found["environment"] = seconds(lambda: [env.step(action) for action in actions])
+    found["inference"] = seconds(lambda: infer(tf.constant(observation)))
+    found["16 updates"] = seconds(lambda: learn(element).numpy(), 2)
+    found["sum of the three"] = sum(found.values())
+    for name, value in found.items():
+        print(f"  {name:20} {value:7.3f} s a rollout: at most {rows / value:7,.0f} env steps/s", flush=True)
+
+
+def _wrapped(env):
+    from keras_rl_prob.envs import GymnasiumEnv  # noqa: PLC0415
+
+    return GymnasiumEnv(env)
+
+
+def _learn(agent, rollout):
+    import tensorflow as tf  # noqa: PLC0415
+
+    rollout = agent.prepare(rollout)
+
+    def update(index):
+        agent.train_step(rollout.update(index))
+        return (index + 1,)
+
+    tf.while_loop(lambda index: index < rollout.updates, update, (tf.constant(0),), parallel_iterations=1)
+    return tf.convert_to_tensor(agent.failure)
+
+
+def rate(who, num_envs):
+    """Runs a contestant once in a process of its own."""
+    command = [sys.executable, __file__, "--only", who, "--envs", str(num_envs), "--rollouts", str(args.rollouts)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False)
+    rates = [float(x) for x in re.findall(r"([\d.]+) env steps/s", output.stdout)]
+    if output.returncode or not rates:
+        sys.exit(f"{who} failed:\n{output.stdout}\n{output.stderr[-2000:]}")
+    return statistics.median(rates[len(rates) // 2 :])
+
+
+if args.only:
+    for count in args.envs:
+        {"ours": ours, "sb3": sb3, "parts": parts}[args.only](count)
+    sys.exit()
+for count in args.envs:
+    rates = {"ours": [], "sb3": []}
+    for turn in range(args.rounds):
+        for who, values in rates.items():
+            values.append(rate(who, count))
+            print(f"{count} environments, round {turn + 1}: {who:5} {values[-1]:7,.0f} env steps/s", flush=True)
+    ratios = [a / b for a, b in zip(rates["ours"], rates["sb3"], strict=True)]
+    print(
+        f"{count} environments: ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})",
+        flush=True,
+    )
+    subprocess.run([sys.executable, __file__, "--only", "parts", "--envs", str(count)], check=True)

@@ -1,0 +1,94 @@
+"""Environments of Gymnasium by id: with settings, one or many, and with the library that has them imported."""
+
+import copy
+import importlib
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+
+from keras_rl_prob.envs import atari
+
+# Start of an id -> the module that registers such ids, and the extra that installs it.
+PLUGINS = {
+    "ALE/": ("ale_py", "atari"),
+    "Vizdoom": ("vizdoom.gymnasium_wrapper", "vizdoom"),
+}
+# Module of an environment -> the extra that installs what it needs.
+EXTRAS = {"gymnasium.envs.box2d": "box2d", "gymnasium.envs.mujoco": "mujoco", "gymnasium.envs.classic_control": "video"}
+
+
+def spec(env_id, **kwargs):
+    """An environment id with settings, as everything here takes it in the place of an id.
+
+    Args:
+        env_id: Id of a Gymnasium environment, or an `EnvSpec`.
+        **kwargs: What its constructor gets, and `max_episode_steps`. For ids of Atari (`ALE/...`) these are arguments of ALE's
+            vector environment: `stack_num`, `frameskip`, `episodic_life`, `reward_clipping`, `repeat_action_probability`,
+            `noop_max`, `use_fire_reset` and so on.
+
+    Returns:
+        A `gymnasium.envs.registration.EnvSpec` of its own.
+
+    Raises:
+        ValueError: There is no such id.
+        ImportError: The library that has it is not installed.
+
+    Example:
+    >>> spec("Pendulum-v1", g=9.81, max_episode_steps=100).kwargs
+    {'g': 9.81}
+    """
+    made = copy.deepcopy(env_id if isinstance(env_id, EnvSpec) else _registered(env_id))
+    if "max_episode_steps" in kwargs:
+        made.max_episode_steps = kwargs.pop("max_episode_steps")
+    made.kwargs.update(kwargs)
+    return made
+
+
+def make_one(env, **kwargs):
+    """A single `gymnasium.Env` with the spaces of `make_many`, to be drawn for instance.
+
+    Args:
+        env: Id of a Gymnasium environment, or an `EnvSpec`.
+        **kwargs: More settings, such as `render_mode="rgb_array"`.
+    """
+    wanted = spec(env, **kwargs)
+    if wanted.id.startswith("ALE/"):
+        return atari.make_one(wanted)
+    return _made(gymnasium.make, wanted)
+
+
+def make_many(env, count):
+    """A `gymnasium.vector.VectorEnv` of `count` environments: their own vector implementation where there is one.
+
+    Args:
+        env: Id of a Gymnasium environment, or an `EnvSpec`.
+        count: How many.
+    """
+    return _made(gymnasium.make_vec, spec(env), num_envs=count)
+
+
+def _registered(env_id):
+    if not isinstance(env_id, str):
+        raise TypeError(f"`env` must be the id of an environment or an EnvSpec. Received: env={env_id!r}")
+    for start, (module, extra) in PLUGINS.items():
+        if env_id.startswith(start):
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise ImportError(f'`{env_id}` needs pip install "keras_rl_prob[{extra}]". {error}') from None
+    try:
+        return gymnasium.spec(env_id)
+    except gymnasium.error.Error as error:
+        raise ValueError(
+            f"`env` must be an environment id that Gymnasium knows, or one of the native ids that start with 'tf/'. "
+            f"Received: env={env_id!r}. {error}"
+        ) from error
+
+
+def _made(maker, wanted, **kwargs):
+    try:
+        return maker(wanted, **kwargs)
+    except gymnasium.error.DependencyNotInstalled as error:
+        extras = [extra for module, extra in EXTRAS.items() if str(wanted.entry_point).startswith(module)]
+        hint = f'pip install "keras_rl_prob[{extras[0]}]". ' if extras else ""
+        raise ImportError(f"`{wanted.id}` needs something that is not installed: {hint}{error}") from error
