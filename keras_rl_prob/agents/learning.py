@@ -116,8 +116,9 @@ class LearningModel(PersistentModel):
                     return (index + 1,)
 
                 count = self.rollouts_per_execution
-                tf.while_loop(lambda index: index < count, learn_one, (tf.constant(0),), parallel_iterations=1)
-                return self.logs()
+                done = tf.while_loop(lambda index: index < count, learn_one, (tf.constant(0),), parallel_iterations=1)
+                with tf.control_dependencies(done):  # what collecting assigns is not known to this graph
+                    return self.logs()
 
         def checked(iterator):
             logs = learn_next(iterator)

@@ -3,7 +3,9 @@
 import copy
 import difflib
 
-from keras_rl_prob.presets.settings import SETTINGS
+from keras_rl_prob.presets import atari_settings, control_settings, doom_settings, settings
+
+SETTINGS = settings.SETTINGS | atari_settings.SETTINGS | control_settings.SETTINGS | doom_settings.SETTINGS
 
 
 def names():

@@ -4,13 +4,15 @@ import ast
 import json
 import pathlib
 
-import gymnasium
 import keras
+import numpy as np
 import pytest
 
 import keras_rl_prob as krp
 from keras_rl_prob import presets
-from keras_rl_prob.presets import settings
+from keras_rl_prob.presets import atari_settings, control_settings, doom_settings, settings
+
+FILES = (atari_settings, control_settings, doom_settings, settings)
 
 
 def test_names_are_sorted_and_cover_the_native_classics():
@@ -18,10 +20,15 @@ def test_names_are_sorted_and_cover_the_native_classics():
     assert {"cartpole", "cartpole_novel", "pendulum", "recall", "mountaincar", "acrobot"} <= set(presets.names())
 
 
-def test_settings_are_literals():
-    tree = ast.parse(pathlib.Path(settings.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", FILES)
+def test_settings_are_literals(module):
+    tree = ast.parse(pathlib.Path(module.__file__).read_text(encoding="utf-8"))
     allowed = (ast.Module, ast.Expr, ast.Assign, ast.Name, ast.Store, ast.Load, ast.Dict, ast.Constant)
     assert all(isinstance(node, allowed) for node in ast.walk(tree))
+
+
+def test_no_file_hides_a_preset_of_another():
+    assert sum(len(module.SETTINGS) for module in FILES) == len(presets.names())
 
 
 def test_get_gives_a_copy_of_its_own():
@@ -39,22 +46,87 @@ def test_unknown_preset_lists_all_and_names_the_nearest():
         presets.get("cartpol")
 
 
+def make_env(config, **arguments):
+    """The environment of a configuration; skips the test if it is not installed."""
+    try:
+        env = presets.make_env(config, **arguments)
+        krp.envs.spaces_of(env)
+    except ImportError as error:
+        pytest.skip(str(error))
+    return env
+
+
+def shortened(name):
+    """A preset with two environments, short rollouts, short episodes and little memory."""
+    config = presets.get(name)
+    agent, env = config["agent"], config["env"]
+    env["num_envs"] = 2
+    if agent["class"] == "Reinforce":
+        agent["max_episode_steps"] = 20
+    elif agent["class"] not in ("A2C", "LinearQ"):
+        agent["rollout_steps"] = 16
+    agent |= {key: value for key, value in {"minibatches": 2, "update_epochs": 1}.items() if "PPO" in agent["class"]}
+    if agent.get("sequence_length"):
+        agent["sequence_length"] = 8
+    if "DQN" in agent["class"]:
+        agent |= {"updates": 2, "batch_size": 4, "capacity": 400, "learning_starts": 50}
+    if agent["class"] == "RecurrentDQN":
+        agent |= {"sequence_length": 4, "period": 4, "burn_in": 4, "capacity": 2000}
+    config["fit"] = {"epochs": 2, "validation_episodes": 2, "validation_freq": 2}
+    config.pop("compile", None)
+    short = {"ALE/": "max_num_frames_per_episode", "Vizdoom": "episode_timeout", "tf/": None}
+    limit = next((key for start, key in short.items() if env["id"].startswith(start)), "max_episode_steps")
+    if limit:
+        env["kwargs"] = env.get("kwargs", {}) | {limit: 200}
+    return config
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_trains_evaluates_and_is_recorded(name, tmp_path):
+    config = shortened(name)
+    env, validation = make_env(config), make_env(config, validation=True)
+    agent = presets.build(config)
+    agent.build(env)
+    updates = agent.updates_per_rollout(2)
+    history = agent.fit(
+        env,
+        epochs=2,
+        steps_per_epoch=updates,
+        validation_data=validation,
+        validation_episodes=2,
+        validation_freq=2,
+        num_envs=2,
+        verbose=0,
+    ).history
+    assert np.isfinite(history["loss"]).all()
+    assert np.isfinite(history["val_return"][-1])
+    assert history["env_steps"][1] > history["env_steps"][0] > 0
+    drawn = config["env"]["id"] if config["env"]["id"].startswith("tf/") else validation
+    if "Recall" in config["env"]["id"]:
+        return  # there is nothing to be drawn
+    try:
+        played = krp.callbacks.record_episode(agent, drawn, tmp_path / "episode.gif", max_frames=5)
+    except (ImportError, AttributeError) as error:  # MuJoCo without a library that draws
+        pytest.skip(f"trained, but not drawn: {error}")
+    assert played["length"] == 4
+    assert (tmp_path / "episode.gif").stat().st_size > 500
+
+
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_builds_an_agent_for_its_environment(name):
     config = presets.get(name)
     assert config["name"] == name
     assert json.loads(json.dumps(config)) == config
-    if config["env"]["id"] not in krp.envs.native_ids():
-        pytest.importorskip("Box2D", reason="LunarLander is an extra")
-        assert config["env"]["id"] in gymnasium.registry
+    env = make_env(config)
     agent = presets.build(config)
-    agent.build(presets.make_env(config))
+    agent.build(env)
     assert agent.compiled
     assert type(agent).__name__ == config["agent"]["class"]
     wanted = {"A2C": keras.optimizers.RMSprop, "LinearQ": keras.optimizers.SGD}
     assert isinstance(agent.optimizer, wanted.get(config["agent"]["class"], keras.optimizers.Adam))
-    needs_memory = "NoVel" in config["env"]["id"] or "Recall" in config["env"]["id"]
-    assert bool(agent.initial_state(1)) == needs_memory
+    has_memory = bool(agent.initial_state(1))
+    assert has_memory == config["agent"]["class"].startswith("Recurrent")
+    assert has_memory or not ("NoVel" in config["env"]["id"] or "Recall" in config["env"]["id"])
     for key, value in config["agent"].items():
         if key != "class" and not isinstance(value, dict):
             assert getattr(agent, key) == value

@@ -1,0 +1,141 @@
+"""Presets for Atari: one grey frame with memory, or a stack of four without."""
+
+ADAM = {
+    "class": "Adam",
+    "learning_rate": {
+        "class": "PolynomialDecay",
+        "initial_learning_rate": 5e-4,
+        "decay_steps": None,  # all of the training
+        "end_learning_rate": 5e-5,
+    },
+    "epsilon": 1e-5,
+    "global_clipnorm": 0.5,
+}
+ADAM_DQN = {"class": "Adam", "learning_rate": 1e-4, "epsilon": 1e-5, "global_clipnorm": 10.0}
+
+# Rewards are clipped, a lost life ends an episode; in validation neither.
+FRAME = {"stack_num": 1, "repeat_action_probability": 0.0, "episodic_life": True}
+STACK = {"stack_num": 4, "repeat_action_probability": 0.0, "episodic_life": True}
+WHOLE_GAMES = {"episodic_life": False, "reward_clipping": False}
+
+RECURRENT_PPO = {"class": "RecurrentPPO", "clip_ratio": 0.1, "sequence_length": 32, "normalize_rewards": False}
+PPO = {"class": "PPO", "clip_ratio": 0.1, "normalize_rewards": False}
+DQN = {
+    "class": "DQN",
+    "double": True,
+    "n_step": 3,
+    "frame_axis": 0,
+    "batch_size": 32,
+    "capacity": 400000,
+    "learning_starts": 20000,
+    "target_update": 2000,
+    "exploration": {
+        "class": "EpsilonGreedy",
+        "epsilon": {
+            "class": "PolynomialDecay",
+            "initial_learning_rate": 1.0,
+            "decay_steps": 250000,
+            "end_learning_rate": 0.01,
+        },
+    },
+}
+MEMORY = {"builder": "nature_cnn", "cell": "lstm", "units": 128}
+IMAGE = {"builder": "nature_cnn"}
+
+PPO_FIT = {"epochs": 250, "steps_per_epoch": 160, "validation_episodes": 8, "validation_freq": 25}
+DQN_FIT = {"epochs": 200, "steps_per_epoch": 12480, "validation_episodes": 8, "validation_freq": 20}
+
+SETTINGS = {
+    "beam_rider": {
+        "description": "shoot saucers on five beams, by one frame and memory; 10 million steps",
+        "env": {"id": "ALE/BeamRider-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": PPO_FIT,
+    },
+    "beam_rider_dqn": {
+        "description": "beam_rider by double Q-learning on four frames",
+        "env": {"id": "ALE/BeamRider-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": DQN,
+        "optimizer": ADAM_DQN,
+        "fit": DQN_FIT,
+    },
+    "beam_rider_ppo": {
+        "description": "beam_rider by four frames without memory",
+        "env": {"id": "ALE/BeamRider-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": PPO,
+        "network": IMAGE,
+        "optimizer": ADAM,
+        "fit": PPO_FIT,
+    },
+    "breakout": {
+        "description": "knock bricks out of a wall, by one frame and memory; 10 million steps",
+        "env": {"id": "ALE/Breakout-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": PPO_FIT,
+    },
+    "breakout_dqn": {
+        "description": "breakout by double Q-learning on four frames",
+        "env": {"id": "ALE/Breakout-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": DQN,
+        "optimizer": ADAM_DQN,
+        "fit": DQN_FIT,
+    },
+    "breakout_ppo": {
+        "description": "breakout by four frames without memory",
+        "env": {"id": "ALE/Breakout-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": PPO,
+        "network": IMAGE,
+        "optimizer": ADAM,
+        "fit": PPO_FIT,
+    },
+    "pong": {
+        "description": "table tennis, by one frame and memory; 10 million steps",
+        "env": {"id": "ALE/Pong-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": PPO_FIT,
+    },
+    "pong_dqn": {
+        "description": "pong by double Q-learning on four frames",
+        "env": {"id": "ALE/Pong-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": DQN,
+        "optimizer": ADAM_DQN,
+        "fit": DQN_FIT,
+    },
+    "pong_ppo": {
+        "description": "pong by four frames without memory",
+        "env": {"id": "ALE/Pong-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": PPO,
+        "network": IMAGE,
+        "optimizer": ADAM,
+        "fit": PPO_FIT,
+    },
+    "space_invaders": {
+        "description": "shoot invaders before they land, by one frame and memory; 10 million steps",
+        "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": PPO_FIT,
+    },
+    "space_invaders_dqn": {
+        "description": "space_invaders by double Q-learning on four frames",
+        "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": DQN,
+        "optimizer": ADAM_DQN,
+        "fit": DQN_FIT,
+    },
+    "space_invaders_ppo": {
+        "description": "space_invaders by four frames without memory",
+        "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": PPO,
+        "network": IMAGE,
+        "optimizer": ADAM,
+        "fit": PPO_FIT,
+    },
+}

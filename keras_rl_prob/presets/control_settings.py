@@ -1,0 +1,89 @@
+"""Presets for MuJoCo and Box2D: PPO with normalised observations and rewards, actions squashed into their bounds."""
+
+ADAM = {
+    "class": "Adam",
+    "learning_rate": {
+        "class": "PolynomialDecay",
+        "initial_learning_rate": 3e-4,
+        "decay_steps": None,  # all of the training
+        "end_learning_rate": 3e-5,
+    },
+    "epsilon": 1e-5,
+    "global_clipnorm": 0.5,
+}
+PPO = {
+    "class": "PPO",
+    "rollout_steps": 256,
+    "minibatches": 32,
+    "update_epochs": 10,
+    "entropy_coef": 0.0,
+    "normalize_observations": True,
+}
+
+PPO_LONG = {  # for episodes whose end tells more than their steps
+    "class": "PPO",
+    "rollout_steps": 256,
+    "minibatches": 16,
+    "discount": 0.999,
+    "gae_lambda": 0.98,
+    "normalize_observations": True,
+}
+
+SETTINGS = {
+    "ant": {
+        "description": "a quadruped that is to run; 2 million steps",
+        "env": {"id": "Ant-v5", "num_envs": 8},
+        "agent": PPO,
+        "optimizer": ADAM,
+        "fit": {"epochs": 40, "steps_per_epoch": 7680},
+    },
+    "bipedal_walker": {
+        "description": "two legs over rough ground; 2 million steps",
+        "env": {"id": "BipedalWalker-v3", "num_envs": 16},
+        "agent": PPO_LONG,
+        "optimizer": ADAM,
+        "fit": {"epochs": 20, "steps_per_epoch": 1536},
+    },
+    "cheetah": {
+        "description": "half a cheetah that is to run; a million steps",
+        "env": {"id": "HalfCheetah-v5", "num_envs": 8},
+        "agent": PPO,
+        "optimizer": ADAM,
+        "fit": {"epochs": 20, "steps_per_epoch": 7680},
+    },
+    "hopper": {
+        "description": "one leg that is to hop; a million steps",
+        "env": {"id": "Hopper-v5", "num_envs": 8},
+        "agent": PPO,
+        "optimizer": ADAM,
+        "fit": {"epochs": 20, "steps_per_epoch": 7680},
+    },
+    "humanoid": {
+        "description": "a body that is to walk upright; 5 million steps",
+        "env": {"id": "Humanoid-v5", "num_envs": 8},
+        "agent": PPO,
+        "optimizer": ADAM,
+        "fit": {"epochs": 100, "steps_per_epoch": 7680},
+    },
+    "lunarlander": {
+        "description": "land a spacecraft between two flags; a million steps",
+        "env": {"id": "LunarLander-v3", "num_envs": 16},
+        "agent": PPO_LONG,
+        "optimizer": ADAM,
+        "fit": {"epochs": 10, "steps_per_epoch": 1536},
+    },
+    "reacher": {
+        "description": "move the tip of an arm to a point; half a million steps",
+        "env": {"id": "Reacher-v5", "num_envs": 8},
+        "agent": PPO,
+        "optimizer": ADAM,
+        "fit": {"epochs": 10, "steps_per_epoch": 7680},
+    },
+    "walker": {
+        "description": "two legs that are to walk; 2 million steps",
+        "env": {"id": "Walker2d-v5", "num_envs": 8},
+        "agent": PPO,
+        "optimizer": ADAM,
+        "fit": {"epochs": 40, "steps_per_epoch": 7680},
+    },
+}

@@ -1,0 +1,100 @@
+"""Presets for VizDoom: a small grey screen and the game variables, with memory."""
+
+ADAM = {
+    "class": "Adam",
+    "learning_rate": {
+        "class": "PolynomialDecay",
+        "initial_learning_rate": 5e-4,
+        "decay_steps": None,  # all of the training
+        "end_learning_rate": 5e-5,
+    },
+    "epsilon": 1e-5,
+    "global_clipnorm": 0.5,
+}
+SCREEN = {"frame_skip": 4, "screen_resolution": "RES_160X120", "screen_format": "GRAY8"}
+RECURRENT_PPO = {"class": "RecurrentPPO", "rollout_steps": 64, "sequence_length": 16, "normalize_observations": True}
+MEMORY = {"builder": "nature_cnn", "cell": "lstm", "units": 128}
+FIT = {"epochs": 40, "steps_per_epoch": 160, "validation_episodes": 16, "validation_freq": 5}
+
+SETTINGS = {
+    "doom_basic": {
+        "description": "shoot the monster on the other side of the room",
+        "env": {"id": "VizdoomBasic-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_deadly_corridor": {
+        "description": "run to the armour at the end of a corridor of enemies",
+        "env": {"id": "VizdoomDeadlyCorridor-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_deathmatch": {
+        "description": "kill as many as you can, with all buttons and a view that turns freely",
+        "env": {"id": "VizdoomDeathmatch-MultiBinary-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_defend_center": {
+        "description": "shoot what comes from all sides, with few bullets",
+        "env": {"id": "VizdoomDefendCenter-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_defend_line": {
+        "description": "shoot what comes from the other side, which shoots back",
+        "env": {"id": "VizdoomDefendLine-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_health_gathering": {
+        "description": "find medicine on a floor of acid",
+        "env": {"id": "VizdoomHealthGathering-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_health_gathering_supreme": {
+        "description": "find medicine and avoid poison in a maze of acid",
+        "env": {"id": "VizdoomHealthGatheringSupreme-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_my_way_home": {
+        "description": "find the vest in a maze of rooms",
+        "env": {"id": "VizdoomMyWayHome-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_predict_position": {
+        "description": "hit a running monster with a slow rocket",
+        "env": {"id": "VizdoomPredictPosition-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+    "doom_take_cover": {
+        "description": "dodge fireballs",
+        "env": {"id": "VizdoomTakeCover-v1", "num_envs": 16, "kwargs": SCREEN},
+        "agent": RECURRENT_PPO,
+        "network": MEMORY,
+        "optimizer": ADAM,
+        "fit": FIT,
+    },
+}
