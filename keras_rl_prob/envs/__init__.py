@@ -6,6 +6,7 @@ from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import (
+    ActionMask,
     CheckFinite,
     EpisodicLife,
     FinalReward,
@@ -18,6 +19,7 @@ from keras_rl_prob.envs.wrappers import (
 )
 
 __all__ = [
+    "ActionMask",
     "CheckFinite",
     "EpisodicLife",
     "FinalReward",
