@@ -37,10 +37,10 @@ class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
     Example:
     >>> env = ActionMask(gymnasium.make("Taxi-v4"))
     >>> env.observation_space
-    Dict('observation': Discrete(500), 'action_mask': MultiBinary(6))
-    >>> observation, info = env.reset(seed=1)
-    >>> observation
-    {'observation': 288, 'action_mask': array([1, 1, 0, 1, 0, 0], dtype=int8)}
+    Dict('action_mask': MultiBinary(6), 'observation': Discrete(500))
+    >>> observation, info = env.reset(seed=0)
+    >>> observation["action_mask"].tolist() == info["action_mask"].tolist()
+    True
     """
 
     def __init__(self, env, key="action_mask"):
