@@ -83,7 +83,7 @@ def test_other_policies_do_nothing_that_is_forbidden(make):
 BOT = krp.EpsilonGreedy(0.5, policy=lambda observation: 1)  # it never looks at the mask
 
 
-@pytest.mark.parametrize(("kind", "exploration"), [("dqn", None), ("dqn", BOT), ("recurrent dqn", None)])
+@pytest.mark.parametrize(("kind", "exploration"), [("dqn", BOT), ("recurrent dqn", None)])
 def test_value_based_agents_do_nothing_that_is_forbidden(kind, exploration):
     """The final observation of an episode, which is truncated, allows nothing: its value must not be one of -1e9."""
     agent, logs = trained(Q_LEARNING[kind](exploration=exploration), owned(), rollouts=4)
