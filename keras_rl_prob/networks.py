@@ -1,4 +1,7 @@
-"""Default networks, made from an environment's spaces."""
+"""Default networks, made from an environment's spaces.
+
+All of them take an observation's `"action_mask"` for their heads; see `keras_rl_prob.masks` for its layout.
+"""
 
 import math
 
@@ -8,7 +11,7 @@ import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 from keras import layers
 
-from keras_rl_prob import spaces
+from keras_rl_prob import masks, spaces
 from keras_rl_prob.envs import opened, spaces_of
 from keras_rl_prob.layers import (
     DenseBernoulli,
@@ -44,7 +47,7 @@ def feed_forward(env, units=(64, 64), value=True):
     for width in units:
         policy, critic = _dense(width)(policy), _dense(width)(critic)
     if not value:
-        return keras.Model(inputs, {"action": heads(action_space, policy)})
+        return keras.Model(inputs, {"action": heads(action_space, policy, _mask(inputs))})
     return _network(inputs, policy, critic, action_space)
 
 
@@ -125,11 +128,13 @@ def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
         widths, last = [], last if dueling else None
     for width in widths:
         x = dense(width, "relu")(x)
+    (mask,) = masks.align(action_space, _mask(inputs), leading=1)
     if dueling:
-        values = Dueling()([dense(width)(dense(last, "relu")(x)) for width in (1, actions)])
+        parts = [dense(width)(dense(last, "relu")(x)) for width in (1, actions)]
+        values = Dueling()(parts if mask is None else [*parts, mask])
     else:
         values = dense(actions)(x if last is None else dense(last, "relu")(x))
-    return keras.Model(inputs, {"action": QValues((actions,))(values)})
+    return keras.Model(inputs, {"action": _apply(QValues((actions,)), values, mask)})
 
 
 def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, seed=0):
@@ -175,22 +180,25 @@ def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, s
         [np.concatenate([getattr(s, name) for s in samplers], -1) for name in ("random_weights_", "random_offset_")]
     )
     actions = int(action_space.n)
-    return keras.Model(
-        inputs,
-        {"action": QValues((actions,))(layers.Dense(actions, use_bias=False, kernel_initializer="zeros")(features))},
-    )
+    values = layers.Dense(actions, use_bias=False, kernel_initializer="zeros")(features)
+    (mask,) = masks.align(action_space, _mask(inputs), leading=1)
+    return keras.Model(inputs, {"action": _apply(QValues((actions,)), values, mask)})
 
 
 def encoder(observation_space):
     """Input layers for every component of an observation and one flat feature vector of them all.
 
-    Real numbers are flattened, classes become one-hot, images go through the convolutions of `nature_cnn`.
+    Real numbers are flattened, classes become one-hot, images go through the convolutions of `nature_cnn`. What a Dict has
+    under `"action_mask"` is no feature; hand `inputs["action_mask"]` on to `heads`.
 
     Args:
         observation_space: A Gymnasium space.
 
     Returns:
         `(inputs, features)`: a nest of `keras.Input`s like the space, and a tensor `[B, F]`.
+
+    Raises:
+        ValueError: There is nothing but a mask.
     """
     specs = spaces.tensor_specs(observation_space)
     inputs = keras.tree.pack_sequence_as(
@@ -200,13 +208,17 @@ def encoder(observation_space):
             for path, spec in keras.tree.flatten_with_path(specs)
         ],
     )
-    features = [
-        _features(leaf, x) for leaf, x in zip(spaces.leaves(observation_space), keras.tree.flatten(inputs), strict=True)
-    ]
+    components = zip(spaces.leaves(observation_space), keras.tree.flatten_with_path(inputs), strict=True)
+    features = [_features(leaf, x) for leaf, (path, x) in components if path[:1] != (masks.KEY,)]
+    if not features:
+        raise ValueError(
+            f"`observation_space` must have something besides {masks.KEY!r}. Received: "
+            f"observation_space={observation_space}"
+        )
     return inputs, layers.Concatenate()(features) if len(features) > 1 else features[0]
 
 
-def heads(action_space, x):
+def heads(action_space, x, mask=None):
     """A nest of heads' outputs for every component of an action.
 
     Bounded Box components get a normal distribution squashed into the bounds, unbounded ones a plain normal distribution.
@@ -214,11 +226,19 @@ def heads(action_space, x):
     Args:
         action_space: A Gymnasium space.
         x: Features `[B, F]`.
+        mask: `None`, or a nest of tensors that are nonzero where an entry may be chosen: `[B, n]` for `Discrete(n)`,
+            `[B, *shape, n]` for a MultiDiscrete of at most n classes, `[B, *shape]` for MultiBinary. In a Dict the masks
+            have the keys of the action space, in a Tuple the positions, as in `{"1": mask}`; a Box has none, and others
+            may be left out.
 
     Returns:
         A nest of parameter tensors, like the space.
+
+    Raises:
+        ValueError: The mask does not fit the action space.
     """
-    return spaces.map_structure(lambda leaf: _head(leaf)(x), action_space)
+    parts = iter(masks.align(action_space, mask, leading=1))
+    return spaces.map_structure(lambda leaf: _apply(_head(leaf), x, next(parts)), action_space)
 
 
 def _check_discrete(action_space):
@@ -244,14 +264,24 @@ def _observations(env, observation_space, samples, seed):
         state, step = made.reset(key)
         rows = [step.observation]
         for i in range(1, -(-samples // made.num_envs)):
-            state, step = made.step(state, spaces.sample(made.action_space, made.num_envs, key + [0, i]))
+            actions = masks.sample(made.action_space, made.num_envs, key + [0, i], _mask(step.observation))
+            state, step = made.step(state, actions)
             rows.append(step.observation)
     return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0)[:samples], *rows)
 
 
+def _mask(nest):
+    """The part of an observation, or of inputs like it, that is for the heads; `None` if there is none."""
+    return nest.get(masks.KEY) if isinstance(nest, dict) else None
+
+
+def _apply(head, x, mask):
+    return head(x if mask is None else [x, mask])
+
+
 def _network(inputs, policy, value, action_space):
     value = layers.Dense(1, kernel_initializer=keras.initializers.Orthogonal(1.0))(value)
-    return keras.Model(inputs, {"action": heads(action_space, policy), "value": value})
+    return keras.Model(inputs, {"action": heads(action_space, policy, _mask(inputs)), "value": value})
 
 
 def _dense(width, activation="tanh"):

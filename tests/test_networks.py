@@ -323,6 +323,81 @@ def test_features_of_an_observation(space, value, features):
     np.testing.assert_allclose(encoder(nest), [features], rtol=1e-6)
 
 
+# ---- masks --------------------------------------------------------------------------------------------------------
+
+MASKED = gym_spaces.Dict(
+    {
+        "action_mask": gym_spaces.Dict({"1": MultiBinary([2, 3]), "2": MultiBinary(2)}),
+        "eye": Box(0, 255, (8, 8, 1), np.uint8),
+        "x": Box(-1, 1, (2,)),
+    }
+)
+ACTIONS = gym_spaces.Tuple([Box(-1, 1, (1,)), MultiDiscrete([2, 3]), MultiBinary(2), Discrete(4)])
+
+
+@pytest.mark.usefixtures("_no_warnings")
+@pytest.mark.parametrize(
+    "make",
+    [networks.feed_forward, networks.recurrent, networks.nature_cnn, lambda env: networks.nature_cnn(env, cell="gru")],
+    ids=["feed_forward", "recurrent", "nature_cnn", "nature_cnn gru"],
+)
+def test_a_mask_goes_to_the_heads_and_not_into_the_features(make, tmp_path):
+    network = make((MASKED, ACTIONS))
+    observation = encoded(MASKED)
+    full = {"1": tf.ones((4, 2, 3), tf.int32), "2": tf.ones((4, 2), tf.int32)}
+    some = {"1": tf.constant([[[1, 0, 0], [0, 1, 1]]] * 4), "2": tf.constant([[0, 1]] * 4)}
+    free, masked = (network(observation | {"action_mask": mask}) for mask in (full, some))
+    again = saved_and_loaded(network, tmp_path)(observation | {"action_mask": some})
+    tf.nest.map_structure(np.testing.assert_array_equal, list(masked["action"]), list(again["action"]))
+    np.testing.assert_array_equal(free["value"], masked["value"])
+    for i in (0, 3):  # these have no mask
+        np.testing.assert_array_equal(free["action"][i], masked["action"][i])
+    pair, switches = masked["action"][1].numpy(), masked["action"][2].numpy()
+    np.testing.assert_array_equal(pair < -1e8, [[[0, 1, 1], [1, 0, 0]]] * 4)
+    np.testing.assert_array_equal(switches < -1e8, [[1, 0]] * 4)
+    np.testing.assert_array_equal(pair[:, 1, 1:], free["action"][1][:, 1, 1:])
+    np.testing.assert_array_equal(switches[:, 1], free["action"][2][:, 1])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"dueling": True, "noisy": "factorised"}, {"cell": "lstm"}], ids=str)
+def test_a_mask_goes_to_the_values(arguments):
+    space = gym_spaces.Dict({"action_mask": MultiBinary(3), "x": Box(-1, 1, (2,))})
+    network = networks.q_network((space, Discrete(3)), units=(8, 8), **arguments)
+    x = tf.constant([[0.3, -0.2]])
+    free, none, some = (
+        network({"action_mask": tf.constant([mask]), "x": x})["action"].numpy()[0]
+        for mask in ([1, 1, 1], [0, 0, 0], [1, 0, 1])
+    )
+    np.testing.assert_array_equal(free, none)
+    assert some[1] == -1e9
+    shift = (free[0] + free[2]) / 2 - free.mean() if "dueling" in arguments else 0.0  # the mean is over two advantages
+    np.testing.assert_allclose(some[[0, 2]], free[[0, 2]] - shift, atol=1e-6)
+
+
+def test_a_mask_goes_to_linear_values():
+    space = gym_spaces.Dict({"action_mask": MultiBinary(3), "x": Box(-1, 1, (2,))})
+    network = networks.linear_q((space, Discrete(3)), components=5, samples=50)
+    values = network({"action_mask": tf.constant([[1, 0, 1]]), "x": tf.zeros((1, 2))})["action"]
+    np.testing.assert_array_equal(values, [[0, -1e9, 0]])
+    assert network.count_params() == 20 * 3 + 2 * 20 + 20  # nothing of the mask among the features
+
+
+def test_masks_for_heads_of_ones_own():
+    x, mask = keras.Input((5,)), keras.Input((3,), dtype="int32")
+    action = networks.heads(gym_spaces.Dict({"a": Discrete(3), "b": Discrete(2)}), x, {"a": mask})
+    outputs = keras.Model([x, mask], action)([tf.ones((1, 5)), tf.constant([[0, 1, 0]])])
+    np.testing.assert_array_equal(outputs["a"] < -1e8, [[True, False, True]])
+    assert (outputs["b"].numpy() > -1).all()
+    with pytest.raises(ValueError, match=r"`action_mask.b` of the observation must have the shape \(2,\).*\(3,\)"):
+        networks.heads(gym_spaces.Dict({"a": Discrete(3), "b": Discrete(2)}), x, {"b": mask})
+
+
+@pytest.mark.parametrize("make", [networks.feed_forward, networks.recurrent, networks.q_network])
+def test_masks_alone_are_no_observation(make):
+    with pytest.raises(ValueError, match=r"must have something besides 'action_mask'.*Received: .*MultiBinary\(3\)"):
+        make((gym_spaces.Dict({"action_mask": MultiBinary(3)}), Discrete(3)))
+
+
 # ---- names --------------------------------------------------------------------------------------------------------
 
 

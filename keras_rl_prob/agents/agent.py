@@ -11,12 +11,13 @@ from keras_rl_prob import spaces
 from keras_rl_prob.agents import arguments, contract
 from keras_rl_prob.agents.export import export_policy
 from keras_rl_prob.agents.learning import LearningModel
+from keras_rl_prob.agents.normalization import observation_normalizers
 from keras_rl_prob.agents.policy import Policy, deterministic_actions
 from keras_rl_prob.agents.progress import with_progress
 from keras_rl_prob.agents.training import Training, mend_backups
 from keras_rl_prob.drivers.evaluation import play_episodes
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself, spaces_of
-from keras_rl_prob.layers import RunningNormalization, Unrolled
+from keras_rl_prob.layers import Unrolled
 
 MAX_EVALUATION_ENVS = 32
 
@@ -108,10 +109,7 @@ class Agent(LearningModel, abc.ABC):
         self._heads = contract.ActionHeads(network)
         self.observation_normalizers = []
         if self.normalize_observations:
-            for spec in keras.tree.flatten(spaces.tensor_specs(observation_space)):
-                layer = RunningNormalization() if spec.dtype == tf.float32 else keras.layers.Identity()
-                layer.build((None, *spec.shape))
-                self.observation_normalizers.append(layer)
+            self.observation_normalizers = observation_normalizers(observation_space, action_space)
         self.env_steps = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="env_steps"
         )

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
-from keras_rl_prob import spaces
+from keras_rl_prob import masks, spaces
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.layers import Dueling, Head, NoisyDense, QValues, StatefulRNN
 
@@ -53,6 +53,8 @@ def check_network(network, output_names, observation_space, action_space):
             f"Received: shape={tuple(outputs['value'].shape)}"
         )
     _check_heads(keras.tree.lists_to_tuples(outputs["action"]), action_space)
+    for place in masks.places(observation_space, action_space):
+        _check_masked(keras.tree.flatten(outputs["action"])[place.action])
 
 
 def check_same_spaces(agent, env):
@@ -115,6 +117,16 @@ def _check_heads(outputs, action_space):
                 f"`network`'s head {head.name!r} does not fit the action space {leaf}. Expected: {_describe(leaf)}. "
                 f"Received: {type(head).__name__} of {head.action_kind} actions with shape {tuple(head.action_shape)}"
             )
+
+
+def _check_masked(output):
+    """Raises a `ValueError` where a head does not get the mask that the observation has for it."""
+    head, node, _ = output._keras_history
+    if len(head._inbound_nodes[node].input_tensors) == 1:
+        raise ValueError(
+            f"`network`'s head {head.name!r} must get the mask that the observation has under {masks.KEY!r}: "
+            f"`{type(head).__name__}(...)([x, mask])`. Rename that key if it is no mask. Received: a head without one"
+        )
 
 
 def _kind(leaf):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rl_prob import spaces
+from keras_rl_prob import masks, spaces
 
 
 def episode_rows(episodes, observation_space, action_space):
@@ -19,7 +19,8 @@ def episode_rows(episodes, observation_space, action_space):
         Dict of nests of arrays `[N, ...]`; the final observation of an episode is a row that is not `"valid"`.
 
     Raises:
-        ValueError: An episode's parts do not fit each other or the spaces.
+        ValueError: An episode's parts do not fit each other or the spaces, or an action was forbidden by the mask in the
+            observation.
     """
     observations, actions = spaces.Codec(observation_space), spaces.Codec(action_space)
     parts = []
@@ -35,6 +36,8 @@ def episode_rows(episodes, observation_space, action_space):
                 "An episode must have as many actions, terminations and truncations as rewards, and one observation more. "
                 f"Received: episode {number} with {steps} rewards and, for the others, {lengths} steps"
             )
+
+        _check_legal(number, seen, done, masks.places(observation_space, action_space))
 
         def with_final(x):
             return np.concatenate([x, np.zeros_like(x[:1])])
@@ -53,6 +56,20 @@ def episode_rows(episodes, observation_space, action_space):
     if not parts:
         raise ValueError("`episodes` must hold at least one episode. Received: none")
     return tf.nest.map_structure(lambda *x: np.concatenate(x), *parts)
+
+
+def _check_legal(number, observations, actions, places):
+    """Raises a `ValueError` where an action of an episode was not allowed: its value would have nothing to learn."""
+    for place in places:
+        chosen = actions[place.action]
+        forbidden = masks.forbidden(place.leaf, observations[place.index][: len(chosen)], chosen)
+        if forbidden.any():
+            step = int(np.argmax(forbidden))
+            raise ValueError(
+                "An episode's actions must be allowed by the action masks in its observations. Received: episode "
+                f"{number} with, at step {step}, {chosen[step]} (counted from 0) and the mask "
+                f"{observations[place.index][step].tolist()}"
+            )
 
 
 def copy_weights(source, target):

@@ -18,7 +18,8 @@ class EpsilonGreedy:
             `keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.9999)` is the compound one. Values above 1 count as 1.
         minimum: What epsilon does not fall below.
         policy: The other policy: a Python callable that takes a batch of observations, a nest of arrays `[B, ...]`, and returns
-            actions `[B]`, such as a scripted bot. `None` draws among the actions that are allowed.
+            actions `[B]`, such as a scripted bot. `None` draws among the actions that are allowed, which also happens where
+            the other policy wants one that an action mask forbids.
 
     Example:
     ```python
@@ -55,12 +56,16 @@ class EpsilonGreedy:
         """
         explores = tf.random.stateless_uniform(values.shape[:1], seed) < self.value(env_steps)
         greedy = tf.argmax(values, -1, tf.int32)
-        return tf.where(explores, self._other(values, observation, explores, seed + [1, 0]), greedy)
+        legal, ranks = QValues.legal(values), tf.random.stateless_uniform(values.shape, seed + [1, 0])
+        other = tf.argmax(tf.where(legal, ranks, -1.0), -1, tf.int32)
+        if self.policy is not None:
+            wanted = self._asked(values, observation, explores)
+            forbidden = tf.reduce_any(tf.one_hot(wanted, values.shape[-1], True, False) & ~legal, -1)
+            other = tf.where(forbidden, other, wanted)
+        return tf.where(explores, other, greedy)
 
-    def _other(self, values, observation, explores, seed):
-        if self.policy is None:
-            ranks = tf.random.stateless_uniform(values.shape, seed)
-            return tf.argmax(tf.where(QValues.legal(values), ranks, -1.0), -1, tf.int32)
+    def _asked(self, values, observation, explores):
+        """What the other policy wants, int32 `[B]`; it is only asked where a row explores."""
 
         def act(*flat):
             actions = self.policy(tf.nest.pack_sequence_as(observation, list(flat)))
@@ -109,7 +114,8 @@ class Boltzmann:
 
     def act(self, values, observation, env_steps, seed):
         """Chooses actions, int32 `[B]`; see `EpsilonGreedy.act`."""
-        logits = tf.where(QValues.legal(values), values / self.value(env_steps), values)
+        below = values - tf.reduce_max(values, -1, keepdims=True)  # else a low temperature could bring them below -1e9
+        logits = tf.where(QValues.legal(values), below / self.value(env_steps), -np.inf)
         uniform = tf.random.stateless_uniform(values.shape, seed, minval=1e-20)
         return tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import networks, spaces
+from keras_rl_prob import masks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.arguments import check_positive_integer
 from keras_rl_prob.agents.rollouts import RolloutSource
@@ -59,6 +59,8 @@ class PlaySource(RolloutSource):
 class RandomAgent(Agent):
     """Random actions, uniform where an action is bounded and standard normal where it is not; learns nothing.
 
+    Where the observation has an `"action_mask"` for the action space, only what it allows is drawn.
+
     What any other agent is to be compared with, by the same `fit` and `evaluate`. Its network only tells the structure of
     the actions; `deterministic` makes no difference.
 
@@ -96,9 +98,13 @@ class RandomAgent(Agent):
 
     def act(self, observation, is_first, state, seed, deterministic=False):
         """One step: `(action, record, state)`."""
-        raw = spaces.sample(self.action_space, is_first.shape[0], seed)
+        raw = masks.sample(self.action_space, is_first.shape[0], seed, self._mask(observation))
         outputs, state = self._unrolled.step(observation, is_first, state)
         return raw, {"raw": raw, "parameters": outputs["action"]}, state
+
+    def _mask(self, observation):
+        """The mask in a nest of tensors `[B, ...]`, or `None`."""
+        return observation[masks.KEY] if masks.places(self.observation_space, self.action_space) else None
 
     def environment_action(self, raw, parameters):
         """The action itself."""
@@ -131,5 +137,8 @@ class RandomAgent(Agent):
         data = data[0] if isinstance(data, tuple) and len(data) == 1 else data
         leaf, space = keras.tree.flatten(data)[0], spaces.leaves(self.observation_space)[0]
         axes = tf.shape(leaf)[: len(leaf.shape) - len(space.shape)]  # [B], or [B, T]
-        actions = spaces.sample(self.action_space, tf.reduce_prod(axes), tf.constant([0, 0]))
+        rows = tf.nest.map_structure(
+            lambda x, spec: tf.reshape(x, (-1, *spec.shape)), data, spaces.tensor_specs(self.observation_space)
+        )
+        actions = masks.sample(self.action_space, tf.reduce_prod(axes), tf.constant([0, 0]), self._mask(rows))
         return tf.nest.map_structure(lambda x: tf.reshape(x, tf.concat([axes, tf.shape(x)[1:]], 0)), actions)

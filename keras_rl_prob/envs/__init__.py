@@ -7,6 +7,7 @@ from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import (
+    ActionMask,
     CheckFinite,
     EpisodicLife,
     FinalReward,
@@ -19,6 +20,7 @@ from keras_rl_prob.envs.wrappers import (
 )
 
 __all__ = [
+    "ActionMask",
     "CheckFinite",
     "EpisodicLife",
     "FinalReward",

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium.vector import AutoresetMode
 
-from keras_rl_prob import spaces
+from keras_rl_prob import masks, spaces
 from keras_rl_prob.trajectory import TimeStep
 
 
@@ -17,7 +17,8 @@ class GymnasiumEnv:
     """A `gymnasium.vector.VectorEnv` as `reset(seed)` and `step(env_state, action)` inside a TensorFlow graph.
 
     All three autoreset modes become the rows that `TimeStep` describes. An exception raised by the environment is kept in
-    `error`, so that whoever runs the graph can raise it as it was.
+    `error`, so that whoever runs the graph can raise it as it was. So is what is raised here: where a number is not finite, or
+    the `"action_mask"` in an observation allows no action though the episode goes on.
 
     Args:
         vector_env: The vector environment; `close` closes it.
@@ -36,6 +37,11 @@ class GymnasiumEnv:
         self._observations, self._actions = spaces.Codec(self.observation_space), spaces.Codec(self.action_space)
         self._specs = spaces.tensor_specs(self.observation_space)
         self._flat_specs = tf.nest.flatten(self._specs)
+        self._masks = [
+            (place.index, masks.existing(place.leaf))
+            for place in masks.places(self.observation_space, self.action_space)
+            if not isinstance(place.leaf, gymnasium.spaces.MultiBinary)  # all off is an action
+        ]
         self._steps = 0
 
     def reset(self, seed):
@@ -89,13 +95,17 @@ class GymnasiumEnv:
 
     def _reset(self, seed):
         self._steps, self.error = 0, None
-        observation, _ = self.vector_env.reset(seed=int(np.abs(seed).sum() % 2**31))
-        return self._observations.encode(observation)
+        with self._naming_misfits():
+            observation, _ = self.vector_env.reset(seed=int(np.abs(seed).sum() % 2**31))
+        encoded = self._observations.encode(observation)
+        self._check_masks(encoded, np.zeros(self.num_envs, bool))
+        return encoded
 
     def _step(self, *flat_action):
         self._steps += 1
         action = self._actions.decode(flat_action)
-        observation, reward, terminated, truncated, info = self.vector_env.step(action)
+        with self._naming_misfits():
+            observation, reward, terminated, truncated, info = self.vector_env.step(action)
         is_last = np.logical_or(terminated, truncated)
         discount = np.logical_not(terminated).astype(np.float32)
         final = []
@@ -108,6 +118,7 @@ class GymnasiumEnv:
         _check_finite("reward", reward)
         for array in (*encoded, *final):
             _check_finite("observation", array)
+        self._check_masks(encoded, np.zeros_like(is_last) if self._resets_within_step else is_last)
         return [reward, discount, is_last, *encoded, *final]
 
     def _start_new_episodes(self, observation, is_last, info, final):
@@ -123,6 +134,28 @@ class GymnasiumEnv:
             for array, value in zip(final, self._observations.encode(last), strict=True):
                 array[index] = value[0]
         return observation
+
+    def _check_masks(self, encoded, over):
+        """Raises a `ValueError` for the first environment whose mask allows nothing, unless its episode is over."""
+        for index, entries in self._masks:
+            allowed = ((encoded[index] != 0) & entries).any(-1).reshape(self.num_envs, -1).all(-1) | over
+            if not allowed.all():
+                env = int(np.argmin(allowed))
+                raise ValueError(
+                    f"The action mask must allow an action as long as an episode lasts. Received: {masks.KEY}="
+                    f"{encoded[index][env].tolist()} in environment {env} at step {self._steps}"
+                )
+
+    @contextlib.contextmanager
+    def _naming_misfits(self):
+        """Says whose observation it was that Gymnasium could not put into the batch."""
+        try:
+            yield
+        except ValueError as error:
+            misfit = _misfit(self.vector_env, self.observation_space)
+            if misfit is None:
+                raise
+            raise ValueError(f"{misfit} at step {self._steps}") from error
 
     def _call(self, function, inputs, dtypes):
         """Runs Python in the graph; remembers what it raised and says in a note where that happened."""
@@ -181,3 +214,20 @@ def _check_finite(name, array):
         rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
         index = int(np.argmin(rows))
         raise FloatingPointError(f"The {name} is not finite in environment {index}. Received: {name}={array[index]}")
+
+
+def _misfit(vector_env, space):
+    """What is wrong with the first observation of a `SyncVectorEnv` that has another shape than its space; else `None`."""
+    names = spaces.leaf_names(space)
+    for env, observation in enumerate(getattr(getattr(vector_env, "unwrapped", None), "_env_obs", ())):
+        try:
+            shapes = [(leaf.shape, np.shape(value)) for leaf, value in spaces.pairs(space, observation)]
+        except (KeyError, TypeError, ValueError):  # not made like its space, or not there yet
+            continue
+        for name, (wanted, got) in zip(names, shapes, strict=True):
+            if got != wanted:
+                component = f" {name!r}" if name else ""
+                return (
+                    f"The observation{component} must have the shape {wanted}. Received: {got} from environment {env}"
+                )
+    return None

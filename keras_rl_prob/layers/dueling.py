@@ -7,11 +7,15 @@ import keras
 class Dueling(keras.layers.Layer):
     """`Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)`.
 
+    With a mask the mean is over the actions that it allows, so that forbidden ones neither count nor get a gradient; where it
+    allows none, over all.
+
     Call arguments:
-        inputs: List `[value, advantages]` of float `[..., 1]` and `[..., actions]`.
+        inputs: List `[value, advantages]` of float `[..., 1]` and `[..., actions]`, or `[value, advantages, mask]` with a mask
+            `[..., actions]`, bool or number, that is nonzero where an action may be chosen.
 
     Raises:
-        ValueError: The inputs are not such a pair.
+        ValueError: The inputs are no such list.
 
     References:
         Wang et al., "Dueling network architectures for deep reinforcement learning", 2016,
@@ -24,17 +28,24 @@ class Dueling(keras.layers.Layer):
 
     def build(self, input_shape):
         """Checks the shapes."""
-        pair = isinstance(input_shape, (list, tuple)) and len(input_shape) == 2
-        if not pair or not all(isinstance(shape, (list, tuple)) for shape in input_shape) or input_shape[0][-1] != 1:
+        several = isinstance(input_shape, (list, tuple)) and len(input_shape) in (2, 3)
+        fits = several and all(isinstance(shape, (list, tuple)) for shape in input_shape) and input_shape[0][-1] == 1
+        if not fits or (len(input_shape) == 3 and input_shape[2][-1] != input_shape[1][-1]):
             raise ValueError(
-                "`inputs` must be `[value, advantages]`, of shapes `[..., 1]` and `[..., actions]`. "
-                f"Received: shapes {input_shape}"
+                "`inputs` must be `[value, advantages]`, of shapes `[..., 1]` and `[..., actions]`, and perhaps a mask like "
+                f"the latter. Received: shapes {input_shape}"
             )
 
     def call(self, inputs):
         """Returns the action values, float `[..., actions]`."""
-        value, advantages = inputs
-        return value + advantages - keras.ops.mean(advantages, axis=-1, keepdims=True)
+        value, advantages, *mask = inputs
+        if not mask:
+            return value + advantages - keras.ops.mean(advantages, axis=-1, keepdims=True)
+        legal = keras.ops.cast(mask[0], "bool")
+        legal |= ~keras.ops.any(legal, axis=-1, keepdims=True)
+        total = keras.ops.sum(keras.ops.where(legal, advantages, 0.0), axis=-1, keepdims=True)
+        count = keras.ops.sum(keras.ops.cast(legal, advantages.dtype), axis=-1, keepdims=True)
+        return value + advantages - total / count
 
     def compute_output_shape(self, input_shape):
         """Returns the shape of the advantages."""

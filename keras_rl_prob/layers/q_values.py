@@ -12,7 +12,9 @@ class QValues(DenseCategorical):
     """Marks the values of a Discrete action's choices as a network's `"action"`; has no weights.
 
     Its parameters are the values, as they came. Its distribution is the softmax of them, whose mode is the greedy action.
-    An action that a mask forbids has the value -1e9.
+    An action that a mask forbids has the value -1e9: it is never chosen, not even in exploration, no target bootstraps from
+    it, and it passes no gradient. A mask that forbids all actions forbids none, so that the final observation of a truncated
+    episode, whose mask is often empty, still has a value.
 
     Args:
         output_shape: `(n,)` for n actions.
@@ -45,7 +47,10 @@ class QValues(DenseCategorical):
             float32 `[..., n]` and the mask, bool `[..., n]`, or `None` if there is none.
         """
         values, mask = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
-        return tf.cast(values, tf.float32), None if mask is None else tf.cast(mask, tf.bool)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            mask |= ~tf.reduce_any(mask, -1, keepdims=True)
+        return tf.cast(values, tf.float32), mask
 
     def get_config(self):
         """Returns the constructor's arguments."""

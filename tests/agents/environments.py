@@ -9,10 +9,14 @@ import keras_rl_prob as krp
 
 
 class MaskedEnv(gymnasium.Env):
-    """Three actions of which a random one is forbidden at every step; an illegal one raises. Episodes of 5 steps."""
+    """Three actions of which a random one is forbidden at every step; an illegal one raises. Episodes of 5 steps.
 
-    def __init__(self):
-        self.observation_space = spaces.Dict({"mask": spaces.MultiBinary(3), "x": spaces.Box(-1.0, 1.0, (2,))})
+    The last observation of an episode allows nothing. Action 1 is never allowed if `always`.
+    """
+
+    def __init__(self, key="mask", always=False):
+        self.key, self.always = key, always
+        self.observation_space = spaces.Dict({key: spaces.MultiBinary(3), "x": spaces.Box(-1.0, 1.0, (2,))})
         self.action_space = spaces.Discrete(3)
 
     def reset(self, *, seed=None, options=None):
@@ -28,8 +32,84 @@ class MaskedEnv(gymnasium.Env):
 
     def _observe(self):
         self._mask = np.ones(3, np.int8)
-        self._mask[self.np_random.integers(3)] = 0
-        return {"mask": self._mask, "x": self.np_random.uniform(-1, 1, 2).astype(np.float32)}
+        self._mask[1 if self.always else self.np_random.integers(3)] = 0
+        if self._step == 5:
+            self._mask[:] = 0
+        return {self.key: self._mask, "x": self.np_random.uniform(-1, 1, 2).astype(np.float32)}
+
+
+RULED_ACTIONS = {
+    "discrete": spaces.Discrete(4, start=-1),
+    "multi-discrete": spaces.MultiDiscrete([2, 4, 3], start=[0, 5, -2]),
+    "tuple": spaces.Tuple((spaces.Box(-1.0, 1.0, (1,)), spaces.Discrete(3), spaces.MultiDiscrete([2, 3]))),
+    "dict": spaces.Dict(
+        {
+            "arm": spaces.Box(-1.0, 1.0, (1,)),
+            "switches": spaces.MultiBinary(3),
+            "tools": spaces.Tuple([spaces.Discrete(3)]),
+        }
+    ),
+}
+
+
+class Rules(gymnasium.Env):
+    """Forbids at random in every part of an action; what is forbidden raises. Every second episode of 5 steps is truncated.
+
+    The mask is in `info` as Gymnasium has it, and allows nothing when the episode is over.
+    """
+
+    def __init__(self, action_space):
+        self.observation_space, self.action_space = spaces.Box(-1.0, 1.0, (2,)), action_space
+        self._episode = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._episode, self._step = self._episode + 1, 0
+        return self._observe()
+
+    def step(self, action):
+        if not is_legal(self.action_space, self._mask, action):
+            raise ValueError(f"illegal action {action} with mask {self._mask}")
+        self._step += 1
+        over, truncated = self._step == 5, self._episode % 2 == 0
+        observation, info = self._observe()
+        return observation, 1.0, over and not truncated, over and truncated, info
+
+    def _observe(self):
+        self._mask = drawn_mask(self.action_space, self.np_random, 0.0 if self._step == 5 else 0.5)
+        return self.np_random.uniform(-1, 1, 2).astype(np.float32), {"action_mask": self._mask}
+
+
+def drawn_mask(space, random, chance):
+    """A mask for `space.sample`, which allows an entry with this chance, and at least one unless the chance is 0."""
+
+    def some(n):
+        mask = (random.random(n) < chance).astype(np.int8)
+        mask[random.integers(n)] |= chance > 0
+        return mask
+
+    if isinstance(space, spaces.Dict):
+        return {key: drawn_mask(child, random, chance) for key, child in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(drawn_mask(child, random, chance) for child in space.spaces)
+    if isinstance(space, spaces.Discrete):
+        return some(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(some(n) for n in space.nvec)
+    return 2 * some(space.n) if isinstance(space, spaces.MultiBinary) else None
+
+
+def is_legal(space, mask, action):
+    """Whether `space.sample(mask)` might have given this action."""
+    if isinstance(space, spaces.Dict):
+        return all(is_legal(child, mask[key], action[key]) for key, child in space.spaces.items())
+    if isinstance(space, spaces.Tuple):
+        return all(map(is_legal, space.spaces, mask, action))
+    if isinstance(space, spaces.Discrete):
+        return mask[action - space.start] == 1
+    if isinstance(space, spaces.MultiDiscrete):
+        return all(row[choice] == 1 for row, choice in zip(mask, action - space.start, strict=True))
+    return space.contains(action) and (mask is None or bool(np.all((mask == 2) | (action == mask))))
 
 
 def masked_network():

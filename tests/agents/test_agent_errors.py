@@ -281,6 +281,61 @@ def test_an_observation_of_another_shape_is_named():
     assert "at step 5 of this run" in caught.value.__notes__[0]
 
 
+class Masked(BrokenEnv):
+    """Its observation has an `"action_mask"` of this shape for three actions."""
+
+    def __init__(self, shape=3, mask=(1, 1, 0), at=5):
+        super().__init__(with_part(0, {"action_mask": np.array(mask, np.int8), "x": np.zeros(2, np.float32)}), at)
+        x = spaces.Box(-1.0, 1.0, (2,))
+        self.observation_space = spaces.Dict({"action_mask": spaces.MultiBinary(shape), "x": x})
+        self.action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed)
+        return {"action_mask": np.ones(self.observation_space["action_mask"].shape, np.int8), "x": observation}, info
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return observation if isinstance(observation, dict) else self.reset()[0], *rest
+
+
+@pytest.mark.parametrize("make", [krp.PPO, krp.RecurrentPPO, krp.DQN, krp.RandomAgent])
+def test_a_mask_that_does_not_fit_the_actions(make):
+    unspoiled = make()
+    unspoiled.compile()
+    message = r"`action_mask` of .* the shape \(3,\), to mask the action space's Discrete\(3\). Received: shape \(4,\)"
+    with pytest.raises(ValueError, match=message):
+        unspoiled.fit(lambda: Masked(shape=4), verbose=0)
+    assert not unspoiled.built
+
+
+def test_a_network_of_ones_own_must_use_the_mask_or_it_has_another_name():
+    def masked_network(key, masked):
+        inputs = {key: keras.Input((3,), dtype="int32", name=key), "x": keras.Input((2,), name="x")}
+        head = DenseCategorical((3,), name="choice")([inputs["x"], inputs[key]] if masked else inputs["x"])
+        return keras.Model(inputs, {"action": head, "value": keras.layers.Dense(1)(inputs["x"])})
+
+    def named(key):
+        space = Masked().observation_space
+        return spaces.Dict({key: space["action_mask"], "x": space["x"]}), spaces.Discrete(3)
+
+    message = (
+        r"head 'choice' must get the mask that the observation has under 'action_mask': `DenseCategorical\(...\)\(\[x, "
+    )
+    with pytest.raises(ValueError, match=message):
+        krp.PPO(masked_network("action_mask", False)).build(named("action_mask"))
+    krp.PPO(masked_network("action_mask", True)).build(named("action_mask"))
+    krp.PPO(masked_network("a_mask", False)).build(named("a_mask"))
+
+
+def test_a_mask_that_allows_nothing_stops_the_training():
+    stopped = agent()
+    with pytest.raises(ValueError, match=r"action_mask=\[0, 0, 0\] in environment 0 at step 5") as caught:
+        fit(stopped, lambda: Masked(mask=(0, 0, 0)))
+    assert "at step 5 of this run" in caught.value.__notes__[0]
+    fit(stopped, Masked)
+
+
 def test_interrupting_leaves_a_usable_agent():
     interrupted = agent()
     fit(interrupted)

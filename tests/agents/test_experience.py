@@ -11,6 +11,7 @@ from gymnasium.vector import SyncVectorEnv
 import keras_rl_prob as krp
 from keras_rl_prob.agents.experience import episode_rows
 from keras_rl_prob.testing import ScriptedEnv
+from keras_rl_prob.trajectory import Episode
 
 SCRIPT = [(3, "terminated"), (2, "truncated"), (1, "terminated")]
 
@@ -31,6 +32,29 @@ def copied(model):
 
 def same(left, right):
     return all(np.array_equal(x, y) for x, y in zip(left, right, strict=True))
+
+
+def test_recorded_actions_must_have_been_legal():
+    """The last row is a final observation, whose action is ignored."""
+    action_space = spaces.Tuple([spaces.Box(-1, 1, (1,)), spaces.Discrete(3, start=5)])
+    mask = spaces.Dict({"1": spaces.MultiBinary(3)})
+    observation_space = spaces.Dict({"action_mask": mask, "x": spaces.Box(-1, 1, (1,))})
+
+    def episode(actions):
+        shown = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0]], np.int8)
+        return Episode(
+            {"action_mask": {"1": shown}, "x": np.zeros((3, 1), np.float32)},
+            (np.zeros((2, 1), np.float32), np.array(actions)),
+            np.zeros(2),
+            np.array([False, True]),
+            np.zeros(2, bool),
+        )
+
+    legal, illegal = episode([6, 7]), episode([6, 5])
+    assert len(episode_rows([legal, legal], observation_space, action_space)["reward"]) == 6
+    message = r"must be allowed by the action masks.*Received: episode 1 with, at step 1, 0 .* the mask \[0, 1, 1\]"
+    with pytest.raises(ValueError, match=message):
+        episode_rows([legal, illegal], observation_space, action_space)
 
 
 # ---- weights ------------------------------------------------------------------------------------------------------

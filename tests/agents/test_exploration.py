@@ -13,6 +13,7 @@ SEED = tf.constant([3, 5])
 STEP = tf.constant(0, tf.int64)
 ROWS = 20_000
 VALUES = tf.repeat(tf.constant([[0.5, -1e9, 2.0, 1.0, -1e9]]), ROWS, 0)  # the actions 1 and 4 are forbidden
+FREE = tf.repeat(tf.constant([[0.5, 0.0, 2.0, 1.0, -3.0]]), ROWS, 0)
 OBSERVATION = {"row": tf.range(ROWS), "other": tf.zeros([ROWS, 2], tf.uint8)}
 MODES = {"eager": lambda f: f, "graph": tf.function, "jit": tf.function(jit_compile=True)}
 schedules = keras.optimizers.schedules
@@ -102,7 +103,7 @@ def test_a_bot_that_always_acts(mode):
     bot = Bot()
     exploration = krp.EpsilonGreedy(1.0, policy=bot)
     assert not exploration.compilable
-    actions = MODES[mode](exploration.act)(VALUES, OBSERVATION, STEP, SEED)
+    actions = MODES[mode](exploration.act)(FREE, OBSERVATION, STEP, SEED)
     assert (actions.dtype, actions.shape) == (tf.int32, (ROWS,))
     np.testing.assert_array_equal(actions, np.arange(ROWS) % 5)
     assert len(bot.asked) == 1
@@ -120,8 +121,24 @@ def test_a_bot_that_is_never_asked(mode):
 
 
 def test_a_bot_that_acts_sometimes():
-    actions = krp.EpsilonGreedy(0.25, policy=Bot(answer=4)).act(VALUES, OBSERVATION, STEP, SEED)  # one for all rows
+    actions = krp.EpsilonGreedy(0.25, policy=Bot(answer=4)).act(FREE, OBSERVATION, STEP, SEED)  # one for all rows
     np.testing.assert_allclose(rates(actions), [0, 0, 0.75, 0, 0.25], atol=0.014)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_where_a_bot_wants_what_is_forbidden_an_allowed_action_is_drawn(mode):
+    """The bot wants each action in a fifth of the rows; 1 and 4 are forbidden. Standard errors are at most 0.0035."""
+    exploration = krp.EpsilonGreedy(1.0, policy=Bot())
+    actions = MODES[mode](exploration.act)(VALUES, OBSERVATION, STEP, SEED).numpy()
+    wanted = np.arange(ROWS) % 5
+    allowed = np.isin(wanted, [0, 2, 3])
+    np.testing.assert_array_equal(actions[allowed], wanted[allowed])
+    np.testing.assert_allclose(rates(actions[~allowed]), [1 / 3, 0, 1 / 3, 1 / 3, 0], atol=0.02)
+
+
+def test_what_a_bot_wants_that_is_no_action_is_left_to_the_environment_to_refuse():
+    actions = krp.EpsilonGreedy(1.0, policy=Bot(answer=7)).act(VALUES, OBSERVATION, STEP, SEED)
+    np.testing.assert_array_equal(actions, np.full(ROWS, 7))
 
 
 def test_a_bot_gets_an_observation_that_is_no_dict():
@@ -143,6 +160,13 @@ def test_boltzmann_frequencies_are_a_softmax(temperature, mode):
     e = np.exp(VALUES[0].numpy().astype("float64") / temperature) * [1, 0, 1, 1, 0]
     np.testing.assert_allclose(rates(actions), e / e.sum(), atol=0.015)
     np.testing.assert_array_equal(rates(actions)[[1, 4]], [0, 0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_boltzmann_with_values_that_the_temperature_brings_below_those_of_forbidden_actions(mode):
+    values = tf.constant([[-1e7, -1e9, -1e7 - 2e4, -1e9]] * 100)
+    actions = MODES[mode](krp.Boltzmann(1e-3).act)(values, OBSERVATION, STEP, SEED)
+    np.testing.assert_array_equal(actions, np.zeros(100))
 
 
 def test_boltzmann_at_the_ends_of_its_schedule():

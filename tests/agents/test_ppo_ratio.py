@@ -7,7 +7,7 @@ observation statistics and, with masks, a mask that only sampling knew.
 import keras
 import pytest
 import tensorflow as tf
-from environments import MaskedEnv, masked_network
+from environments import RULED_ACTIONS, MaskedEnv, Rules, masked_network
 
 import keras_rl_prob as krp
 from keras_rl_prob.testing import DictTask, HybridTask
@@ -36,6 +36,11 @@ CASES = {
     "Gymnasium hybrid, normalised": (HybridTask, lambda env: recurrent(env, "gru"), {"normalize_observations": True}),
     "Gymnasium dict": (DictTask, lambda env: recurrent(env, "lstm"), {}),
     "Gymnasium mask": (MaskedEnv, lambda env: masked_network(), {"sequence_length": 32}),
+    "Gymnasium hybrid mask": (
+        lambda: krp.envs.ActionMask(Rules(RULED_ACTIONS["tuple"])),
+        lambda env: recurrent(env, "lstm"),
+        {"sequence_length": 16, "normalize_observations": True},
+    ),
 }
 
 

@@ -47,6 +47,34 @@ def test_gradient_of_one_action_value():
     np.testing.assert_allclose(of_advantages, [[-0.25, -0.25, 0.75, -0.25]])
 
 
+@pytest.mark.parametrize("kind", ["bool", "int32", "float32"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_with_a_mask_the_mean_is_over_what_is_legal(jit_compile, kind):
+    """Row by row: one, two, three and all legal, and none, which counts as all."""
+    value, advantages = RNG.normal(size=(5, 1)), RNG.normal(size=(5, 4))
+    mask = np.array([[0, 0, 1, 0], [1, 0, 0, 1], [1, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
+    inputs = [tf.constant(value, tf.float32), tf.constant(advantages, tf.float32), tf.constant(mask.astype(kind))]
+    values = tf.function(Dueling(), jit_compile=jit_compile)(inputs)
+    for row, legal in enumerate([[2], [0, 3], [0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3]]):
+        mean = sum(advantages[row, action] for action in legal) / len(legal)
+        np.testing.assert_allclose(values[row], value[row] + advantages[row] - mean, atol=1e-6)
+
+
+def test_what_a_mask_forbids_has_no_part_in_the_other_values():
+    value, advantages, mask = tf.constant([[2.0]]), tf.constant([[1.0, 3.0, 5.0, 7.0]]), tf.constant([[1, 1, 0, 1]])
+    with tf.GradientTape() as tape:
+        tape.watch(advantages)
+        loss = Dueling()([value, advantages, mask])[0, 1]
+    np.testing.assert_allclose(tape.gradient(loss, advantages), [[-1 / 3, 2 / 3, 0, -1 / 3]], atol=1e-6)
+    extreme = Dueling()([value, tf.constant([[1.0, 3.0, 1e9, 7.0]]), mask])
+    np.testing.assert_allclose(tf.gather(extreme, [0, 1, 3], axis=1), [[2 - 8 / 3, 2 - 2 / 3, 2 + 10 / 3]], rtol=1e-5)
+
+
+def test_a_masked_model_is_float16_where_that_is_wanted():
+    values = Dueling(dtype="mixed_float16")([tf.ones((2, 1)), tf.ones((2, 3)), tf.ones((2, 3), tf.int32)])
+    assert values.dtype == tf.float16
+
+
 def test_a_functional_model_can_be_saved(tmp_path):
     x = keras.Input((4,))
     values = Dueling(name="q")([keras.layers.Dense(1)(x), keras.layers.Dense(3)(x)])
@@ -64,14 +92,16 @@ def test_a_functional_model_can_be_saved(tmp_path):
     [
         ([(5, 3), (5, 1)], r"shapes \[\(5, 3\), \(5, 1\)\]"),
         ([(5, 2), (5, 3)], r"shapes \[\(5, 2\), \(5, 3\)\]"),
-        ([(5, 1), (5, 3), (5, 3)], r"shapes \[\(5, 1\), \(5, 3\), \(5, 3\)\]"),
+        ([(5, 1), (5, 3), (5, 2)], r"shapes \[\(5, 1\), \(5, 3\), \(5, 2\)\]"),
+        ([(5, 1), (5, 3), (5, 3), (5, 3)], r"shapes \[\(5, 1\), \(5, 3\), \(5, 3\), \(5, 3\)\]"),
         ([(5, 1)], r"shapes \[\(5, 1\)\]"),
     ],
     ids=str,
 )
 def test_wrong_shapes(shapes, message):
     start = (
-        r"`inputs` must be `\[value, advantages\]`, of shapes `\[\.\.\., 1\]` and `\[\.\.\., actions\]`\. Received: "
+        r"`inputs` must be `\[value, advantages\]`, of shapes `\[\.\.\., 1\]` and `\[\.\.\., actions\]`, and perhaps a mask "
+        r"like the latter\. Received: "
     )
     with pytest.raises(ValueError, match=start + message):
         Dueling()([tf.zeros(shape) for shape in shapes])

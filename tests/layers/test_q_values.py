@@ -32,6 +32,13 @@ def test_forbidden_actions(dtype):
     np.testing.assert_array_equal(head.distribution(values).mode(), [0, 0, 2])  # 5 and -3 were the best ones
 
 
+def test_a_mask_that_forbids_everything_forbids_nothing():
+    """Or the value of a final observation, from which a truncated episode bootstraps, would be -1e9."""
+    mask = np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+    values = QValues(4)([VALUES, mask]).numpy()
+    np.testing.assert_array_equal(values, [VALUES[0], [-7.0, -1e9, -1e9, -1e9], VALUES[2]])
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_distribution_is_the_softmax_and_its_mode_the_greedy_action(jit_compile):
     head = QValues((4,))

@@ -1,5 +1,6 @@
 """Gymnasium wrappers that Gymnasium itself lacks."""
 
+from keras_rl_prob.envs.wrappers.action_mask import ActionMask
 from keras_rl_prob.envs.wrappers.check_finite import CheckFinite
 from keras_rl_prob.envs.wrappers.episodes import EpisodicLife, FinalReward
 from keras_rl_prob.envs.wrappers.history import FrameDelta, FrameHistory
@@ -8,6 +9,7 @@ from keras_rl_prob.envs.wrappers.normalize_range import NormalizeRange
 from keras_rl_prob.envs.wrappers.starts import FireReset, RandomStart
 
 __all__ = [
+    "ActionMask",
     "CheckFinite",
     "EpisodicLife",
     "FinalReward",

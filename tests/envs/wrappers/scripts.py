@@ -63,13 +63,16 @@ class Lives(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.time, self.place = 0, self.np_random.uniform(0.0, 9.0)
-        return self._observation(), {"lives": 3}
+        return self._observation(), {"lives": 3, "action_mask": self._mask()}
 
     def step(self, action):
         self.time += 1
         self.place = np.clip(self.place + action + self.np_random.normal(), 0.0, 9.0)
         lives = 3 - self.time // 3
-        return self._observation(), float(self.place), lives == 0, False, {"lives": lives}
+        return self._observation(), float(self.place), lives == 0, False, {"lives": lives, "action_mask": self._mask()}
+
+    def _mask(self):
+        return np.array([1, self.time % 2, 1], np.int8)
 
     def _observation(self):
         return np.array([self.place, self.time], np.float32)

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector.utils import concatenate, create_empty_array
 
 from keras_rl_prob.envs import wrappers
 
 ID = "tests/Lives-v0"
 ARGUMENTS = {
+    "ActionMask": {},
     "CheckFinite": {},
     "EpisodicLife": {"noop": 2},
     "FinalReward": {"reward": -3.0},
@@ -45,6 +47,7 @@ def together():
         "FinalReward",
         "FrameDelta",
         "FrameHistory",
+        "ActionMask",
     ):
         env = getattr(wrappers, name)(env, **ARGUMENTS[name])
     return env
@@ -109,13 +112,20 @@ def test_copies_in_a_vector_environment_are_independent(make):
     vector = gymnasium.vector.SyncVectorEnv([make] * 3, autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP)
     singles, over = [make() for _ in range(3)], [False] * 3
     observations, _ = vector.reset(seed=5)
-    expected = [env.reset(seed=5 + i)[0] for i, env in enumerate(singles)]
-    np.testing.assert_array_equal(observations, expected)
+
+    def assert_shown(observations, expected):
+        batch = create_empty_array(singles[0].observation_space, 3)
+        np.testing.assert_equal(observations, concatenate(singles[0].observation_space, expected, batch))
+
+    assert_shown(observations, [env.reset(seed=5 + i)[0] for i, env in enumerate(singles)])
     for step in range(20):
         actions = np.array([step % 3, 2, 0])
         observations, rewards, terminated, truncated, _ = vector.step(actions)
-        for i, env in enumerate(singles):
-            row = (env.reset()[0], 0.0, False, False) if over[i] else env.step(actions[i])[:4]
-            np.testing.assert_array_equal(observations[i], row[0])
+        rows = [
+            (env.reset()[0], 0.0, False, False) if over[i] else env.step(actions[i])[:4]
+            for i, env in enumerate(singles)
+        ]
+        assert_shown(observations, [row[0] for row in rows])
+        for i, row in enumerate(rows):
             assert (rewards[i], terminated[i], truncated[i]) == row[1:]
             over[i] = row[2] or row[3]

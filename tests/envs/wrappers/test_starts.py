@@ -99,7 +99,7 @@ def test_fire_and_the_action_behind_it():
     env = FireReset(Lives())
     assert env.actions == [1, 2]
     observation, info = env.reset(seed=0)
-    assert (observation[1], info) == (2, {"lives": 3})
+    assert (observation[1], info["lives"]) == (2, 3)
 
 
 def test_fire_may_be_the_last_action():
