@@ -2,11 +2,13 @@
 
 import copy
 import importlib
+import os
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob.envs import atari
+from keras_rl_prob.envs.separate import SeparateEnv
 
 # Start of an id -> the module that registers such ids, and the extra that installs it.
 PLUGINS = {
@@ -47,6 +49,8 @@ def spec(env_id, **kwargs):
 def make_one(env, **kwargs):
     """A single `gymnasium.Env` with the spaces of `make_many`, to be drawn for instance.
 
+    MuJoCo draws in a process of its own, see `SeparateEnv`.
+
     Args:
         env: Id of a Gymnasium environment, or an `EnvSpec`.
         **kwargs: More settings, such as `render_mode="rgb_array"`.
@@ -54,7 +58,8 @@ def make_one(env, **kwargs):
     wanted = spec(env, **kwargs)
     if wanted.id.startswith("ALE/"):
         return atari.make_one(wanted)
-    return _made(gymnasium.make, wanted)
+    drawn_by_mujoco = str(wanted.entry_point).startswith("gymnasium.envs.mujoco") and "render_mode" in wanted.kwargs
+    return _made(SeparateEnv if drawn_by_mujoco and os.name == "posix" else gymnasium.make, wanted)
 
 
 def make_many(env, count):

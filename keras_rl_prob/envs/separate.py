@@ -1,0 +1,85 @@
+"""A Gymnasium environment in a process of its own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+
+import gymnasium
+
+WORKER = pathlib.Path(__file__).with_name("separate_worker.py")
+
+
+class SeparateEnv(gymnasium.Env):
+    """An environment that lives in a process without TensorFlow.
+
+    For what does not get on with it in one process: MuJoCo draws with Mesa, which crashes where TensorFlow's copy of LLVM is
+    loaded too.
+
+    Args:
+        spec: `EnvSpec` or id of the environment.
+        **kwargs: More arguments for `gymnasium.make`.
+
+    Raises:
+        Exception: What the environment raised, as it is.
+        RuntimeError: The process died.
+
+    Example:
+    >>> env = SeparateEnv("Pendulum-v1")
+    >>> env.reset(seed=0)[0].shape
+    (3,)
+    >>> env.close()
+    """
+
+    def __init__(self, spec, **kwargs):
+        reads_command, self._commands = _pipe()
+        self._answers, writes_answer = _pipe()
+        handles = reads_command.fileno(), writes_answer.fileno()
+        command = [sys.executable, "-P", str(WORKER), *map(str, handles)]
+        self._process = subprocess.Popen(command, pass_fds=handles)  # noqa: S603
+        reads_command.close()
+        writes_answer.close()
+        made = self._call("make", spec, **kwargs)
+        self.observation_space, self.action_space, self.metadata, self.render_mode = made
+        self.spec = gymnasium.spec(spec) if isinstance(spec, str) else spec
+
+    def reset(self, *, seed=None, options=None):
+        """Resets the environment."""
+        return self._call("reset", seed=seed, options=options)
+
+    def step(self, action):
+        """Steps the environment."""
+        return self._call("step", action)
+
+    def render(self):
+        """Draws the environment."""
+        return self._call("render")
+
+    def close(self):
+        """Ends the process."""
+        self._commands.close()
+        self._answers.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def _call(self, name, *args, **kwargs):
+        try:
+            self._commands.send((name, args, kwargs))
+            succeeded, result = self._answers.recv()
+        except (EOFError, OSError) as error:
+            code = self._process.wait()
+            raise RuntimeError(
+                f"The process of the environment died in `{name}`. Received: exit code {code}"
+            ) from error
+        if not succeeded:
+            raise result
+        return result
+
+
+def _pipe():
+    """The two ends of a pipe, to be read and to be written."""
+    reads, writes = os.pipe()
+    return Connection(reads, writable=False), Connection(writes, readable=False)

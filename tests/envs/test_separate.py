@@ -1,0 +1,68 @@
+"""Environments in processes of their own."""
+
+import os
+import signal
+
+import gymnasium
+import numpy as np
+import pytest
+
+import keras_rl_prob as krp
+from keras_rl_prob.envs.separate import SeparateEnv
+
+
+def test_it_is_the_environment():
+    here, there = gymnasium.make("Pendulum-v1"), SeparateEnv(krp.envs.spec("Pendulum-v1", max_episode_steps=3))
+    assert (there.observation_space, there.action_space) == (here.observation_space, here.action_space)
+    assert there.spec.max_episode_steps == 3
+    np.testing.assert_array_equal(there.reset(seed=4)[0], here.reset(seed=4)[0])
+    for step in range(3):
+        action = np.array([0.1 * step], np.float32)
+        (observation, reward, *_), (same, same_reward, terminated, truncated, _) = here.step(action), there.step(action)
+        np.testing.assert_array_equal(same, observation)
+        assert same_reward == reward
+        assert (terminated, truncated) == (False, step == 2)
+    there.close()
+
+
+def test_its_process_knows_no_tensorflow_and_ends_with_it():
+    env = SeparateEnv("CartPole-v1", render_mode="rgb_array")
+    env.reset(seed=0)
+    assert env.render().shape == (400, 600, 3)
+    process = env._process
+    with open(f"/proc/{process.pid}/maps", encoding="utf-8") as maps:
+        assert "tensorflow" not in maps.read()
+    env.close()
+    assert process.returncode == 0
+
+
+def test_what_it_raises_is_raised_here():
+    with pytest.raises(gymnasium.error.NameNotFound, match="Nothing"):
+        SeparateEnv("Nothing-v0")
+    env = SeparateEnv("CartPole-v1")
+    env.reset(seed=0)
+    with pytest.raises(AssertionError, match=r"7.*invalid"):
+        env.step(7)
+    assert env.step(1)[0].shape == (4,)
+    env.close()
+
+
+def test_a_death_is_told():
+    env = SeparateEnv("CartPole-v1")
+    os.kill(env._process.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=r"died in `reset`. Received: exit code -9"):
+        env.reset()
+    env.close()
+
+
+def test_mujoco_is_drawn_beside_tensorflow():
+    pytest.importorskip("mujoco")
+    env = krp.envs.make_one("HalfCheetah-v5", render_mode="rgb_array", width=64, height=48)
+    env.reset(seed=0)
+    try:
+        frame = env.render()
+    except Exception as error:
+        pytest.skip(f"no library draws here: {error}")
+    assert frame.shape == (48, 64, 3)
+    assert frame.std() > 1
+    env.close()
