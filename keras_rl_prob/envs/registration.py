@@ -2,6 +2,7 @@
 
 import gymnasium
 
+from keras_rl_prob.envs.gfootball import LEVELS, GFootballEnv
 from keras_rl_prob.envs.wrappers import MaskVelocity
 
 _ORIGINALS = {
@@ -14,10 +15,11 @@ _ORIGINALS = {
 
 
 def register_environments():
-    """Registers the classic-control environments with masked velocities, `krp/CartPoleNoVel-v1` and so on.
+    """Registers the classic-control environments with masked velocities, `krp/CartPoleNoVel-v1` and so on, and football.
 
-    Each is the original (same dynamics, time limit and rendering) inside `MaskVelocity`. Everything is registered by
-    name, so specs can travel to worker processes. Calling it again changes nothing.
+    Each of the former is the original (same dynamics, time limit and rendering) inside `MaskVelocity`. Those of football are
+    `krp/Football-<level>-v0`, one for each level of the game; the game is imported when one is made. Everything is registered
+    by name, so specs can travel to worker processes. Calling it again changes nothing.
 
     Example:
     >>> register_environments()
@@ -34,3 +36,8 @@ def register_environments():
                 max_episode_steps=spec.max_episode_steps,
                 additional_wrappers=(MaskVelocity.wrapper_spec(),),
             )
+    for level in LEVELS:
+        name = f"krp/Football-{level}-v0"
+        if name not in gymnasium.registry:
+            entry_point = f"{GFootballEnv.__module__}:{GFootballEnv.__name__}"
+            gymnasium.register(name, entry_point=entry_point, kwargs={"level": level})

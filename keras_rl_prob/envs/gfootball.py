@@ -1,0 +1,189 @@
+"""Google Research Football as a Gymnasium environment. Its engine has to be compiled, by `make gfootball`."""
+
+import contextlib
+import functools
+import sys
+import types
+from typing import ClassVar
+
+import gymnasium
+import numpy as np
+
+from keras_rl_prob.envs.football_pitch import draw_pitch
+
+LEVELS = (
+    "11_vs_11_competition",
+    "11_vs_11_easy_stochastic",
+    "11_vs_11_hard_stochastic",
+    "11_vs_11_kaggle",
+    "11_vs_11_stochastic",
+    "1_vs_1_easy",
+    "5_vs_5",
+    "academy_3_vs_1_with_keeper",
+    "academy_corner",
+    "academy_counterattack_easy",
+    "academy_counterattack_hard",
+    "academy_empty_goal",
+    "academy_empty_goal_close",
+    "academy_pass_and_shoot_with_keeper",
+    "academy_run_pass_and_shoot_with_keeper",
+    "academy_run_to_score",
+    "academy_run_to_score_with_keeper",
+    "academy_single_goal_versus_lazy",
+    "test_example_multiagent",
+)
+SPACES = {
+    "simple115v2": gymnasium.spaces.Box(-np.inf, np.inf, (115,), np.float32),
+    "extracted": gymnasium.spaces.Box(0, 255, (72, 96, 4), np.uint8),
+}
+REWARDS = ("scoring", "scoring,checkpoints")
+
+
+class GFootballEnv(gymnasium.Env):
+    """A game of Google Research Football against the built-in opponents, in which the agent plays the active player.
+
+    That is the player of the left team who has the ball or is next to it; the game plays all others. The 19 actions are: 0
+    idle, 1 to 8 run (left, top left, top, top right, right, bottom right, bottom, bottom left), 9 long pass, 10 high pass, 11
+    short pass, 12 shot, 13 sprint, 14 stop running, 15 stop sprinting, 16 slide, 17 dribble, 18 stop dribbling. Running,
+    sprinting and dribbling go on until they are stopped. A step is a tenth of a second.
+
+    An episode terminates as the level says: in the academy with a goal and, but for the corner, when the ball is out or in
+    the hands of the opponents. It is truncated when the time of the game is over, which the agent does not see. `info` has the
+    `score` (left, right), the `score_reward` of the step, and `steps_left`. Each episode has a seed of its own, which is drawn
+    from `np_random`: the same seed gives the same episodes.
+
+    Args:
+        level: Name of one of the game's scenarios, such as `"academy_run_to_score_with_keeper"`. Registered as
+            `krp/Football-<level>-v0`.
+        representation: What is observed. `"simple115v2"`: float32 `[115]`, the positions (x, y) of 11 players on the left and
+            their directions, the same of 11 on the right, -1 where there is none; position and direction (x, y, z) of the
+            ball; who has it (nobody, left, right); which player is active; the mode of the game. The field is 2 long and 0.84
+            wide around (0, 0). `"extracted"`: uint8 `[72, 96, 4]`, four maps of the field with 255 where there are players of
+            the left team, of the right team, the ball, the active player.
+        rewards: `"scoring"`, 1 for a goal and -1 for one of the opponents, or `"scoring,checkpoints"`, which adds 0.1 for each
+            of ten distances to the opponents' goal to which the active player brings the ball; a goal pays those that are left.
+        render_mode: `"rgb_array"` for a plain picture of the field from above, or `None`.
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: The game is not installed.
+        ValueError: An argument is not one of these.
+
+    References:
+        - [Kurach et al. (2020), Google Research Football: A Novel Reinforcement Learning
+          Environment](https://arxiv.org/abs/1907.11180)
+
+    Example:
+    ```python
+    env = gymnasium.make("krp/Football-academy_empty_goal_close-v0", rewards="scoring,checkpoints")
+    observation, info = env.reset(seed=0)
+    ```
+    """
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(self, level, representation="simple115v2", rewards="scoring", render_mode=None):
+        for name, value, known in (
+            ("representation", representation, tuple(SPACES)),
+            ("rewards", rewards, REWARDS),
+            ("render_mode", render_mode, (None, *self.metadata["render_modes"])),
+        ):
+            if value not in known:
+                raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+        self._library = _load()
+        levels = sorted({*self._library.scenario_builder.all_scenarios()} - {"tests"})  # also those that the user added
+        if level not in levels:  # or else the game would end the process
+            raise ValueError(f"`level` must be one of {levels}. Received: level={level!r}")
+        self.level, self.representation, self.rewards, self.render_mode = level, representation, rewards, render_mode
+        self.observation_space = SPACES[representation]
+        self.action_space = gymnasium.spaces.Discrete(19)
+        self._config = self._library.config.Config({"level": level, "game_engine_random_seed": 0})
+        self._game = self._library.football_env.FootballEnv(self._config)
+        self._checkpoints = self._library.wrappers.CheckpointRewardWrapper(self._game)
+
+    def reset(self, *, seed=None, options=None):
+        """Starts a game whose random numbers, order of moves and, where it matters, side of the kick-off are drawn anew."""
+        super().reset(seed=seed)
+        game_seed, side = (int(number) for number in self.np_random.integers((2**31 - 1, 2)))
+        self._config["game_engine_random_seed"] = game_seed
+        self._config["reverse_team_processing"] = bool(game_seed % 2)
+        self._config["episode_number"] = side
+        raw = self._checkpoints.reset()[0]
+        return self._observation(raw), _info(raw, 0)
+
+    def step(self, action):
+        """Takes one of the 19 actions."""
+        (raw,), reward, done, info = self._game.step([int(action)])
+        if self.rewards == "scoring,checkpoints":
+            reward = self._checkpoints.reward(reward)
+        scored = self._config.ScenarioConfig().end_episode_on_score and any(raw["score"])
+        truncated = done and raw["steps_left"] <= 0 and not scored
+        info = _info(raw, info["score_reward"])
+        return self._observation(raw), float(reward[0]), done and not truncated, truncated, info
+
+    def render(self):
+        """Draws the field from above, uint8 `[256, 576, 3]`; the left team is yellow, its active player has a red ring."""
+        if self.render_mode is None:
+            return None
+        raw = self._game.observation()[0]
+        return draw_pitch(raw["left_team"], raw["right_team"], raw["ball"], raw["active"])
+
+    def close(self):
+        """Hands the engine back, for the next environment."""
+        self._game.close()
+
+    def _observation(self, raw):
+        if self.representation == "extracted":
+            return self._library.observation_preprocessing.generate_smm([raw])[0]
+        return self._library.wrappers.Simple115StateWrapper.convert_observation([raw], True)[0]
+
+
+def _info(raw, score_reward):
+    return {"score": np.array(raw["score"]), "score_reward": int(score_reward), "steps_left": int(raw["steps_left"])}
+
+
+@functools.cache
+def _load():
+    """The modules of the game that are needed."""
+    with _gym_stand_in():
+        try:
+            from gfootball.env import (  # noqa: PLC0415 (optional dependency)
+                config,
+                football_env,
+                observation_preprocessing,
+                scenario_builder,
+                wrappers,
+            )
+        except ImportError as error:
+            raise gymnasium.error.DependencyNotInstalled(
+                "Google Research Football is compiled from source: run `make gfootball` in a clone of keras_rl_prob, with "
+                f"Python 3.11. Received: {error}"
+            ) from error
+    return types.SimpleNamespace(
+        config=config,
+        football_env=football_env,
+        observation_preprocessing=observation_preprocessing,
+        scenario_builder=scenario_builder,
+        wrappers=wrappers,
+    )
+
+
+@contextlib.contextmanager
+def _gym_stand_in():
+    """Lets `import gym` find Gymnasium's classes for a while, which are all that the game needs of the old package."""
+    gym, envs, registration = stand_ins = [
+        types.ModuleType(name) for name in ("gym", "gym.envs", "gym.envs.registration")
+    ]
+    for name in ("Env", "Wrapper", "ObservationWrapper", "RewardWrapper", "spaces"):
+        setattr(gym, name, getattr(gymnasium, name))
+    gym.envs, envs.registration = envs, registration
+    registration.register = lambda **_: None
+    before = {module.__name__: sys.modules.get(module.__name__) for module in stand_ins}
+    sys.modules.update({module.__name__: module for module in stand_ins})
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
