@@ -107,6 +107,25 @@ SETTINGS = {
         },
         "fit": {"epochs": 6, "steps_per_epoch": 10},
     },
+    "football_run_to_score": {
+        "description": "football: run from midfield and beat the keeper, 131,000 environment steps",
+        "env": {
+            "id": "krp/Football-academy_run_to_score_with_keeper-v0",
+            "num_envs": 8,
+            "kwargs": {"rewards": "scoring,checkpoints"},
+        },
+        "agent": {
+            "class": "RecurrentPPO",
+            "sequence_length": 16,
+            "minibatches": 8,
+            "update_epochs": 6,
+            "discount": 0.993,
+            "entropy_coef": 0.005,
+            "normalize_observations": True,
+        },
+        "optimizer": ADAM,
+        "fit": {"epochs": 8, "steps_per_epoch": 768},
+    },
     "lunarlander_dqn": {
         "description": "land a spacecraft between two flags, 200,000 environment steps",
         "env": {"id": "LunarLander-v3", "num_envs": 8},

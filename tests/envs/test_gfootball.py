@@ -11,6 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import keras_rl_prob as krp
+from keras_rl_prob import presets
 from keras_rl_prob.envs import gfootball
 from keras_rl_prob.envs.football_pitch import ACTIVE, BALL, GRASS, LEFT, RIGHT, draw_pitch
 
@@ -307,3 +308,16 @@ def test_vector_environments_play_different_games_in_each():
     envs.close()
     assert info["score"].shape == (2, 2)
     assert not np.array_equal(observation[0], observation[1])
+
+
+@with_engine
+def test_preset_trains_and_evaluates():
+    config = presets.get("football_run_to_score")
+    config["agent"] |= {"rollout_steps": 16, "minibatches": 1, "update_epochs": 1}
+    config["env"]["num_envs"] = 2
+    config["compile"] = {"jit_compile": False}
+    agent = presets.build(config)
+    history = agent.fit(presets.make_env(config), num_envs=2, epochs=2, steps_per_epoch=2, verbose=0).history
+    assert history["env_steps"][-1] == pytest.approx(2 * 2 * 16 * 2, abs=8)
+    assert np.isfinite(history["entropy"]).all()
+    assert agent.evaluate(KEEPER, episodes=1, return_dict=True, verbose=0)["return"] in (-1.0, 0.0, 1.0)
