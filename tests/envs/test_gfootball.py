@@ -87,6 +87,8 @@ def test_without_the_game_the_error_says_how_to_get_it(monkeypatch):
         gymnasium.error.DependencyNotInstalled, match=r"`make gfootball`.*Python 3\.11\. Received: .*gfootball"
     ):
         gymnasium.make(CLOSE)
+    with pytest.raises(ImportError, match=r"`krp/Football-academy_empty_goal_close-v0` needs .*`make gfootball`"):
+        krp.envs.make(CLOSE, 1)
     assert "gym" not in sys.modules
 
 
