@@ -25,6 +25,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--envs", type=int, nargs="+", default=[8, 32])
 parser.add_argument("--rounds", type=int, default=2)
 parser.add_argument("--rollouts", type=int, default=6)
+parser.add_argument("--bfloat16", action="store_true", help="ours with Keras' policy mixed_bfloat16")
 parser.add_argument("--only", choices=["ours", "sb3", "parts"], help="one contestant, in this process")
 args = parser.parse_args()
 
@@ -32,9 +33,12 @@ args = parser.parse_args()
 def made(num_envs):
     """Our agent and its environment."""
     import gymnasium  # noqa: PLC0415
+    import keras  # noqa: PLC0415
 
     import keras_rl_prob as krp  # noqa: PLC0415
 
+    if args.bfloat16:
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
     env = krp.envs.spec("ALE/Pong-v5", stack_num=1, repeat_action_probability=0.0)
     env = gymnasium.make_vec(env, num_envs)
     agent = krp.RecurrentPPO(krp.networks.nature_cnn(env, "lstm", UNITS), rollout_steps=STEPS, normalize_rewards=False)

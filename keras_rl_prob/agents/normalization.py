@@ -13,7 +13,7 @@ def observation_normalizers(observation_space, action_space):
     layers = []
     for index, spec in enumerate(keras.tree.flatten(spaces.tensor_specs(observation_space))):
         normalized = spec.dtype == tf.float32 and index not in exempt
-        layer = RunningNormalization() if normalized else keras.layers.Identity()
+        layer = RunningNormalization(dtype="float32") if normalized else keras.layers.Identity()
         layer.build((None, *spec.shape))
         layers.append(layer)
     return layers

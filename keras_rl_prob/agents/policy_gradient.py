@@ -77,7 +77,7 @@ class PolicyGradient(Agent):
     def build(self, env):
         """Adds the reward statistics to what every agent has."""
         super().build(env)
-        self.reward_normalizer = RunningNormalization(center=False)
+        self.reward_normalizer = RunningNormalization(center=False, dtype="float32")
         self.reward_normalizer.build((None,))
 
     def metric_names(self):
@@ -120,8 +120,10 @@ class PolicyGradient(Agent):
         return self.value(observation, tf.zeros(keras.tree.flatten(observation)[0].shape[:1], tf.bool), state)
 
     def _values(self, outputs, like):
-        """The values of the network, 0 if the agent has none; shaped like `like`."""
-        return outputs["value"][..., 0] if "value" in self.network_outputs else tf.zeros_like(like, tf.float32)
+        """The values of the network, float32 under every dtype policy, 0 if the agent has none; shaped like `like`."""
+        if "value" not in self.network_outputs:
+            return tf.zeros_like(like, tf.float32)
+        return tf.cast(outputs["value"][..., 0], tf.float32)
 
     # ---- from rollouts to minibatches -------------------------------------------------------------------------
 
@@ -189,7 +191,7 @@ class PolicyGradient(Agent):
         policy_loss, entropy = masked_mean(policy_losses, data.valid), tf.add_n(entropies)
         loss = policy_loss - current(self.entropy_coef, self.optimizer.iterations) * entropy
         if "value" in self.network_outputs:
-            value_loss = masked_mean(self.value_error(outputs["value"][..., 0], data), data.valid)
+            value_loss = masked_mean(self.value_error(self._values(outputs, data.valid), data), data.valid)
             loss += self.value_coef * value_loss
             logs = {"value_loss": value_loss, **logs}
         if self.network.losses:

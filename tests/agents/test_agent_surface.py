@@ -262,6 +262,23 @@ def test_images_stay_uint8_until_the_network():
     assert batch.observation.shape == (1, 64, 20, 20, 1)
 
 
+@pytest.mark.parametrize("jit_compile", [True, False], ids=["jit", "graph"])
+@pytest.mark.parametrize("agent_class", [krp.RecurrentPPO, krp.DQN])
+def test_mixed_precision_trains_with_values_in_float32(agent_class, jit_compile):
+    small_replay = {"updates": 2, "batch_size": 8, "capacity": 256, "learning_starts": 32}
+    small_rollouts = {"minibatches": 2, "update_epochs": 1}
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        agent = agent_class(rollout_steps=8, **(small_replay if agent_class is krp.DQN else small_rollouts))
+        agent.compile(keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
+        history = agent.fit("tf/CartPole-v1", epochs=2, steps_per_epoch=4, num_envs=4, verbose=0).history
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert np.isfinite(history["loss"]).all()
+    assert all(variable.dtype == "float32" for variable in agent.network.trainable_variables)
+    assert any(layer.compute_dtype == "bfloat16" for layer in agent.network.layers)
+
+
 def test_stock_callbacks_do_their_work(tmp_path):
     agent = small(krp.PPO)
     rates = []
