@@ -3,7 +3,7 @@
     python benchmarks/learning.py [--seeds 5] [TASK ...]
 
 A run trains for as many whole rollouts as fit into the budget and is then evaluated over 100 deterministic episodes. Tasks of
-`krp.presets` take their numbers from there. LunarLander needs `pip install "gymnasium[box2d]"`.
+`krp.presets` take their numbers from there, and `pip install -e ".[environments]"`.
 """
 
 import argparse
@@ -45,6 +45,8 @@ TASKS = {
     "nested Dict": ("PPO", DictTask, 200_000, (">=", 9.0), 1e-3, 32, CONTEXTUAL),
     "CartPole, preset": "cartpole_dqn",
     "LunarLander, preset": "lunarlander_dqn",
+    "LunarLander, PPO preset": "lunarlander",
+    "HalfCheetah, preset": "cheetah",
     "CartPole, plain": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, Q),
     "CartPole, n-step": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "n_step": 3}),
     "CartPole, double": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "double": True}),
@@ -86,7 +88,12 @@ TASKS = {
     "MountainCar, linear": ("LinearQ", "tf/MountainCar-v0", 60_000, (">", -160), 0.01, 1, GREEDY),
 }  # fmt: skip
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt}
-PRESETS = {"cartpole_dqn": (">=", 475), "lunarlander_dqn": (">=", 150)}
+PRESETS = {
+    "cartpole_dqn": (">=", 475),
+    "lunarlander_dqn": (">=", 150),
+    "lunarlander": (">=", 200),
+    "cheetah": (">=", 1500),
+}
 
 
 def decaying(optimizer, learning_rate, updates):
@@ -112,17 +119,16 @@ def run_preset(name, seed):
     keras.utils.set_random_seed(seed)
     config = krp.presets.complete(krp.presets.get(name))
     fit = {key: config["fit"][key] for key in ("epochs", "steps_per_epoch")}
-    return trained(
-        krp.presets.build(config), krp.presets.make_env(config), {**fit, "num_envs": config["env"]["num_envs"]}
-    )
+    env, validation = krp.presets.make_env(config), krp.presets.make_env(config, validation=True)
+    return trained(krp.presets.build(config), env, {**fit, "num_envs": config["env"]["num_envs"]}, validation)
 
 
-def trained(agent, env, fit):
+def trained(agent, env, fit, validation=None):
     """Mean return, environment steps and seconds of a training."""
     start = time.time()
     agent.fit(env, **fit, verbose=0)
     seconds = time.time() - start
-    result = agent.evaluate(env, episodes=100, return_dict=True, verbose=0)
+    result = agent.evaluate(env if validation is None else validation, episodes=100, return_dict=True, verbose=0)
     return result["return"], int(agent.env_steps.numpy()), seconds
 
 
