@@ -9,6 +9,7 @@ from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import (
     ActionMask,
     CheckFinite,
+    CheckObservation,
     EpisodicLife,
     FinalReward,
     FireReset,
@@ -22,6 +23,7 @@ from keras_rl_prob.envs.wrappers import (
 __all__ = [
     "ActionMask",
     "CheckFinite",
+    "CheckObservation",
     "EpisodicLife",
     "FinalReward",
     "FireReset",
