@@ -104,7 +104,7 @@ def _misfits(space, value, exact, path):
     if isinstance(space, spaces.Dict):
         keys = sorted(space.spaces)
         if not isinstance(value, collections.abc.Mapping):
-            yield f"{what} must be a dict with the keys {keys}. Received: {value!r}"
+            yield f"{what} must be a dict with the keys {keys}. Received: {type(value).__name__}"
         elif set(value) != set(keys) if exact else not set(value) >= set(keys):
             yield f"{what} must have the keys {keys}. Received: {sorted(value, key=str)}"
         else:
@@ -112,21 +112,22 @@ def _misfits(space, value, exact, path):
                 yield from _misfits(space.spaces[key], value[key], exact, (*path, key))
     elif isinstance(space, spaces.Tuple):
         if not isinstance(value, tuple | list) or len(value) != len(space.spaces):
-            yield f"{what} must be a tuple of {len(space.spaces)} parts. Received: {value!r}"
+            made = f"{len(value)} parts" if isinstance(value, tuple | list) else type(value).__name__
+            yield f"{what} must be a tuple of {len(space.spaces)} parts. Received: {made}"
         else:
             for i, (child, part) in enumerate(zip(space.spaces, value, strict=True)):
                 yield from _misfits(child, part, exact, (*path, i))
     else:
         try:
             shape = np.shape(value)
-        except ValueError:  # rows of different lengths
-            shape = None
+        except ValueError:
+            shape = "rows of different lengths"
         if shape != space.shape:
             yield f"{what} must have the shape {space.shape}. Received: {shape}"
         elif not _has_dtype(space, value, exact):
-            made = f"a {type(value).__name__}" if not hasattr(value, "dtype") else value.dtype
+            made = getattr(value, "dtype", type(value).__name__)
             yield f"{what} must have the dtype {space.dtype}. Received: {made}"
-        elif exact and isinstance(space, spaces.Box) and not space.contains(value):
+        elif exact and isinstance(space, spaces.Box) and not space.contains(np.asarray(value)):
             place = tuple(np.argwhere(~((value >= space.low) & (value <= space.high)))[0])
             bounds = f"[{space.low[place]}, {space.high[place]}]"
             at = f" at {[int(i) for i in place]}" if place else ""

@@ -155,11 +155,14 @@ def _alternating(makers, count, *made):
             maker = makers[index % len(makers)]
             env = made[index] if index < len(made) else maker()
             if not isinstance(env, gymnasium.Env):
+                getattr(env, "close", lambda: None)()
                 raise TypeError(
                     f"`env` as a callable must make a `gymnasium.Env`. Received: env={maker!r}, which made {env!r}"
                 )
             if any(env is other for other in envs):
-                raise ValueError(f"`env` as a callable must make a new environment at each call. Received: env={maker!r}")
+                raise ValueError(
+                    f"`env` as a callable must make a new environment at each call. Received: env={maker!r}"
+                )
             stack.callback(env.close)
             for name in ("observation_space", "action_space"):
                 if envs and getattr(env, name) != getattr(envs[0], name):

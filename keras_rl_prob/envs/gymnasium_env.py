@@ -108,7 +108,7 @@ class GymnasiumEnv:
             observation, reward, terminated, truncated, info = self.vector_env.step(action)
         is_last = np.logical_or(terminated, truncated)
         discount, reward = np.logical_not(terminated).astype(np.float32), np.array(reward, np.float32)
-        if not reward.shape == discount.shape == is_last.shape == (self.num_envs,):
+        if not reward.shape == discount.shape == np.shape(truncated) == (self.num_envs,):
             raise ValueError(
                 f"The vector environment must return rewards and ends of the shape ({self.num_envs},). "
                 f"Received: {reward.shape}, {discount.shape} and {np.shape(truncated)} at step {self._steps}"

@@ -5,7 +5,6 @@ import inspect
 import warnings
 
 import gymnasium
-import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import env_checker
 
@@ -14,7 +13,12 @@ from keras_rl_prob.envs import make_one
 from keras_rl_prob.testing.player import Player
 
 # What Gymnasium's check warns of, and is nothing to this library.
-NOISE = ("is different from the unwrapped version", "Not able to test alternative render modes", "A Box .* space m", "For Box")
+NOISE = (
+    "is different from the unwrapped version",
+    "Not able to test alternative render modes",
+    "A Box .* space m",
+    "For Box",
+)
 
 
 def check_env(env, episodes=3, max_steps=10_000, seed=0):
@@ -121,10 +125,15 @@ def _check_time_limit(env, episodes):
                 f"step {limit} of episode {episode.number}"
             )
     lengths = {episode.length for episode in episodes}
-    if len(episodes) > 2 and len(lengths) == 1 and lengths != {1} and not any(episode.truncated for episode in episodes):
+    if (
+        len(episodes) > 2
+        and len(lengths) == 1
+        and lengths != {1}
+        and not any(episode.truncated for episode in episodes)
+    ):
         _hint(
             f"All {len(episodes)} episodes terminated after {lengths.pop()} steps. If that is a limit of time, return it as "
-            "`truncated` or use `max_episode_steps`; if the task is over then, the observation should tell how much time is left."
+            "`truncated` or use `max_episode_steps`; if the task is over then, the observation should tell how many are left."
         )
 
 

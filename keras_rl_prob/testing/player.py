@@ -66,8 +66,8 @@ class Player:
                 return played
         raise ValueError(
             "Episodes must end. Give the environment a limit of time: `max_episode_steps` where it is registered or in "
-            "`krp.envs.spec(...)`, or the wrapper `gymnasium.wrappers.TimeLimit(env, steps)`; or let `check_env` wait for longer by "
-            f"its `max_steps`. Received: {self._max_steps} steps without an end in episode {number}"
+            "`krp.envs.spec(...)`, or the wrapper `gymnasium.wrappers.TimeLimit(env, steps)`; or let `check_env` wait for "
+            f"longer by its `max_steps`. Received: {self._max_steps} steps without an end in episode {number}"
         )
 
     def difference(self, played, seed):
@@ -81,15 +81,15 @@ class Player:
             if not self._same(row[0], observation):
                 return f"another observation, {row[0]} instead of {observation}, after {step} steps"
             if row[1] != outcome:
-                return (
-                    f"another (reward, terminated, truncated), {row[1]} instead of {outcome}, after {step} steps"
-                )
+                return f"another (reward, terminated, truncated), {row[1]} instead of {outcome}, after {step} steps"
         return None
 
     def _reset(self, seed, where):
         result = self._call("reset", where, seed=seed, options=None)
         if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
-            raise ValueError(f"`reset` must return a pair `(observation, info)`; info is a dict. Received: {result!r} {where}")
+            raise ValueError(
+                f"`reset` must return a pair `(observation, info)`; info is a dict. Received: {result!r} {where}"
+            )
         self._check_observation(result[0], where, False)
         return result[0]
 
@@ -118,9 +118,10 @@ class Player:
             raise
         if self._seen is not None and not self._same(*self._seen):
             raise ValueError(
-                "An observation must stay as it was returned; return `observation.copy()`, or a new array at each step. "
-                "Else wrappers that remember observations, as `FrameHistory` does, show the newest one only, and where an episode "
-                f"is reset within its last step its end is lost. Received: {self._seen[1]} overwritten with {self._seen[0]} {where}"
+                "An observation must stay as it was returned; return `observation.copy()`, or a new array at each step. Else "
+                "wrappers that remember observations, as `FrameHistory` does, show the newest one only, and where an "
+                "episode is reset within its last step, the observation of its end is lost. "
+                f"Received: {self._seen[1]} overwritten with {self._seen[0]} {where}"
             )
         self._seen = None
         return result

@@ -9,8 +9,8 @@ from keras_rl_prob import spaces
 class CheckObservation(gymnasium.Wrapper, RecordConstructorArgs):
     """Raises an error at the first observation whose layout, shape or dtype is not that of its space, and says when it was.
 
-    Environments that are stepped one after the other need no such wrapper: there `fit` finds those observations by itself. A
-    `gymnasium.vector.AsyncVectorEnv` stretches or rounds them until they fit the memory that its processes share, without a word.
+    Environments that are stepped one after the other need no such wrapper: there `fit` finds those observations by itself. But
+    a `gymnasium.vector.AsyncVectorEnv` stretches or rounds them silently until they fit the memory that its processes share.
 
     Args:
         env: The environment.
