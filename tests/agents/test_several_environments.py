@@ -68,7 +68,7 @@ def test_the_default_number_fits_the_default_settings(agent_class, kinds):
 
 
 def test_networks_are_built_from_a_list():
-    assert krp.networks.recurrent(["CartPole-v1", paying(1.0)[0]][:1]).inputs[0].shape == (None, 4)
+    assert krp.networks.recurrent(paying(1.0, 2.0)).inputs[0].shape == (None, 4)
     with pytest.raises(ValueError, match="same `observation_space`"):
         krp.networks.feed_forward(["CartPole-v1", *paying(1.0)])
 
