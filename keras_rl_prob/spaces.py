@@ -4,6 +4,8 @@ A `Dict` space becomes a dict (keys sorted), a `Tuple` a tuple, and every other 
 do not start at 0 are shifted, so that inside the library class indices always start at 0.
 """
 
+import collections.abc
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -76,6 +78,70 @@ def map_values(function, space, value):
     """Applies `function` to every leaf of `value`, an element of `space` or a batch of them."""
     iterator = pairs(space, value)
     return map_structure(lambda leaf: function(next(iterator)[1]), space)
+
+
+def misfit(space, value, exact=False):
+    """What keeps an observation out of a batch of its space: layout, shape or dtype.
+
+    Args:
+        space: A Gymnasium space.
+        value: What should be an element of it.
+        exact: Whether to be as strict as the space: no other keys, no other dtype even if it could be converted (any integer
+            will do for a Discrete), nothing out of bounds.
+
+    Returns:
+        A sentence and what was received, or `None`.
+
+    Example:
+    >>> misfit(spaces.Dict({"place": spaces.Box(-1, 1, (2,))}), {"place": np.zeros(3, np.float32)})
+    "The observation 'place' must have the shape (2,). Received: (3,)"
+    """
+    return next(_misfits(space, value, exact, ()), None)
+
+
+def _misfits(space, value, exact, path):
+    what = f"The observation {'_'.join(map(str, path))!r}" if path else "The observation"
+    if isinstance(space, spaces.Dict):
+        keys = sorted(space.spaces)
+        if not isinstance(value, collections.abc.Mapping):
+            yield f"{what} must be a dict with the keys {keys}. Received: {type(value).__name__}"
+        elif set(value) != set(keys) if exact else not set(value) >= set(keys):
+            yield f"{what} must have the keys {keys}. Received: {sorted(value, key=str)}"
+        else:
+            for key in keys:
+                yield from _misfits(space.spaces[key], value[key], exact, (*path, key))
+    elif isinstance(space, spaces.Tuple):
+        if not isinstance(value, tuple | list) or len(value) != len(space.spaces):
+            made = f"{len(value)} parts" if isinstance(value, tuple | list) else type(value).__name__
+            yield f"{what} must be a tuple of {len(space.spaces)} parts. Received: {made}"
+        else:
+            for i, (child, part) in enumerate(zip(space.spaces, value, strict=True)):
+                yield from _misfits(child, part, exact, (*path, i))
+    else:
+        try:
+            shape = np.shape(value)
+        except ValueError:
+            shape = "rows of different lengths"
+        if shape != space.shape:
+            yield f"{what} must have the shape {space.shape}. Received: {shape}"
+        elif not _has_dtype(space, value, exact):
+            made = getattr(value, "dtype", type(value).__name__)
+            yield f"{what} must have the dtype {space.dtype}. Received: {made}"
+        elif exact and isinstance(space, spaces.Box) and not space.contains(np.asarray(value)):
+            place = tuple(np.argwhere(~((value >= space.low) & (value <= space.high)))[0])
+            bounds = f"[{space.low[place]}, {space.high[place]}]"
+            at = f" at {[int(i) for i in place]}" if place else ""
+            yield f"{what} must be in {bounds}{at}. Received: {np.asarray(value)[place]}"
+        elif exact and not space.contains(value):
+            yield f"{what} must be in {space}. Received: {value}"
+
+
+def _has_dtype(space, value, exact):
+    if not exact:
+        return np.can_cast(np.asarray(value).dtype, space.dtype, "same_kind")
+    if isinstance(space, spaces.Discrete):
+        return isinstance(value, int | np.integer) or getattr(value, "dtype", None) == space.dtype
+    return getattr(value, "dtype", None) == space.dtype
 
 
 class Codec:

@@ -345,3 +345,29 @@ def test_leaves_of_the_same_kind_are_drawn_apart_and_seeds_too():
     one, other = drawn(gym_spaces.Tuple((Discrete(4), Discrete(4))))
     assert np.mean(one == other) == pytest.approx(0.25, abs=0.02)
     assert np.mean(drawn(Discrete(4), seed=8) == drawn(Discrete(4))) == pytest.approx(0.25, abs=0.02)
+
+
+@each_space
+def test_elements_of_a_space_are_no_misfits(space):
+    value = space.sample()
+    assert spaces.misfit(space, value) is None
+    assert spaces.misfit(space, value, exact=True) is None
+    assert "must" in spaces.misfit(space, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "lenient", "exact"),
+    [
+        (Box(-1.0, 1.0, (2,)), np.float64([0, 0]), None, "must have the dtype float32. Received: float64"),
+        (Box(-1.0, 1.0, (2,)), [0.0, 0.0], None, "must have the dtype float32. Received: list"),
+        (Box(-1.0, 1.0, (2,)), np.float32([0, 2]), None, "must be in [-1.0, 1.0] at [1]. Received: 2.0"),
+        (Box(-1.0, 1.0, ()), np.float32(np.nan), None, "must be in [-1.0, 1.0]. Received: nan"),
+        (Discrete(3), np.int8(2), None, None),
+        (Discrete(3), 3, None, "must be in Discrete(3). Received: 3"),
+        (MultiBinary(2), np.array([True, False]), None, "must have the dtype int8. Received: bool"),
+    ],
+    ids=str,
+)
+def test_misfits_that_a_batch_would_convert_are_only_exactly_misfits(space, value, lenient, exact):
+    assert spaces.misfit(space, value) is lenient
+    assert spaces.misfit(space, value, exact=True) == (exact and f"The observation {exact}")

@@ -19,8 +19,6 @@ from keras_rl_prob.drivers.evaluation import play_episodes
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself, spaces_of
 from keras_rl_prob.layers import Unrolled
 
-MAX_EVALUATION_ENVS = 32
-
 
 class Agent(LearningModel, abc.ABC):
     """Base of all agents: `compile`, `fit(env)`, `evaluate(env)`, `predict`, `save`, for any environment.
@@ -152,8 +150,8 @@ class Agent(LearningModel, abc.ABC):
         """Trains on an environment.
 
         Args:
-            env: An environment id, a `gymnasium.Env`, a callable that makes one, a `gymnasium.vector.VectorEnv` or a
-                native environment.
+            env: An environment id, a `gymnasium.Env`, a callable that makes one, a `gymnasium.vector.VectorEnv`, a
+                native environment, or a list of ids and callables that are taken in turn (`krp.envs.make`).
             epochs: Epoch at which to stop.
             steps_per_epoch: Gradient steps in an epoch, a multiple of the updates that one rollout gives; those of
                 `rollouts_per_epoch` rollouts when left out.
@@ -167,7 +165,7 @@ class Agent(LearningModel, abc.ABC):
             seed: Integer that determines everything random; drawn from Python's `random` when left out, so that
                 `keras.utils.set_random_seed` makes runs repeatable.
             verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
-            num_envs: Environments to make from an id or a callable, `default_num_envs` when left out.
+            num_envs: Environments to make from an id, a callable or a list; about `default_num_envs` when left out.
             **unsupported: None; what belongs to supervised learning (`y`, `batch_size`, ...) raises a `TypeError`.
 
         Returns:
@@ -234,7 +232,7 @@ class Agent(LearningModel, abc.ABC):
         """Plays whole episodes and reports their mean return; changes nothing in the agent.
 
         Every environment plays the same number of episodes; when `episodes` is not a multiple of the environments of a
-        given vector environment, the number is rounded up.
+        given vector environment or a list, the number is rounded up.
 
         Args:
             env: As in `fit`. It must not be the environment object of a training that is under way.
@@ -351,7 +349,7 @@ class Agent(LearningModel, abc.ABC):
         arguments.check_positive_integer("episodes", episodes)
         count = None
         if is_owned(env):
-            count = max(n for n in range(1, min(episodes, MAX_EVALUATION_ENVS) + 1) if episodes % n == 0)
+            count = arguments.evaluation_envs(episodes, max(1, len(env)) if isinstance(env, list) else 1)
         made = stack.enter_context(opened(env, count))
         if self.built:
             contract.check_same_spaces(self, made)

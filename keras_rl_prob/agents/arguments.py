@@ -2,6 +2,8 @@
 
 import keras
 
+MAX_EVALUATION_ENVS = 32
+
 
 def check_positive_integer(name, value):
     """Raises a `ValueError` unless `value` is an integer of at least 1."""
@@ -39,6 +41,13 @@ def whole_rollouts(steps_per_epoch, updates, default):
             f"{nearest}. Received: steps_per_epoch={steps_per_epoch!r}"
         )
     return steps_per_epoch
+
+
+def evaluation_envs(episodes, kinds):
+    """How many environments share `episodes` evenly, as many of each of `kinds` kinds; rounds the episodes up for it."""
+    each = -(-episodes // kinds)
+    most = max(1, min(each, MAX_EVALUATION_ENVS // kinds))
+    return kinds * max(n for n in range(1, most + 1) if each % n == 0)
 
 
 def whole_executions(steps_per_execution, updates, steps_per_epoch):

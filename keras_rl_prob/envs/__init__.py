@@ -10,6 +10,7 @@ from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.wrappers import (
     ActionMask,
     CheckFinite,
+    CheckObservation,
     EpisodicLife,
     FinalReward,
     FireReset,
@@ -23,6 +24,7 @@ from keras_rl_prob.envs.wrappers import (
 __all__ = [
     "ActionMask",
     "CheckFinite",
+    "CheckObservation",
     "EpisodicLife",
     "FinalReward",
     "FireReset",

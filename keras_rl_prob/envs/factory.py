@@ -1,19 +1,20 @@
 """`make`: everything that `fit(env)` accepts, as an environment with the driver's functional signature."""
 
 import contextlib
+import functools
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import spaces
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
-from keras_rl_prob.envs.gymnasium_ids import make_many
+from keras_rl_prob.envs.gymnasium_ids import make_many, make_one
 from keras_rl_prob.envs.native import NativeEnv, make_native
 
 DEFAULT_NUM_ENVS = 32
 ACCEPTED = (
     'an environment id such as "CartPole-v1" or "tf/CartPole-v1", or one with settings (`krp.envs.spec`), a `gymnasium.Env`, a '
-    "callable that makes one, "
+    "callable that makes one, a list of such ids and callables, "
     "a `gymnasium.vector.VectorEnv`, or a native environment"
 )
 
@@ -24,21 +25,24 @@ def make(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
     Args:
         env: An environment id (`"tf/..."` for native ones, all else goes to Gymnasium), one with settings (`spec`), a
             `gymnasium.Env` (a batch of one), a callable that makes a `gymnasium.Env`, a `gymnasium.vector.VectorEnv`, or
-            a `NativeEnv`.
-        num_envs: How many environments to make from an id or a callable. An environment that is already made keeps its own
-            number.
-        default_num_envs: How many to make when `num_envs` is `None`.
+            a `NativeEnv`. Or a list of ids for Gymnasium, of `spec`s and of callables, whose environments have equal spaces:
+            environment `i` of the batch is made from element `i % len(env)`.
+        num_envs: How many environments to make from an id, a callable or a list, of which it must be a multiple. An
+            environment that is already made keeps its own number.
+        default_num_envs: How many to make when `num_envs` is `None`. For a list each element is doubled until there are at
+            least so many.
 
     Returns:
         A `NativeEnv` or a `GymnasiumEnv`.
 
     Raises:
         TypeError: `env` is none of these.
-        ValueError: The id is unknown, `num_envs` does not fit, or the spaces are not supported.
+        ValueError: The id is unknown, `num_envs` does not fit, the spaces are not supported or differ.
     """
     if num_envs is not None and (not isinstance(num_envs, int) or num_envs < 1):
         raise ValueError(f"`num_envs` must be a positive integer. Received: num_envs={num_envs!r}")
-    made = _make(env, num_envs or default_num_envs)
+    count = _number(len(env), num_envs, default_num_envs) if isinstance(env, list) else num_envs or default_num_envs
+    made = _make(env, count)
     try:
         _check(made, num_envs)
     except ValueError:
@@ -70,7 +74,8 @@ def spaces_of(env):
         ValueError: A space is not supported.
     """
     if not isinstance(env, tuple):
-        with opened(env, 1 if is_owned(env) else None) as made:
+        count = max(1, len(env)) if isinstance(env, list) else 1
+        with opened(env, count if is_owned(env) else None) as made:
             return made.observation_space, made.action_space
     for name, space in zip(("observation_space", "action_space"), env, strict=True):
         spaces.check_supported(space, name)
@@ -103,15 +108,72 @@ def _make(env, count):
         return make_native(env, count)
     if isinstance(env, str | EnvSpec):
         return GymnasiumEnv(make_many(env, count))
+    if isinstance(env, list):
+        return _alternating([_maker(item) for item in env], count)
     if callable(env):
         first = env()
-        if isinstance(first, gymnasium.Env):
-            makers = iter([lambda: first])
-            return GymnasiumEnv(gymnasium.vector.SyncVectorEnv([next(makers, env) for _ in range(count)]))
         if isinstance(first, gymnasium.vector.VectorEnv | NativeEnv) or _looks_like_vector_env(first):
             return _make(first, count)
-        raise TypeError(f"`env` as a callable must make a `gymnasium.Env`. Received: env={env!r}, which made {first!r}")
+        return _alternating([env], count, first)
     raise TypeError(f"`env` must be {ACCEPTED}. Received: env={env!r} of type {type(env).__name__}")
+
+
+def _maker(item):
+    """A callable for an element of a list."""
+    if isinstance(item, str) and item.startswith("tf/"):
+        raise ValueError(
+            "Native environments come in batches of one kind, which cannot be put into a list; write what differs into the "
+            f"initial state of a `NativeEnv` instead. Received: {item!r} in a list"
+        )
+    if isinstance(item, str | EnvSpec):
+        return functools.partial(make_one, item)
+    if callable(item) and is_owned(item):
+        return item
+    raise TypeError(f"The elements of a list must be ids, `krp.envs.spec`s or callables. Received: {item!r} in a list")
+
+
+def _number(kinds, num_envs, default):
+    """How many environments to make of so many kinds: the same number of each."""
+    if not kinds:
+        raise ValueError("`env` as a list must have at least one element. Received: env=[]")
+    if num_envs is None:
+        return kinds * 2 ** (-(-default // kinds) - 1).bit_length()
+    if num_envs % kinds:
+        near = max(kinds, num_envs // kinds * kinds)
+        raise ValueError(
+            f"`num_envs` must be a multiple of the {kinds} environments of the list, such as {near} or {near + kinds}. "
+            f"Received: num_envs={num_envs}"
+        )
+    return num_envs
+
+
+def _alternating(makers, count, *made):
+    """Makes `count` environments by the makers in turn; `made` are the first of them. If one fails, all are closed."""
+    envs = []
+    with contextlib.ExitStack() as stack:
+        for index in range(count):
+            maker = makers[index % len(makers)]
+            env = made[index] if index < len(made) else maker()
+            if not isinstance(env, gymnasium.Env):
+                getattr(env, "close", lambda: None)()
+                raise TypeError(
+                    f"`env` as a callable must make a `gymnasium.Env`. Received: env={maker!r}, which made {env!r}"
+                )
+            if any(env is other for other in envs):
+                raise ValueError(
+                    f"`env` as a callable must make a new environment at each call. Received: env={maker!r}"
+                )
+            stack.callback(env.close)
+            for name in ("observation_space", "action_space"):
+                if envs and getattr(env, name) != getattr(envs[0], name):
+                    raise ValueError(
+                        f"Environments of one batch must have the same `{name}`. Received: {getattr(envs[0], name)} of "
+                        f"{envs[0]} and {getattr(env, name)} of {env} (environments 0 and {index})"
+                    )
+            envs.append(env)
+        vector_env = gymnasium.vector.SyncVectorEnv([functools.partial(lambda env: env, env) for env in envs])
+        stack.pop_all()
+    return GymnasiumEnv(vector_env)
 
 
 def _looks_like_vector_env(env):

@@ -97,7 +97,7 @@ class GymnasiumEnv:
         self._steps, self.error = 0, None
         with self._naming_misfits():
             observation, _ = self.vector_env.reset(seed=int(np.abs(seed).sum() % 2**31))
-        encoded = self._observations.encode(observation)
+        encoded = self._encode(observation)
         self._check_masks(encoded, np.zeros(self.num_envs, bool))
         return encoded
 
@@ -107,19 +107,37 @@ class GymnasiumEnv:
         with self._naming_misfits():
             observation, reward, terminated, truncated, info = self.vector_env.step(action)
         is_last = np.logical_or(terminated, truncated)
-        discount = np.logical_not(terminated).astype(np.float32)
+        discount, reward = np.logical_not(terminated).astype(np.float32), np.array(reward, np.float32)
+        if not reward.shape == discount.shape == np.shape(truncated) == (self.num_envs,):
+            raise ValueError(
+                f"The vector environment must return rewards and ends of the shape ({self.num_envs},). "
+                f"Received: {reward.shape}, {discount.shape} and {np.shape(truncated)} at step {self._steps}"
+            )
         final = []
         if self._resets_within_step:
-            final = self._observations.encode(observation)
+            final = self._encode(observation)
             if is_last.any():
                 observation = self._start_new_episodes(observation, is_last, info, final)
-        encoded = self._observations.encode(observation)
-        reward = np.array(reward, np.float32)
+        encoded = self._encode(observation)
         _check_finite("reward", reward)
         for array in (*encoded, *final):
             _check_finite("observation", array)
         self._check_masks(encoded, np.zeros_like(is_last) if self._resets_within_step else is_last)
         return [reward, discount, is_last, *encoded, *final]
+
+    def _encode(self, observation):
+        """A batch of observations as arrays; a `ValueError` where that is no batch of the observation space."""
+        try:
+            encoded = self._observations.encode(observation)
+            for array in encoded:
+                if array.shape[:1] != (self.num_envs,):
+                    raise ValueError(f"The vector environment must return {self.num_envs} observations")
+        except (ValueError, TypeError, LookupError) as error:
+            batch = gymnasium.vector.utils.batch_space(self.observation_space, self.num_envs)
+            raise ValueError(
+                f"{spaces.misfit(batch, observation) or error} from the vector environment at step {self._steps}"
+            ) from error
+        return encoded
 
     def _start_new_episodes(self, observation, is_last, info, final):
         """Resets what ended (DISABLED) or has been reset (SAME_STEP); puts the old episodes' last rows into `final`."""
@@ -151,8 +169,8 @@ class GymnasiumEnv:
         """Says whose observation it was that Gymnasium could not put into the batch."""
         try:
             yield
-        except ValueError as error:
-            misfit = _misfit(self.vector_env, self.observation_space)
+        except (ValueError, TypeError, LookupError) as error:
+            misfit = _misfit(self.vector_env)
             if misfit is None:
                 raise
             raise ValueError(f"{misfit} at step {self._steps}") from error
@@ -216,18 +234,11 @@ def _check_finite(name, array):
         raise FloatingPointError(f"The {name} is not finite in environment {index}. Received: {name}={array[index]}")
 
 
-def _misfit(vector_env, space):
-    """What is wrong with the first observation of a `SyncVectorEnv` that has another shape than its space; else `None`."""
-    names = spaces.leaf_names(space)
-    for env, observation in enumerate(getattr(getattr(vector_env, "unwrapped", None), "_env_obs", ())):
-        try:
-            shapes = [(leaf.shape, np.shape(value)) for leaf, value in spaces.pairs(space, observation)]
-        except (KeyError, TypeError, ValueError):  # not made like its space, or not there yet
-            continue
-        for name, (wanted, got) in zip(names, shapes, strict=True):
-            if got != wanted:
-                component = f" {name!r}" if name else ""
-                return (
-                    f"The observation{component} must have the shape {wanted}. Received: {got} from environment {env}"
-                )
+def _misfit(vector_env):
+    """What is wrong with the first observation that a `SyncVectorEnv` cannot put into its batch; else `None`."""
+    base = getattr(vector_env, "unwrapped", None)
+    for env, observation in enumerate(getattr(base, "_env_obs", ())):
+        misfit = None if observation is None else spaces.misfit(base.single_observation_space, observation)
+        if misfit:
+            return f"{misfit} from environment {env}"
     return None

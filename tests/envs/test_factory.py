@@ -7,7 +7,7 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
-from keras_rl_prob.envs import GymnasiumEnv, is_owned, make, make_native, opened
+from keras_rl_prob.envs import GymnasiumEnv, is_owned, make, make_native, opened, spaces_of, spec
 from keras_rl_prob.envs.native import CartPole, CartPoleNoVel
 from keras_rl_prob.testing import ScriptedEnv
 
@@ -207,3 +207,129 @@ def test_unsupported_action_spaces_are_named():
 def test_num_envs_cannot_size_what_the_user_made(make_env, num_envs, count):
     with pytest.raises(ValueError, match=rf"`num_envs` sizes.*Received: num_envs={num_envs} with an env of {count}"):
         make(make_env(), num_envs)
+
+
+# ---- lists -----------------------------------------------------------------------------------------------------------
+
+
+def scripted(index):
+    return lambda: ScriptedEnv(index, [(9, "truncated")])
+
+
+def test_the_environments_of_a_list_are_dealt_out_in_turn():
+    env = [scripted(5), scripted(7), scripted(6)]
+    assert is_owned(env)
+    made = make(env, 6)
+    assert isinstance(made.vector_env, SyncVectorEnv)
+    _, step = made.reset(np.array([1, 2], np.int32))
+    np.testing.assert_array_equal(step.observation, [[index, 0, 0] for index in (5, 7, 6, 5, 7, 6)])
+    made.close()
+
+
+def test_a_list_takes_ids_with_and_without_settings_and_callables():
+    env = [
+        "CartPole-v1",
+        spec("CartPole-v1", max_episode_steps=3),
+        lambda: gymnasium.make("CartPole-v1", max_episode_steps=7),
+    ]
+    with opened(env, 3) as made:
+        names = [inner.spec.id for inner in made.vector_env.envs]
+        limits = [inner.spec.max_episode_steps for inner in made.vector_env.envs]
+    assert (names, limits) == (["CartPole-v1"] * 3, [500, 3, 7])
+    assert spaces_of(env)[1] == spaces.Discrete(2)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "default", "count"),
+    [(1, 32, 32), (2, 32, 32), (3, 32, 48), (5, 32, 40), (33, 32, 33), (3, 8, 12), (3, 1, 3)],
+)
+def test_how_many_a_list_makes_by_default(kinds, default, count):
+    with opened([Counted] * kinds, default_num_envs=default) as made:
+        assert made.num_envs == Counted.open == count
+    assert Counted.open == 0
+
+
+def test_the_spaces_of_a_list_take_one_environment_of_each():
+    opened_at_once = []
+
+    class Watched(Counted):
+        def __init__(self):
+            super().__init__()
+            opened_at_once.append(Counted.open)
+
+    assert spaces_of([Watched] * 3)[0].shape == (3,)
+    assert opened_at_once == [1, 2, 3]
+    assert Counted.open == 0
+
+
+@pytest.mark.parametrize(
+    ("env", "num_envs", "error", "message"),
+    [
+        ([], None, ValueError, r"must have at least one element. Received: env=\[\]"),
+        (
+            [Counted] * 3,
+            7,
+            ValueError,
+            r"must be a multiple of the 3 environments.*, such as 6 or 9. Received: num_envs=7",
+        ),
+        ([Counted] * 3, 2, ValueError, r"such as 3 or 6. Received: num_envs=2"),
+        (
+            [Counted, "tf/CartPole-v1"],
+            2,
+            ValueError,
+            r"Native environments come in batches.*Received: 'tf/CartPole-v1' in a",
+        ),
+        ([Counted, "CartPol-v1"], 2, ValueError, r"`env` must be an environment id that Gymnasium.*'CartPol-v1'"),
+        ([Counted, 7], 2, TypeError, r"must be ids, `krp.envs.spec`s or callables. Received: 7 in a list"),
+        ([Counted, ["CartPole-v1"]], 2, TypeError, r"Received: \['CartPole-v1'\] in a list"),
+        ([Counted, scripted(0)()], 2, TypeError, r"must be ids.*Received: <.*ScriptedEnv object.* in a list"),
+        ([Counted, sync], 2, TypeError, r"callable must make a `gymnasium.Env`. Received.*which made SyncVectorEnv"),
+        ((Counted, Counted), 2, TypeError, r"`env` must be an environment id .* a list of such .*of type tuple"),
+        (
+            [Counted, lambda: Counted(spaces.Box(0.0, 1.0, (3,)))],
+            4,
+            ValueError,
+            r"same `observation_space`. Received: Box\(-inf, inf, \(3,\), float32\) of <Counted instance> and "
+            r"Box\(0.0, 1.0, \(3,\), float32\) of <Counted instance> \(environments 0 and 1\)",
+        ),
+        (
+            ["CartPole-v1", "CartPole-v1", "MountainCar-v0"],
+            3,
+            ValueError,
+            r"same `observation_space`.*CartPole-v1.*MountainCar-v0.*\(environments 0 and 2\)",
+        ),
+        (
+            [Counted, lambda: ScriptedEnv(0, [(1, "truncated")], spaces.Discrete(3))],
+            2,
+            ValueError,
+            r"same `action_space`. Received: Discrete\(2\) of <Counted.* and Discrete\(3\) of <Scr.*\(environments 0 and 1\)",
+        ),
+        ([Counted, lambda: Counted(spaces.Text(5))], 2, ValueError, "must have the same `observation_space`"),
+        ([lambda: Counted(spaces.Text(5))] * 2, 2, ValueError, "`observation_space` must be made of Box"),
+    ],
+)
+def test_errors_of_lists_leave_nothing_open(env, num_envs, error, message):
+    with pytest.raises(error, match=message):
+        make(env, num_envs)
+    assert Counted.open == 0
+
+
+def test_environments_are_closed_when_a_later_one_cannot_be_made():
+    calls = []
+
+    def third_time_unlucky():
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("no more")
+        return Counted()
+
+    with pytest.raises(RuntimeError, match="no more"):
+        make(third_time_unlucky, 4)
+    assert Counted.open == 0
+
+
+def test_a_callable_that_makes_the_same_environment_again_is_refused():
+    env = Counted()
+    with pytest.raises(ValueError, match=r"must make a new environment at each call. Received: env=<function"):
+        make(lambda: env, 2)
+    assert make(lambda: Counted(), 1).num_envs == 1

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from keras_rl_prob.drivers import Driver
-from keras_rl_prob.envs import GymnasiumEnv
+from keras_rl_prob.envs import CheckObservation, GymnasiumEnv
 from keras_rl_prob.testing import ScriptedEnv
 
 ACTIONS = spaces.Dict(
@@ -466,6 +466,160 @@ def test_numbers_that_are_not_finite_are_named(part, value, message, mode):
     state, _ = env.reset(tf.constant([0, 0]))
     with pytest.raises(FloatingPointError, match=message):
         env.step(state, tf.zeros((3, 4)))
+
+
+class Changing(gymnasium.Env):
+    """Returns `late` from the third step on."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, space, late=None, raises=None):
+        self.observation_space, self.late, self.raises = space, late, raises
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return self._sound(), {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 3 and self.raises:
+            raise self.raises
+        changed = self.steps >= 3 and self.late is not None
+        return self.late if changed else self._sound(), 0.0, False, False, {}
+
+    def _sound(self):
+        return self.observation_space.sample()
+
+
+def steps(env, count):
+    """The last row of so many."""
+    state, _ = env.reset(tf.constant([0, 0]))
+    for _ in range(count):
+        state, row = env.step(state, tf.zeros(env.num_envs, tf.int32))
+    return row
+
+
+FOUR, BYTES = spaces.Box(-1.0, 1.0, (4,)), spaces.Box(0, 255, (4,), np.uint8)
+NESTED = spaces.Dict({"arm": spaces.Tuple((FOUR, spaces.Discrete(3))), "tool": spaces.Discrete(2)})
+ARM = (np.zeros(4, np.float32), 1)
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize(
+    ("space", "late", "message"),
+    [
+        (FOUR, np.zeros(1, np.float32), r"observation must have the shape \(4,\). Received: \(1,\)"),
+        (FOUR, np.zeros((2, 2), np.float32), r"observation must have the shape \(4,\). Received: \(2, 2\)"),
+        (FOUR, np.float32(0.5), r"observation must have the shape \(4,\). Received: \(\)"),
+        (FOUR, [[1.0], [2.0, 3.0]], r"observation must have the shape \(4,\). Received: rows of different lengths"),
+        (BYTES, np.full(4, 0.7), r"observation must have the dtype uint8. Received: float64"),
+        (BYTES, np.full(4, 300), r"observation must have the dtype uint8. Received: int64"),
+        (NESTED, {"arm": ARM}, r"observation must have the keys \['arm', 'tool'\]. Received: \['arm'\]"),
+        (NESTED, {"arm": (ARM[0], 1.5), "tool": 0}, r"observation 'arm_1' must have the dtype int64. Received: float"),
+        (NESTED, {"arm": ARM[:1], "tool": 0}, r"observation 'arm' must be a tuple of 2 parts. Received: 1 parts"),
+        (NESTED, ARM, r"observation must be a dict with the keys \['arm', 'tool'\]. Received: tuple"),
+    ],
+)
+@pytest.mark.parametrize("others", [0, 1])
+def test_observations_that_change_are_named(space, late, message, others, mode):
+    makers = [lambda: Changing(space)] * others + [lambda: Changing(space, late)]
+    env = GymnasiumEnv(SyncVectorEnv(makers, autoreset_mode=mode))
+    _, step = in_graph(env)
+    state, _ = env.reset(tf.constant([0, 0]))
+    for _ in range(2):
+        state, _ = step(state, tf.zeros(others + 1, tf.int32))
+    with pytest.raises(tf.errors.OpError, match="must"):
+        step(state, tf.zeros(others + 1, tf.int32))
+    assert isinstance(env.error, ValueError)
+    with pytest.raises(ValueError, match=rf"^The {message}.* from environment {others} at step 3\n"):
+        raise env.error
+
+
+def test_what_can_be_converted_is_no_misfit():
+    late = {"arm": [np.zeros(4), np.int8(1)], "tool": True, "more": "not in the space"}
+    row = steps(GymnasiumEnv(SyncVectorEnv([lambda: Changing(NESTED, late)])), 4)
+    assert tf.nest.map_structure(lambda x: x[0].numpy().tolist(), row.observation) == {"arm": ([0.0] * 4, 1), "tool": 1}
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, IndexError])
+@pytest.mark.parametrize(
+    "wrap", [lambda env: env, gymnasium.wrappers.vector.FlattenObservation], ids=["bare", "wrapped"]
+)
+def test_errors_of_an_environment_are_not_taken_for_misfits(error, wrap):
+    image = spaces.Box(-1.0, 1.0, (2, 2))
+    env = GymnasiumEnv(wrap(SyncVectorEnv([lambda: Changing(image), lambda: Changing(image, raises=error("mine"))])))
+    with pytest.raises(error, match="mine"):
+        steps(env, 3)
+
+
+def test_an_environment_that_was_not_reset_yet_is_not_blamed():
+    class Locked(Changing):
+        def reset(self, **arguments):
+            raise ValueError("locked")
+
+    env = GymnasiumEnv(SyncVectorEnv([lambda: Changing(FOUR), lambda: Locked(FOUR), lambda: Changing(FOUR)]))
+    with pytest.raises(ValueError, match=r"^locked\n"):
+        env.reset(tf.constant([0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("nested", "change", "message"),
+    [
+        (
+            False,
+            lambda x: x[:, :1],
+            r"observation must have the shape \(3, 4\). Received: \(3, 1\) from the vector env",
+        ),
+        (False, lambda x: x[:2], r"observation must have the shape \(3, 4\). Received: \(2, 4\) from the vector env"),
+        (False, lambda x: x[0, 0], r"observation must have the shape \(3, 4\). Received: \(\) from the vector env"),
+        (
+            True,
+            lambda x: x["steps"],
+            r"must be a dict with the keys \['steps'\]. Received: ndarray from the vector env",
+        ),
+        (True, lambda x: {"step": x["steps"]}, r"must have the keys \['steps'\]. Received: \['step'\] from the vec"),
+        (True, lambda x: {"steps": x["steps"][:2]}, r"'steps' must have the shape \(3, 4\). Received: \(2, 4\) from"),
+    ],
+)
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_batches_that_change_are_named(nested, change, message, mode):
+    vector_env = Custom(mode, nested)
+    env = GymnasiumEnv(vector_env)
+    state, _ = env.reset(tf.constant([0, 0]))
+    real_step = vector_env.step
+    vector_env.step = lambda actions: (change((result := real_step(actions))[0]), *result[1:])
+    with pytest.raises(ValueError, match=rf"{message}.* at step 1\n"):
+        env.step(state, tf.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("part", [1, 2, 3])
+def test_rewards_and_ends_come_for_each_environment(part):
+    vector_env = Custom()
+    env = GymnasiumEnv(vector_env)
+    state, _ = env.reset(tf.constant([0, 0]))
+    real_step = vector_env.step
+
+    def step(actions):
+        result = list(real_step(actions))
+        result[part] = result[part][:1]
+        return result
+
+    vector_env.step = step
+    with pytest.raises(ValueError, match=r"rewards and ends of the shape \(3,\). Received: .*\(1,\).* at step 1\n"):
+        env.step(state, tf.zeros((3, 4)))
+
+
+@pytest.mark.filterwarnings("ignore:.*ERROR")  # Gymnasium's, of the worker
+def test_worker_processes_say_what_changes_if_they_are_told_to_look():
+    late = np.full(1, 0.5, np.float32)
+    silent = GymnasiumEnv(AsyncVectorEnv([lambda: Changing(FOUR, late)]))
+    observation = steps(silent, 3).observation
+    silent.close()
+    np.testing.assert_array_equal(observation, [[0.5] * 4])  # this is why there is a wrapper
+    env = GymnasiumEnv(AsyncVectorEnv([lambda: CheckObservation(Changing(FOUR, late))]))
+    with pytest.raises(ValueError, match=r"shape \(4,\). Received: \(1,\) at step 3 of episode 1, from <Changing inst"):
+        steps(env, 3)
+    env.close()
 
 
 def test_close_closes():

@@ -2,6 +2,7 @@
 
 from keras_rl_prob.envs.wrappers.action_mask import ActionMask
 from keras_rl_prob.envs.wrappers.check_finite import CheckFinite
+from keras_rl_prob.envs.wrappers.check_observation import CheckObservation
 from keras_rl_prob.envs.wrappers.episodes import EpisodicLife, FinalReward
 from keras_rl_prob.envs.wrappers.history import FrameDelta, FrameHistory
 from keras_rl_prob.envs.wrappers.mask_velocity import MaskVelocity
@@ -11,6 +12,7 @@ from keras_rl_prob.envs.wrappers.starts import FireReset, RandomStart
 __all__ = [
     "ActionMask",
     "CheckFinite",
+    "CheckObservation",
     "EpisodicLife",
     "FinalReward",
     "FireReset",

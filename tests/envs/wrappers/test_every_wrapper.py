@@ -16,6 +16,7 @@ ID = "tests/Lives-v0"
 ARGUMENTS = {
     "ActionMask": {},
     "CheckFinite": {},
+    "CheckObservation": {},
     "EpisodicLife": {"noop": 2},
     "FinalReward": {"reward": -3.0},
     "FireReset": {"actions": [2, 1]},
@@ -41,6 +42,7 @@ def together():
     env = gymnasium.make(ID)
     for name in (
         "CheckFinite",
+        "CheckObservation",
         "RandomStart",
         "EpisodicLife",
         "FireReset",

@@ -1,0 +1,176 @@
+"""`check_env`: whether an environment keeps to what training relies on."""
+
+import contextlib
+import inspect
+import warnings
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils import env_checker
+
+from keras_rl_prob import masks, spaces
+from keras_rl_prob.envs import make_one
+from keras_rl_prob.testing.player import Player
+
+# What Gymnasium's check warns of, and is nothing to this library.
+NOISE = (
+    "is different from the unwrapped version",
+    "Not able to test alternative render modes",
+    "A Box .* space m",
+    "For Box",
+)
+
+
+def check_env(env, episodes=3, max_steps=10_000, seed=0):
+    """Plays random episodes and raises an error at the first thing that training would stumble over.
+
+    These are checked: the spaces; that each observation has the layout, shape, dtype and bounds of its space, and is not
+    overwritten by the next step; that rewards are finite numbers and ends are bools; that action masks fit the action space and
+    allow an action; that episodes end; that the same seed and actions give the same episode; and what
+    `gymnasium.utils.env_checker.check_env` finds beyond that, unless actions are masked, of which it knows nothing.
+
+    Two things may be meant so and only give a `UserWarning`: that other seeds give the same episode, and that every
+    episode terminates after the same number of steps, as by a time limit, which should truncate instead.
+
+    Args:
+        env: A `gymnasium.Env`, which is left open; or its id, a `krp.envs.spec`, or a callable that makes one.
+        episodes: How many random episodes to play.
+        max_steps: Steps by which an episode must be over.
+        seed: Integer; seed of the first episode, the others follow it.
+
+    Raises:
+        TypeError: `env` is not a single environment.
+        ValueError: Something is wrong; the message says what, at which step and how to mend it. What the
+            environment itself raises comes out as it is, with a note that says when.
+
+    Example:
+    >>> check_env("CartPole-v1")
+    """
+    for name, value in (("episodes", episodes), ("max_steps", max_steps)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    with _opened(env) as made:
+        _check_spaces(made)
+        _check_reset(made)
+        player = Player(made, max_steps)
+        played = [player.play(number, seed + number - 1) for number in range(1, episodes + 1)]
+        _check_time_limit(made, played)
+        _check_seeds(made, player, played[0], seed)
+        if not player.is_masked:
+            _check_with_gymnasium(made)
+
+
+@contextlib.contextmanager
+def _opened(env):
+    if isinstance(env, gymnasium.Env):
+        yield env
+        return
+    if isinstance(env, EnvSpec) or (isinstance(env, str) and not env.startswith("tf/")):
+        made = make_one(env)
+    elif callable(env):
+        made = env()
+    else:
+        made = env
+    if not isinstance(made, gymnasium.Env):
+        raise TypeError(
+            "`env` must be a single environment of Gymnasium: a `gymnasium.Env`, an id, a `krp.envs.spec` or a callable that "
+            f"makes one. Received: env={env!r}{'' if made is env else f', which made {made!r}'}"
+        )
+    with contextlib.closing(made):
+        if callable(env):
+            second = env()
+            if second is made:
+                raise ValueError(
+                    "`env` as a callable must make a new environment at each call, since `fit` steps several side by side. "
+                    f"Received: env={env!r}, which returned {made} twice"
+                )
+            second.close()
+        yield made
+
+
+def _check_spaces(env):
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, gymnasium.Space):
+            raise ValueError(
+                f"`{name}` must be a space of Gymnasium; set it in the class or in `__init__`. Received: {name}={space!r}"
+            )
+        spaces.check_supported(space, name)
+    observation_space = env.observation_space
+    if isinstance(observation_space, gymnasium.spaces.Dict) and masks.KEY in observation_space.spaces:
+        masks.align(env.action_space, spaces.map_structure(lambda leaf: leaf, observation_space[masks.KEY]))
+
+
+def _check_reset(env):
+    for reset in (env.reset, env.unwrapped.reset):
+        try:
+            inspect.signature(reset).bind(seed=0, options=None)
+        except TypeError as error:
+            raise ValueError(
+                f"`reset` must take a seed and options: `def reset(self, *, seed=None, options=None)`. Received: {error}"
+            ) from error
+
+
+def _check_time_limit(env, episodes):
+    limit, layer = None, env
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, gymnasium.wrappers.TimeLimit):
+            limit = layer._max_episode_steps
+        layer = layer.env
+    for episode in episodes:
+        if episode.length == limit and not episode.truncated:
+            raise ValueError(
+                f"Episodes that are over by the time limit of {limit} steps must be truncated, so that the value of what would "
+                f"have come next counts; let the wrappers around `TimeLimit` hand `truncated` on. Received: terminated at "
+                f"step {limit} of episode {episode.number}"
+            )
+    lengths = {episode.length for episode in episodes}
+    if (
+        len(episodes) > 2
+        and len(lengths) == 1
+        and lengths != {1}
+        and not any(episode.truncated for episode in episodes)
+    ):
+        _hint(
+            f"All {len(episodes)} episodes terminated after {lengths.pop()} steps. If that is a limit of time, return it as "
+            "`truncated` or use `max_episode_steps`; if the task is over then, the observation should tell how many are left."
+        )
+
+
+def _check_seeds(env, player, episode, seed):
+    if env.spec is not None and env.spec.nondeterministic:
+        return
+    difference = player.difference(episode, seed)
+    if difference:
+        raise ValueError(
+            "The same seed and actions must give the same episode. Draw what is random from `self.np_random`, which "
+            f"`super().reset(seed=seed)` sets, and begin with all that `step` changes as new. Received: {difference} "
+            f"when episode {episode.number} was played again with seed {seed}"
+        )
+    if not player.is_masked and player.difference(episode, seed + 1) is None:
+        _hint(
+            f"The seeds {seed} and {seed + 1} give the same episode for the same actions. If anything should be random, draw "
+            "it from `self.np_random`."
+        )
+
+
+def _check_with_gymnasium(env):
+    with warnings.catch_warnings():
+        for message in NOISE:
+            warnings.filterwarnings("ignore", f".*{message}")
+        try:
+            env_checker.check_env(_PlainEnds(env), skip_render_check=True, skip_close_check=True)
+        except (AssertionError, gymnasium.error.Error) as error:
+            raise ValueError(f"Gymnasium's own check of the environment fails. Received: {error}") from error
+
+
+class _PlainEnds(gymnasium.Wrapper):
+    """Ends as Python's bools: Gymnasium's check takes NumPy's for a truncation."""
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, bool(terminated), bool(truncated), info
+
+
+def _hint(message):
+    warnings.warn(message, UserWarning, stacklevel=4)
