@@ -172,7 +172,7 @@ class HighScore(gymnasium.Wrapper):
 @pytest.mark.parametrize(
     "env",
     [Walk, lambda: TimeLimit(Walk(), 2), "CartPole-v1", krp.envs.spec("Pendulum-v1", max_episode_steps=9)],
-    ids=str,
+    ids=["class", "callable", "id", "spec"],
 )
 def test_sound_environments_pass_without_a_word(env):
     with warnings.catch_warnings():
