@@ -81,8 +81,11 @@ def _registered(env_id):
                 importlib.import_module(module)
             except ImportError as error:
                 raise ImportError(f'`{env_id}` needs pip install "keras_rl_prob[{extra}]". {error}') from None
+    module, _, name = env_id.rpartition(":")
+    if module:  # as Gymnasium has it: "module:id" imports what registers the id
+        importlib.import_module(module)
     try:
-        return gymnasium.spec(env_id)
+        return gymnasium.spec(name)
     except gymnasium.error.Error as error:
         raise ValueError(
             f"`env` must be an environment id that Gymnasium knows, or one of the native ids that start with 'tf/'. "

@@ -29,5 +29,5 @@ def get(name):
     if name not in SETTINGS:
         near = difflib.get_close_matches(str(name), names())
         hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"The preset must be one of {names()}. {hint}Received: {name!r}")
+        raise ValueError(f"There is no such preset. {hint}It must be one of {names()}. Received: {name!r}")
     return {"name": name, **copy.deepcopy(SETTINGS[name])}

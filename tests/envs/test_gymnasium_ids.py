@@ -65,6 +65,18 @@ def test_an_unknown_id_is_an_error_that_repeats_it(env_id):
         krp.envs.make(env_id, 2)
 
 
+def test_an_id_may_name_the_module_that_registers_it(tmp_path, monkeypatch):
+    (tmp_path / "registers_pole.py").write_text(
+        "import gymnasium\ngymnasium.register('Pole-v7', entry_point='gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    env = krp.envs.make("registers_pole:Pole-v7", 2)
+    assert env.action_space == gymnasium.spaces.Discrete(2)
+    env.close()
+    with pytest.raises(ModuleNotFoundError, match="No module named 'nope'"):
+        krp.envs.make("nope:Nope-v0")
+
+
 def test_a_spec_of_something_else_is_refused():
     with pytest.raises(TypeError, match=r"`env` must be the id of an environment or an EnvSpec. Received: env=3"):
         krp.envs.spec(3)
