@@ -84,7 +84,7 @@ class Agent(LearningModel, abc.ABC):
             steps_per_execution: Gradient steps from one call of the callbacks to the next, those of whole rollouts; of one
                 for `None`. More is faster where a rollout takes a millisecond.
             jit_compile: Whether to compile with XLA; `"auto"` compiles unless the network has convolutions that run on
-                a CPU, where TensorFlow's own kernels are faster.
+                a CPU, where TensorFlow's own kernels are faster; the loops of LSTM and GRU are compiled there too.
             run_eagerly: Whether `train_step` runs as plain Python, for debugging.
         """
         self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution

@@ -35,7 +35,7 @@ def lstm(inputs, recurrent_kernel, keep, state):
     if inputs.shape[0] == 1:
         _, c, h = _lstm_step(inputs[0], recurrent_kernel, keep[0], h, c)
         return h[None], (h, c)
-    outputs, c = _lstm_sequence(inputs, recurrent_kernel, keep, h, c)
+    outputs, c = _compiled(_lstm_sequence)(inputs, recurrent_kernel, keep, h, c)
     return outputs, (outputs[-1], c)
 
 
@@ -65,7 +65,7 @@ def gru(inputs, recurrent_kernel, recurrent_bias, keep, state):
     if inputs.shape[0] == 1:
         state = _gru_step(inputs[0], recurrent_kernel, recurrent_bias, keep[0], state)
         return state[None], state
-    outputs = _gru_sequence(inputs, recurrent_kernel, recurrent_bias, keep, state)
+    outputs = _compiled(_gru_sequence)(inputs, recurrent_kernel, recurrent_bias, keep, state)
     return outputs, outputs[-1]
 
 
@@ -102,6 +102,11 @@ def unroll(step, inputs, keep, state):
 
     _, state, arrays = _loop(lambda t, *_: t < steps, body, (1, state, arrays), steps - 1)
     return tf.nest.map_structure(lambda array: array.stack(), arrays), state
+
+
+def _compiled(sequence):
+    """The loop over a sequence compiled with XLA also within a graph that is not, as one with convolutions on a CPU."""
+    return sequence if tf.executing_eagerly() else tf.function(sequence, jit_compile=True, autograph=False)
 
 
 @tf.custom_gradient

@@ -155,9 +155,10 @@ def test_feed_forward_networks_have_no_state():
 
 
 def operations(function, *args):
-    """Types of the operations of the graph, loops of all kinds being "While"."""
-    graph = tf.function(function).get_concrete_function(*args).graph
-    return ["While" if "While" in op.type else op.type for op in graph.get_operations()]
+    """Types of the operations of the graph and of its functions, loops of all kinds being "While"."""
+    graph = tf.function(function).get_concrete_function(*args).graph.as_graph_def()
+    nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
+    return ["While" if "While" in node.op else node.op for node in nodes]
 
 
 def test_memoryless_layers_run_once_and_only_memory_loops():

@@ -170,10 +170,13 @@ def test_nothing_crosses_a_reset(kind):
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize(("steps", "loops"), [(1, False), (2, True)])
-def test_one_step_builds_no_loop(kind, steps, loops):
+def test_a_loop_is_compiled_in_a_plain_graph_and_not_built_for_one_step(kind, steps, loops):
     args, keep = sequence(kind, steps)
-    graph = tf.function(lambda *args: fast(kind, args, keep)).get_concrete_function(*map(tf.constant, args)).graph
-    assert any("While" in op.type for op in graph.get_operations()) == loops
+    function = tf.function(lambda *args: fast(kind, args, keep)).get_concrete_function(*map(tf.constant, args))
+    definition = function.graph.as_graph_def()
+    nodes = [*definition.node, *(node for inner in definition.library.function for node in inner.node_def)]
+    assert any("While" in node.op for node in nodes) == loops
+    assert any(inner.attr["_XlaMustCompile"].b for inner in definition.library.function) == loops
 
 
 def counting_step(x, state):
