@@ -93,12 +93,12 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "pong": {
-        "description": "table tennis, by one frame and memory; 10 million steps",
-        "env": {"id": "ALE/Pong-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
-        "agent": RECURRENT_PPO,
+        "description": "table tennis, by one frame and memory; 3 million steps",
+        "env": {"id": "ALE/Pong-v5", "num_envs": 16, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
+        "agent": {**RECURRENT_PPO, "minibatches": 8},
         "network": MEMORY,
-        "optimizer": ADAM,
-        "fit": PPO_FIT,
+        "optimizer": {**ADAM, "learning_rate": {**ADAM["learning_rate"], "initial_learning_rate": 1e-3}},
+        "fit": {"epochs": 73, "steps_per_epoch": 640, "validation_episodes": 8, "validation_freq": 12},
     },
     "pong_dqn": {
         "description": "pong by double Q-learning on four frames",
