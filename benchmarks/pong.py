@@ -3,9 +3,10 @@
     python benchmarks/pong.py [--envs 8 32] [--rounds 2]
 
 One grey frame of 84 x 84 (no-ops, 4 frames a step, the last two maximised, clipped rewards, FIRE after a reset), N
-environments x 128 steps, 4 passes over 4 minibatches, one LSTM for policy and value. Ours plays in ALE's vector environment,
-theirs in what `make_atari_env` makes. Every contestant trains in a process of its own, in turn; its rate is the median of the
-later half of its rollouts. Then the parts of our rollout, each on its own, with the rate that it alone would allow.
+environments x 128 steps, 4 passes over 4 minibatches, one LSTM for policy and value. Ours plays in ALE's vector environment, in
+float32 and once more with Keras' policy `mixed_bfloat16` ("bfloat16"); theirs plays in what `make_atari_env` makes. Every
+contestant trains in a process of its own, in turn; its rate is the median of the later half of its rollouts. Then the parts of
+our rollout, each on its own, with the rate that it alone would allow.
 
 Needs `pip install torch` (any build) and then `pip install -e ".[atari,benchmark]"`.
 """
@@ -16,6 +17,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,8 +27,8 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--envs", type=int, nargs="+", default=[8, 32])
 parser.add_argument("--rounds", type=int, default=2)
 parser.add_argument("--rollouts", type=int, default=6)
-parser.add_argument("--bfloat16", action="store_true", help="ours with Keras' policy mixed_bfloat16")
-parser.add_argument("--only", choices=["ours", "sb3", "parts"], help="one contestant, in this process")
+parser.add_argument("--only", choices=["ours", "bfloat16", "sb3"], help="one contestant, in this process")
+parser.add_argument("--parts", action="store_true", help="with --only: the parts of a rollout instead of a training")
 args = parser.parse_args()
 
 
@@ -37,7 +39,7 @@ def made(num_envs):
 
     import keras_rl_prob as krp  # noqa: PLC0415
 
-    if args.bfloat16:
+    if args.only == "bfloat16":
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
     env = krp.envs.spec("ALE/Pong-v5", stack_num=1, repeat_action_probability=0.0)
     env = gymnasium.make_vec(env, num_envs)
@@ -139,12 +141,26 @@ def parts(num_envs):
     element = next(iter(source.dataset()))
     learn = tf.function(lambda rollout: _learn(agent, rollout), autograph=False)
     rows, found = num_envs * STEPS, {}
-    found["environment"] = seconds(lambda: [env.step(action) for action in actions])
-    found["inference"] = seconds(lambda: infer(tf.constant(observation)))
+
+    def play():
+        return [env.step(action) for action in actions]
+
+    def think():
+        return infer(tf.constant(observation))
+
+    def both():
+        player = threading.Thread(target=play)
+        player.start()
+        think()
+        player.join()
+
+    found["environment"] = seconds(play)
+    found["inference"] = seconds(think)
     found["16 updates"] = seconds(lambda: learn(element).numpy(), 2)
     found["sum of the three"] = sum(found.values())
+    found["the first two at once"] = seconds(both)  # what a perfect overlap would come to
     for name, value in found.items():
-        print(f"  {name:20} {value:7.3f} s a rollout: at most {rows / value:7,.0f} env steps/s", flush=True)
+        print(f"  {name:21} {value:7.3f} s a rollout: at most {rows / value:7,.0f} env steps/s", flush=True)
 
 
 def _wrapped(env):
@@ -177,18 +193,22 @@ def rate(who, num_envs):
 
 
 if args.only:
+    contestant = sb3 if args.only == "sb3" else parts if args.parts else ours
     for count in args.envs:
-        {"ours": ours, "sb3": sb3, "parts": parts}[args.only](count)
+        contestant(count)
     sys.exit()
 for count in args.envs:
-    rates = {"ours": [], "sb3": []}
+    rates = {"ours": [], "bfloat16": [], "sb3": []}
     for turn in range(args.rounds):
         for who, values in rates.items():
             values.append(rate(who, count))
-            print(f"{count} environments, round {turn + 1}: {who:5} {values[-1]:7,.0f} env steps/s", flush=True)
-    ratios = [a / b for a, b in zip(rates["ours"], rates["sb3"], strict=True)]
-    print(
-        f"{count} environments: ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})",
-        flush=True,
-    )
-    subprocess.run([sys.executable, __file__, "--only", "parts", "--envs", str(count)], check=True)
+            print(f"{count} environments, round {turn + 1}: {who:8} {values[-1]:7,.0f} env steps/s", flush=True)
+    for who in ("ours", "bfloat16"):
+        ratios = [a / b for a, b in zip(rates[who], rates["sb3"], strict=True)]
+        print(
+            f"{count} environments: {who:8} / sb3 {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})",
+            flush=True,
+        )
+    for who in ("ours", "bfloat16"):
+        print(f"{count} environments, parts of {who}:", flush=True)
+        subprocess.run([sys.executable, __file__, "--only", who, "--parts", "--envs", str(count)], check=True)
