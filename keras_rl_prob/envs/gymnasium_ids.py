@@ -57,7 +57,7 @@ def make_one(env, **kwargs):
     """
     wanted = spec(env, **kwargs)
     if wanted.id.startswith("ALE/"):
-        return atari.make_one(wanted)
+        return _made(atari.make_one, wanted)
     drawn_by_mujoco = str(wanted.entry_point).startswith("gymnasium.envs.mujoco") and "render_mode" in wanted.kwargs
     return _made(SeparateEnv if drawn_by_mujoco and os.name == "posix" else gymnasium.make, wanted)
 
@@ -100,3 +100,5 @@ def _made(maker, wanted, **kwargs):
         extras = [extra for module, extra in EXTRAS.items() if str(wanted.entry_point).startswith(module)]
         hint = f'pip install "keras_rl_prob[{extras[0]}]". ' if extras else ""
         raise ImportError(f"`{wanted.id}` needs something that is not installed: {hint}{error}") from error
+    except OSError as error:  # such as a ROM that is not there
+        raise OSError(f"`{wanted.id}` could not be made: {error}") from error

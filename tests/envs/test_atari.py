@@ -143,3 +143,10 @@ def test_replay_of_a_stack_stores_single_frames():
     agent.compile()
     history = agent.fit("ALE/Pong-v5", epochs=1, steps_per_epoch=4, num_envs=4, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize("make", [krp.envs.make_one, lambda env: krp.envs.make(env, 2)], ids=["one", "many"])
+def test_a_missing_rom_names_the_environment_and_the_file(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
+    with pytest.raises(OSError, match=r"`ALE/Pong-v5` could not be made: .*pong\.bin"):
+        make("ALE/Pong-v5")
