@@ -1,14 +1,16 @@
 """From a driver's rollouts to updates: what all agents' sources share."""
 
+import gymnasium
 import keras
 import tensorflow as tf
 
+from keras_rl_prob import masks
 from keras_rl_prob.drivers import EpisodeStatistics, rollout_source
 from keras_rl_prob.layers import RunningNormalization
 
 
 class RolloutFollower:
-    """Counts steps and episodes, looks whether numbers are finite, and keeps what `last_rollout` shows.
+    """Counts steps and episodes, looks whether rollouts are fit to learn from, and keeps what `last_rollout` shows.
 
     Args:
         agent: A built agent.
@@ -40,12 +42,12 @@ class RolloutFollower:
         """Counts steps and episodes, updates the observations' statistics.
 
         Returns:
-            A dict of float32 scalars that describe the rollout, and whether all of its numbers are finite.
+            A dict of float32 scalars that describe the rollout, and whether it is fit to learn from.
         """
         agent = self.agent
         agent.env_steps.assign_add(tf.reduce_sum(tf.cast(rollout.valid, tf.int64)))
         report = self._statistics.update(rollout.reward, rollout.valid, rollout.ended)
-        report["failure"] = _failure(rollout)
+        report["failure"] = _failure(rollout, masks.places(agent.observation_space, agent.action_space))
         healthy = tf.equal(report["failure"], 0.0)
         for layer, x in zip(agent.observation_normalizers, keras.tree.flatten(rollout.observation), strict=False):
             if isinstance(layer, RunningNormalization):
@@ -113,9 +115,17 @@ class RolloutSource:
         return self._counter.assign_add([0, 1])
 
 
-def _failure(rollout):
-    """float32 scalar: 1 where an observation of the rollout is not finite, 2 where a reward is not, 0 else."""
-    real = [x for x in keras.tree.flatten(rollout.observation) if x.dtype.is_floating]
-    finite = tf.reduce_all([True, *(tf.reduce_all(tf.math.is_finite(x)) for x in real)])
+def _failure(rollout, places):
+    """float32 scalar, an index of `failures.FAILURES`: what is wrong with a rollout, whose masks are at `places`."""
+    leaves = keras.tree.flatten(rollout.observation)
+    finite = tf.reduce_all([True, *(tf.reduce_all(tf.math.is_finite(x)) for x in leaves if x.dtype.is_floating)])
     reward_finite = tf.reduce_all(tf.math.is_finite(rollout.reward))
-    return tf.where(finite, tf.where(reward_finite, 0.0, 2.0), 1.0)
+    legal = True
+    for place in places:
+        if not isinstance(place.leaf, gymnasium.spaces.MultiBinary):  # all off is an action
+            allowed = tf.reduce_any(
+                tf.not_equal(leaves[place.index], 0) & masks.existing(place.leaf), -1
+            )  # [T, B, ...]
+            acts = tf.reshape(rollout.valid, (*rollout.valid.shape, *[1] * (len(allowed.shape) - 2)))
+            legal &= tf.reduce_all(allowed | ~acts)
+    return tf.where(finite, tf.where(reward_finite, tf.where(legal, 0.0, 4.0), 2.0), 1.0)

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import keras_rl_prob as krp
-from keras_rl_prob import ops
+from keras_rl_prob import masks, ops
 from keras_rl_prob.agents.replay_source import Transitions
 from keras_rl_prob.agents.sequence_source import StoredSequences
 from keras_rl_prob.layers import DenseCategorical, Dueling, QValues, StatefulRNN
@@ -98,6 +98,54 @@ def test_final_observations_beside_the_row_may_allow_nothing_too(kind, mode):
     env = SyncVectorEnv([owned()] * 3, autoreset_mode=mode)
     _, logs = trained((POLICIES | Q_LEARNING)[kind](**({"minibatches": 3} if "ppo" in kind else {})), env, num_envs=3)
     assert np.isfinite(logs["loss"])
+
+
+class MaskedNative(krp.envs.native.Recall):
+    """Recall whose masks forbid one action, in each part of an action.
+
+    In the last row of an episode nothing is allowed; if `spoiled`, also where the time is 3.
+    """
+
+    def __init__(self, num_envs, action_space, spoiled=False):
+        super().__init__(num_envs, delay=4)
+        self.action_space, self.spoiled = action_space, spoiled
+        mask = masks.mask_space(action_space)
+        self.mask_shape = mask.shape
+        self.observation_space = spaces.Dict({"action_mask": mask, "x": super().observation_space})
+
+    def observe(self, state):
+        time = tf.reshape(state["time"], (-1, *[1] * len(self.mask_shape)))
+        nothing = (time == 6) | (self.spoiled & (time == 3))
+        mask = tf.where(nothing, False, tf.range(self.mask_shape[-1]) != 1)
+        return {
+            "action_mask": tf.broadcast_to(tf.cast(mask, tf.int32), (self.num_envs, *self.mask_shape)),
+            "x": super().observe(state),
+        }
+
+    def transition(self, state, action, seed):
+        forbidden = tf.reduce_any(tf.equal(tf.reshape(action, (self.num_envs, -1)), 1), -1)
+        state, _, over = super().transition(state, tf.zeros((self.num_envs,), tf.int32), seed)
+        return state, tf.cast(forbidden, tf.float32), over
+
+
+@pytest.mark.parametrize(
+    ("make", "action_space", "jit_compile"),
+    [
+        (POLICIES["ppo"], spaces.Discrete(4), True),
+        (POLICIES["recurrent ppo"], spaces.MultiDiscrete([2, 4]), False),
+        (Q_LEARNING["dqn"], spaces.Discrete(4), False),
+        (krp.RandomAgent, spaces.MultiDiscrete([2, 4]), False),
+    ],
+    ids=["ppo", "recurrent ppo", "dqn", "random"],
+)
+def test_masks_of_native_environments(make, action_space, jit_compile):
+    agent = make()
+    agent.compile(jit_compile=jit_compile)
+    fit = functools.partial(agent.fit, epochs=1, seed=1, verbose=0)
+    steps = 2 * agent.updates_per_rollout(4)
+    assert fit(MaskedNative(4, action_space), steps_per_epoch=steps).history["return"] == [0.0]
+    with pytest.raises(ValueError, match=r"an action mask of the environment allows no action though .*env_steps"):
+        fit(MaskedNative(4, action_space, spoiled=True), steps_per_epoch=steps)
 
 
 def test_taxi():
