@@ -40,7 +40,11 @@ class SeparateEnv(gymnasium.Env):
         self._process = subprocess.Popen(command, pass_fds=handles)  # noqa: S603
         reads_command.close()
         writes_answer.close()
-        made = self._call("make", spec, **kwargs)
+        try:
+            made = self._call("make", spec, **kwargs)
+        except Exception:
+            self.close()
+            raise
         self.observation_space, self.action_space, self.metadata, self.render_mode = made
         self.spec = gymnasium.spec(spec) if isinstance(spec, str) else spec
 

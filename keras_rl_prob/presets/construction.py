@@ -63,7 +63,8 @@ def make_env(config, validation=False):
     >>> make_env({"env": {"id": "tf/Recall-v0", "num_envs": 4, "kwargs": {"delay": 9}}}).delay
     9
     """
-    env = {"num_envs": DEFAULT_NUM_ENVS, "kwargs": {}, "validation_kwargs": {}} | config["env"]
+    count = makers("agent")[config["agent"]["class"]].default_num_envs if "agent" in config else DEFAULT_NUM_ENVS
+    env = {"num_envs": count, "kwargs": {}, "validation_kwargs": {}} | config["env"]
     kwargs = env["kwargs"] | (env["validation_kwargs"] if validation else {})
     if not kwargs:
         return env["id"]

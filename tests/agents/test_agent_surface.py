@@ -269,7 +269,8 @@ def test_mixed_precision_trains_with_values_in_float32(agent_class, jit_compile)
     small_rollouts = {"minibatches": 2, "update_epochs": 1}
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        agent = agent_class(rollout_steps=8, **(small_replay if agent_class is krp.DQN else small_rollouts))
+        settings = {"rollout_steps": 8, "normalize_observations": True}
+        agent = agent_class(**settings, **(small_replay if agent_class is krp.DQN else small_rollouts))
         agent.compile(keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
         history = agent.fit("tf/CartPole-v1", epochs=2, steps_per_epoch=4, num_envs=4, verbose=0).history
     finally:
@@ -277,6 +278,7 @@ def test_mixed_precision_trains_with_values_in_float32(agent_class, jit_compile)
     assert np.isfinite(history["loss"]).all()
     assert all(variable.dtype == "float32" for variable in agent.network.trainable_variables)
     assert any(layer.compute_dtype == "bfloat16" for layer in agent.network.layers)
+    assert agent.normalize(tf.ones((1, 4))).dtype == tf.float32
 
 
 def test_stock_callbacks_do_their_work(tmp_path):

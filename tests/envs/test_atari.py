@@ -52,6 +52,7 @@ def of_single(env, actions):
         ("Pong", {"stack_num": 1, "frameskip": 8, "max_num_frames_per_episode": 4000}),
         ("SpaceInvaders", {"reward_clipping": False, "full_action_space": True}),
         ("BeamRider", {"frameskip": 2, "stack_num": 2}),
+        ("MsPacman", {"stack_num": 1, "episodic_life": True}),  # without a button to fire
     ],
 )
 def test_ale_vector_environment_equals_gymnasiums_wrappers(game, settings):
@@ -117,11 +118,17 @@ def test_ids_make_the_vector_environment_whatever_the_number(count):
 
 
 def test_settings_that_a_single_game_cannot_have():
-    spec = krp.envs.spec("ALE/Pong-v5", maxpool=False, continuous=True)
-    with pytest.raises(
-        ValueError, match=r"A single ALE/Pong-v5 cannot have \['continuous', 'maxpool'\]. Received: .*'maxpool': False"
-    ):
+    spec = krp.envs.spec("ALE/Pong-v5", maxpool=False, continuous=True, frame_skip=2)
+    message = (
+        r"A single ALE/Pong-v5 cannot have \['continuous', 'frame_skip', 'maxpool'\]. Received: .*'maxpool': False"
+    )
+    with pytest.raises(ValueError, match=message):
         krp.envs.make_one(spec)
+
+
+def test_settings_that_change_nothing_in_a_single_game():
+    env = krp.envs.make_one(krp.envs.spec("ALE/Pong-v5", maxpool=True, num_threads=2, thread_affinity_offset=0))
+    assert env.observation_space.shape == (4, 84, 84)
 
 
 def test_an_agent_trains_evaluates_and_is_recorded(tmp_path):

@@ -15,7 +15,8 @@ def test_settings_reach_every_copy_and_leave_the_registry_alone():
     assert isinstance(spec, EnvSpec)
     many = gymnasium_ids.make_many(spec, 3)
     assert [env.unwrapped.g for env in many.envs] == [3.0] * 3
-    assert krp.envs.make_one(spec, render_mode="rgb_array").unwrapped.render_mode == "rgb_array"
+    drawn = krp.envs.make_one(spec, render_mode="rgb_array").unwrapped
+    assert (drawn.render_mode, drawn.g) == ("rgb_array", 3.0)
     assert krp.envs.make_one(spec).spec.max_episode_steps == 7
     again = krp.envs.spec(spec, g=5.0)
     assert (again.kwargs["g"], again.max_episode_steps, spec.kwargs["g"]) == (5.0, 7, 3.0)
@@ -43,14 +44,17 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, env_id, module, 
         krp.envs.make(env_id, 2)
 
 
-@pytest.mark.parametrize(("env_id", "extra"), [("HalfCheetah-v5", "mujoco"), ("LunarLander-v3", "box2d")])
+@pytest.mark.parametrize(
+    ("env_id", "extra"), [("HalfCheetah-v5", "mujoco"), ("LunarLander-v3", "box2d"), ("FrozenLake-v1", None)]
+)
 def test_what_an_environment_of_gymnasium_lacks_is_named_with_its_extra(monkeypatch, env_id, extra):
     def make(*args, **kwargs):
         raise gymnasium.error.DependencyNotInstalled("the library is not there")
 
     for name in ("make", "make_vec"):
         monkeypatch.setattr(gymnasium, name, make)
-    message = rf'`{env_id}` needs something .* pip install "keras_rl_prob\[{extra}\]"\. the library is not there'
+    hint = rf'pip install "keras_rl_prob\[{extra}\]"\. ' if extra else ""
+    message = f"`{env_id}` needs something that is not installed: {hint}the library is not there"
     with pytest.raises(ImportError, match=message):
         krp.envs.make(env_id, 2)
     with pytest.raises(ImportError, match=message):
@@ -61,7 +65,7 @@ def test_what_an_environment_of_gymnasium_lacks_is_named_with_its_extra(monkeypa
 def test_an_unknown_id_is_an_error_that_repeats_it(env_id):
     if env_id.startswith("ALE/"):
         pytest.importorskip("ale_py")
-    with pytest.raises(ValueError, match=rf"`env` must be an environment id .*Received: env='{env_id}'"):
+    with pytest.raises(ValueError, match=rf"`env` must be an environment id .*Received: env='{env_id}'\. Environment "):
         krp.envs.make(env_id, 2)
 
 

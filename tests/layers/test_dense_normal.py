@@ -169,8 +169,12 @@ def test_parameters_are_float32_under_mixed_precision():
     assert head(X).dtype == tf.float32
     assert head([X, tf.ones([7, 3])]).dtype == tf.float32
     assert keras.backend.standardize_dtype(head(keras.Input((4,))).dtype) == "float32"
-    scale = head(X)[..., 1].numpy()
-    np.testing.assert_array_equal(scale, 1.0)  # exact: the scale vector was not rounded on its way
+    reference = DenseNormal((3,), [-1.0, 1.0])
+    reference(X)
+    for layer in (head, reference):
+        layer.scale.assign([0.1, 0.2, 0.3])  # none of them a float16
+    np.testing.assert_array_equal(head(X)[..., 1], reference(X)[..., 1])
+    assert DenseNormal((3,), dtype="float64")(X).dtype == tf.float32
 
 
 @pytest.mark.parametrize("masked", [False, True])

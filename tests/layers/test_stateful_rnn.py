@@ -228,6 +228,14 @@ def test_layer_takes_the_dtype_of_its_cell():
     assert layer(np.ones((2, 3))).dtype == layer.initial_state(2)[0].dtype == tf.float64
 
 
+@pytest.mark.parametrize("cell", [keras.layers.LSTMCell, keras.layers.GRUCell], ids=["lstm", "gru"])
+def test_stacked_cells_keep_their_own_dtypes(cell):
+    cells = [cell(4, dtype="mixed_bfloat16"), cell(3, dtype="float32")]
+    layer = StatefulRNN(keras.layers.StackedRNNCells(cells))
+    assert layer(np.ones((2, 5), np.float32)).dtype == tf.float32
+    assert [state[0].dtype for state in layer.initial_state(2)] == [tf.bfloat16, tf.float32]
+
+
 SERIALIZABLE = [name for name in CELLS if name != "bare"]
 
 

@@ -93,7 +93,25 @@ def test_environments():
     made = presets.make_env({"env": {"id": "CartPole-v1", "kwargs": {"max_episode_steps": 9}}})
     assert gymnasium.make(made).spec.max_episode_steps == 9
     assert gymnasium.spec("CartPole-v1").max_episode_steps == 500, "the registry itself was changed"
-    kwargs = {"kwargs": {"g": 9.0}, "validation_kwargs": {"g": 8.0}}
+    kwargs = {"kwargs": {"g": 9.0, "max_episode_steps": 6}, "validation_kwargs": {"g": 8.0}}
     for validation, g in ((False, 9.0), (True, 8.0)):
         made = presets.make_env({"env": {"id": "Pendulum-v1", **kwargs}}, validation=validation)
         assert gymnasium.make(made).unwrapped.g == g
+        assert made.max_episode_steps == 6
+    assert presets.make_env({"env": {"id": "CartPole-v1"}}, validation=True) == "CartPole-v1"
+
+
+@pytest.mark.parametrize(("agent", "number"), [("PPO", 32), ("DQN", 8)])
+def test_where_nothing_is_said_the_agent_decides_how_many_environments(agent, number):
+    config = {"env": {"id": "tf/Recall-v0", "kwargs": {"delay": 7}}, "agent": {"class": agent}}
+    for said in (config, presets.complete(config)):
+        assert presets.make_env(said).num_envs == number
+    assert presets.make_env({"env": config["env"]}).num_envs == 32
+
+
+def test_networks_are_built_for_the_environment_of_the_training():
+    lake = {"id": "FrozenLake-v1", "kwargs": {"map_name": "8x8"}, "validation_kwargs": {"map_name": "4x4"}}
+    config = {"env": lake, "agent": {"class": "PPO"}, "network": {"builder": "feed_forward"}}
+    agent = presets.build(config)
+    agent.build(presets.make_env(config))
+    assert [layer.num_tokens for layer in agent.network.layers if hasattr(layer, "num_tokens")] == [64]
