@@ -3,15 +3,17 @@
     python benchmarks/pong.py [--envs 8 32] [--rounds 2]
 
 One grey frame of 84 x 84 (no-ops, 4 frames a step, the last two maximised, clipped rewards, FIRE after a reset), N
-environments x 128 steps, 4 passes over 4 minibatches, one LSTM for policy and value. Ours plays in ALE's vector environment, in
-float32 and once more with Keras' policy `mixed_bfloat16` ("bfloat16"); theirs plays in what `make_atari_env` makes. Every
-contestant trains in a process of its own, in turn; its rate is the median of the later half of its rollouts. Then the parts of
-our rollout, each on its own, with the rate that it alone would allow.
+environments x 128 steps, 4 passes over 4 minibatches. Ours plays in ALE's vector environment, with one LSTM for policy and
+value, in float32 and once more with Keras' policy `mixed_bfloat16` ("bfloat16"); theirs plays in what `make_atari_env` makes,
+with one LSTM too ("sb3"), and with one each for policy and value, as is its default ("sb3_default"). Every contestant trains in
+a process of its own, in turn; its rate is the median of the later half of its rollouts. Then the parts of our rollout, each on
+its own, with the rate that it alone would allow.
 
 Needs `pip install torch` (any build) and then `pip install -e ".[atari,benchmark]"`.
 """
 
 import argparse
+import itertools
 import os
 import re
 import statistics
@@ -27,7 +29,9 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--envs", type=int, nargs="+", default=[8, 32])
 parser.add_argument("--rounds", type=int, default=2)
 parser.add_argument("--rollouts", type=int, default=6)
-parser.add_argument("--only", choices=["ours", "bfloat16", "sb3"], help="one contestant, in this process")
+parser.add_argument(
+    "--only", choices=["ours", "bfloat16", "sb3", "sb3_default"], help="one contestant, in this process"
+)
 parser.add_argument("--parts", action="store_true", help="with --only: the parts of a rollout instead of a training")
 args = parser.parse_args()
 
@@ -96,7 +100,9 @@ def sb3(num_envs):
 
     game = dict(frameskip=1, repeat_action_probability=0.0)
     env = make_atari_env("ALE/Pong-v5", num_envs, env_kwargs=game, wrapper_kwargs=dict(terminal_on_life_loss=False))
-    one_lstm = dict(lstm_hidden_size=UNITS, net_arch=[], enable_critic_lstm=False, shared_lstm=True)
+    network = dict(lstm_hidden_size=UNITS, net_arch=[])
+    if args.only == "sb3":
+        network |= dict(enable_critic_lstm=False, shared_lstm=True)
     rows = num_envs * STEPS
     agent = RecurrentPPO(
         "CnnLstmPolicy",
@@ -105,7 +111,7 @@ def sb3(num_envs):
         batch_size=rows // 4,
         n_epochs=4,
         ent_coef=0.01,
-        policy_kwargs=one_lstm,
+        policy_kwargs=network,
         device="cpu",
     )
     agent.learn(args.rollouts * rows, callback=Rate())
@@ -193,20 +199,20 @@ def rate(who, num_envs):
 
 
 if args.only:
-    contestant = sb3 if args.only == "sb3" else parts if args.parts else ours
+    contestant = sb3 if args.only.startswith("sb3") else parts if args.parts else ours
     for count in args.envs:
         contestant(count)
     sys.exit()
 for count in args.envs:
-    rates = {"ours": [], "bfloat16": [], "sb3": []}
+    rates = {"ours": [], "bfloat16": [], "sb3": [], "sb3_default": []}
     for turn in range(args.rounds):
         for who, values in rates.items():
             values.append(rate(who, count))
-            print(f"{count} environments, round {turn + 1}: {who:8} {values[-1]:7,.0f} env steps/s", flush=True)
-    for who in ("ours", "bfloat16"):
-        ratios = [a / b for a, b in zip(rates[who], rates["sb3"], strict=True)]
+            print(f"{count} environments, round {turn + 1}: {who:11} {values[-1]:7,.0f} env steps/s", flush=True)
+    for who, other in itertools.product(("ours", "bfloat16"), ("sb3", "sb3_default")):
+        ratios = [a / b for a, b in zip(rates[who], rates[other], strict=True)]
         print(
-            f"{count} environments: {who:8} / sb3 {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})",
+            f"{count} environments: {who} / {other} {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})",
             flush=True,
         )
     for who in ("ours", "bfloat16"):

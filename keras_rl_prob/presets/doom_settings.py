@@ -18,12 +18,12 @@ FIT = {"epochs": 40, "steps_per_epoch": 160, "validation_episodes": 16, "validat
 
 SETTINGS = {
     "doom_basic": {
-        "description": "shoot the monster on the other side of the room; 60 thousand steps",
+        "description": "shoot the monster on the other side of the room; 100 thousand steps",
         "env": {"id": "VizdoomBasic-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
         "optimizer": ADAM,
-        "fit": {**FIT, "epochs": 6, "validation_freq": 2},
+        "fit": {**FIT, "epochs": 10, "validation_freq": 2},
     },
     "doom_deadly_corridor": {
         "description": "run to the armour at the end of a corridor of enemies",
