@@ -1,13 +1,14 @@
 """Presets for Atari: one grey frame with memory, or a stack of four without."""
 
+LEARNING_RATE = {
+    "class": "PolynomialDecay",
+    "initial_learning_rate": 5e-4,
+    "decay_steps": None,  # all of the training
+    "end_learning_rate": 5e-5,
+}
 ADAM = {
     "class": "Adam",
-    "learning_rate": {
-        "class": "PolynomialDecay",
-        "initial_learning_rate": 5e-4,
-        "decay_steps": None,  # all of the training
-        "end_learning_rate": 5e-5,
-    },
+    "learning_rate": LEARNING_RATE,
     "epsilon": 1e-5,
     "global_clipnorm": 0.5,
 }
@@ -97,7 +98,7 @@ SETTINGS = {
         "env": {"id": "ALE/Pong-v5", "num_envs": 16, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
         "agent": {**RECURRENT_PPO, "minibatches": 8},
         "network": MEMORY,
-        "optimizer": {**ADAM, "learning_rate": {**ADAM["learning_rate"], "initial_learning_rate": 1e-3}},
+        "optimizer": {**ADAM, "learning_rate": {**LEARNING_RATE, "initial_learning_rate": 1e-3}},
         "fit": {"epochs": 73, "steps_per_epoch": 640, "validation_episodes": 8, "validation_freq": 12},
     },
     "pong_dqn": {
