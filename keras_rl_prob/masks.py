@@ -125,6 +125,15 @@ def places(observation_space, action_space):
     return [dataclasses.replace(x, action=i, leaf=leaf) for i, (x, leaf) in enumerate(parts) if x is not None]
 
 
+def choices(observation_space, action_space):
+    """Masks that must allow something: pairs of a leaf's index in the observation and its `existing` entries.
+
+    Those of MultiBinary are left out, whose bits may all be off.
+    """
+    found = places(observation_space, action_space)
+    return [(x.index, existing(x.leaf)) for x in found if not isinstance(x.leaf, gym_spaces.MultiBinary)]
+
+
 def forbidden(leaf, mask, action):
     """Which actions a mask forbids.
 

@@ -1,6 +1,5 @@
 """From a driver's rollouts to updates: what all agents' sources share."""
 
-import gymnasium
 import keras
 import tensorflow as tf
 
@@ -47,7 +46,7 @@ class RolloutFollower:
         agent = self.agent
         agent.env_steps.assign_add(tf.reduce_sum(tf.cast(rollout.valid, tf.int64)))
         report = self._statistics.update(rollout.reward, rollout.valid, rollout.ended)
-        report["failure"] = _failure(rollout, masks.places(agent.observation_space, agent.action_space))
+        report["failure"] = _failure(rollout, masks.choices(agent.observation_space, agent.action_space))
         healthy = tf.equal(report["failure"], 0.0)
         for layer, x in zip(agent.observation_normalizers, keras.tree.flatten(rollout.observation), strict=False):
             if isinstance(layer, RunningNormalization):
@@ -115,17 +114,14 @@ class RolloutSource:
         return self._counter.assign_add([0, 1])
 
 
-def _failure(rollout, places):
-    """float32 scalar, an index of `failures.FAILURES`: what is wrong with a rollout, whose masks are at `places`."""
+def _failure(rollout, choices):
+    """float32 scalar, an index of `failures.FAILURES`: what is wrong with a rollout, whose masks are `masks.choices`."""
     leaves = keras.tree.flatten(rollout.observation)
     finite = tf.reduce_all([True, *(tf.reduce_all(tf.math.is_finite(x)) for x in leaves if x.dtype.is_floating)])
     reward_finite = tf.reduce_all(tf.math.is_finite(rollout.reward))
     legal = True
-    for place in places:
-        if not isinstance(place.leaf, gymnasium.spaces.MultiBinary):  # all off is an action
-            allowed = tf.reduce_any(
-                tf.not_equal(leaves[place.index], 0) & masks.existing(place.leaf), -1
-            )  # [T, B, ...]
-            acts = tf.reshape(rollout.valid, (*rollout.valid.shape, *[1] * (len(allowed.shape) - 2)))
-            legal &= tf.reduce_all(allowed | ~acts)
+    for index, entries in choices:
+        allowed = tf.reduce_any(tf.not_equal(leaves[index], 0) & entries, -1)  # [T, B, ...]
+        acts = tf.reshape(rollout.valid, (*rollout.valid.shape, *[1] * (len(allowed.shape) - 2)))
+        legal &= tf.reduce_all(allowed | ~acts)
     return tf.where(finite, tf.where(reward_finite, tf.where(legal, 0.0, 4.0), 2.0), 1.0)

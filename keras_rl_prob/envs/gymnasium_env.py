@@ -37,11 +37,7 @@ class GymnasiumEnv:
         self._observations, self._actions = spaces.Codec(self.observation_space), spaces.Codec(self.action_space)
         self._specs = spaces.tensor_specs(self.observation_space)
         self._flat_specs = tf.nest.flatten(self._specs)
-        self._masks = [
-            (place.index, masks.existing(place.leaf))
-            for place in masks.places(self.observation_space, self.action_space)
-            if not isinstance(place.leaf, gymnasium.spaces.MultiBinary)  # all off is an action
-        ]
+        self._masks = masks.choices(self.observation_space, self.action_space)
         self._steps = 0
 
     def reset(self, seed):

@@ -103,20 +103,23 @@ def test_final_observations_beside_the_row_may_allow_nothing_too(kind, mode):
 class MaskedNative(krp.envs.native.Recall):
     """Recall whose masks forbid one action, in each part of an action.
 
-    In the last row of an episode nothing is allowed; if `spoiled`, also where the time is 3.
+    In the last row of an episode nothing is allowed; if `spoiled`, also where the time is 3, but for entries that stand for
+    no action, as the third of a part of two.
     """
 
     def __init__(self, num_envs, action_space, spoiled=False):
         super().__init__(num_envs, delay=4)
         self.action_space, self.spoiled = action_space, spoiled
         mask = masks.mask_space(action_space)
-        self.mask_shape = mask.shape
+        self.mask_shape, self.nothing = mask.shape, ~masks.existing(action_space)
+        if len(mask.shape) > 1:
+            self.nothing[1:] = True  # of the other parts everything is allowed
         self.observation_space = spaces.Dict({"action_mask": mask, "x": super().observation_space})
 
     def observe(self, state):
         time = tf.reshape(state["time"], (-1, *[1] * len(self.mask_shape)))
         nothing = (time == 6) | (self.spoiled & (time == 3))
-        mask = tf.where(nothing, False, tf.range(self.mask_shape[-1]) != 1)
+        mask = tf.where(nothing, self.nothing, tf.range(self.mask_shape[-1]) != 1)
         return {
             "action_mask": tf.broadcast_to(tf.cast(mask, tf.int32), (self.num_envs, *self.mask_shape)),
             "x": super().observe(state),
