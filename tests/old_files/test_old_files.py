@@ -1,0 +1,71 @@
+"""Files of earlier versions load, act as they did, and go on; `write_files.py` made them."""
+
+import json
+import pathlib
+import shutil
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+import write_files
+
+from keras_rl_prob.cli import main
+
+VERSIONS = [path for path in sorted(pathlib.Path(__file__).parent.iterdir()) if (path / "files.json").is_file()]
+TOLD = {(path, name): told for path in VERSIONS for name, told in json.loads((path / "files.json").read_text()).items()}
+every_version = pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: folder.name)
+
+
+def test_there_is_a_file_of_every_kind():
+    kinds = {"PPO", "RecurrentPPO", "A2C", "Reinforce", "DQN", "RecurrentDQN", "LinearQ", "RandomAgent"}
+    assert kinds <= {told["class"] for told in TOLD.values()}
+    files = [path for folder in VERSIONS for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3e6 * len(VERSIONS)
+
+
+@pytest.mark.parametrize(("folder", "name"), TOLD, ids=lambda part: getattr(part, "name", part))
+def test_an_agent_loads_acts_as_it_did_and_goes_on(folder, name):
+    told = TOLD[folder, name]
+    agent = keras.saving.load_model(folder / f"{name}.keras")
+    assert type(agent).__name__ == told["class"]
+    assert int(agent.env_steps.numpy()) == told["env_steps"]
+    assert int(agent.optimizer.iterations.numpy()) == told["iterations"]
+    if "actions" in told:
+        keras.tree.map_structure(
+            lambda now, then: np.testing.assert_allclose(now, then, atol=1e-3),
+            *(list(map(np.array, keras.tree.flatten(x))) for x in (write_files.actions(agent), told["actions"])),
+        )
+    history = write_files.fit(agent, write_files.ENVIRONMENTS[name], 2, initial_epoch=1).history
+    assert history["env_steps"][0] > told["env_steps"]
+    assert int(agent.optimizer.iterations.numpy()) == 2 * told["iterations"]
+
+
+@every_version
+def test_a_backup_is_resumed(folder, tmp_path):
+    shutil.copytree(folder / "backup", tmp_path / "backup")
+    agent, env = write_files.agents("dqn_rainbow")["dqn_rainbow"]
+    history = write_files.fit(agent, env, 2, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup")]).history
+    assert len(history["env_steps"]) == 1, "it did not begin with the second epoch"
+    assert history["env_steps"][0] > TOLD[folder, "dqn_rainbow"]["env_steps"]
+
+
+@every_version
+def test_a_run_is_evaluated_and_goes_on(folder, tmp_path, capsys):
+    run = shutil.copytree(folder / "run", tmp_path / "run")
+    assert main(["evaluate", str(run), "--episodes", "4"]) == 0
+    assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
+    assert len((run / "log.csv").read_text().splitlines()) == 1 + 3
+
+
+@every_version
+def test_a_recording_is_learned_from(folder):
+    stored = np.load(folder / "recording.npz")
+    episodes = [
+        {key.removesuffix(f"_{i}"): stored[key] for key in stored.files if key.endswith(f"_{i}")} for i in range(3)
+    ]
+    agent, _ = write_files.agents("dqn")["dqn"]
+    agent.add_experience(episodes)
+    with gymnasium.make("CartPole-v1") as env:
+        size = agent.fit(env, epochs=1, steps_per_epoch=2, verbose=0, seed=0).history["replay_size"][0]
+    assert size >= sum(len(episode["rewards"]) for episode in episodes)
