@@ -12,7 +12,7 @@ from gymnasium import spaces as gym_spaces
 from keras import layers
 
 from keras_rl_prob import masks, spaces
-from keras_rl_prob.envs import opened, spaces_of
+from keras_rl_prob.envs import opened, raising_as_itself, spaces_of
 from keras_rl_prob.layers import (
     DenseBernoulli,
     DenseCategorical,
@@ -260,12 +260,17 @@ def _observations(env, observation_space, samples, seed):
             "`env` must be an environment, to be played at random, where observations have no bounds to be drawn between. "
             f"Received: the pair of spaces {env}"
         )
-    with opened(env, None, 8) as made:
+    with opened(env, None, 8) as made, raising_as_itself(made):
+
+        @tf.function(autograph=False)
+        def play(state, step, seed):
+            actions = masks.sample(made.action_space, made.num_envs, seed, _mask(step.observation))
+            return made.step(state, actions)
+
         state, step = made.reset(key)
         rows = [step.observation]
         for i in range(1, -(-samples // made.num_envs)):
-            actions = masks.sample(made.action_space, made.num_envs, key + [0, i], _mask(step.observation))
-            state, step = made.step(state, actions)
+            state, step = play(state, step, key + [0, i])
             rows.append(step.observation)
     return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0)[:samples], *rows)
 

@@ -9,8 +9,23 @@ import keras_rl_prob  # noqa: F401  # isort: skip  # before Keras: it keeps Tens
 
 import keras
 import pytest
+from tensorflow.python.eager.polymorphic_function import tracing_compilation
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def traces():
+    """Names of the functions that TensorFlow has traced, a list that goes on; to be cleared by whoever counts."""
+    names, create = [], tracing_compilation._create_concrete_function
+
+    def counted(function_type, type_context, graph, options):
+        names.append(options.name)
+        return create(function_type, type_context, graph, options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracing_compilation, "_create_concrete_function", counted)
+        yield names

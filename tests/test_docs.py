@@ -81,7 +81,7 @@ def small_budgets():
     fit, compile_, source, oracle = (
         krp.Agent.fit,
         krp.Agent.compile,
-        krp.Agent.evaluation_source,
+        krp.Agent.evaluation,
         keras_tuner.Oracle.__init__,
     )
 
@@ -110,7 +110,7 @@ def small_budgets():
         patch.setattr(krp.Agent, "compile", changed(compile_, lambda given: given.update(jit_compile=False)))
         patch.setattr(
             krp.Agent,
-            "evaluation_source",
+            "evaluation",
             changed(source, lambda given: given.update(episodes=min(given["episodes"], 2))),
         )
         patch.setattr(

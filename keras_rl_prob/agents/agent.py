@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from keras_rl_prob import spaces
 from keras_rl_prob.agents import arguments, contract
+from keras_rl_prob.agents.evaluation import Evaluation
 from keras_rl_prob.agents.export import export_policy
+from keras_rl_prob.agents.kept import Kept
 from keras_rl_prob.agents.learning import LearningModel
 from keras_rl_prob.agents.normalization import observation_normalizers
 from keras_rl_prob.agents.policy import Policy, deterministic_actions
@@ -39,6 +41,8 @@ class Agent(LearningModel, abc.ABC):
         self.normalize_observations = normalize_observations
         self.observation_space = self.action_space = None
         self._requested_jit_compile, self._requested_steps_per_execution = "auto", None
+        self._sources, self._players = Kept(1), Kept(8)
+        self._evaluation = self._validation = None
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
@@ -89,6 +93,7 @@ class Agent(LearningModel, abc.ABC):
         """
         self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution
         super().compile(optimizer or self.default_optimizer(), jit_compile=False, run_eagerly=run_eagerly)
+        self._forget_graphs()
         if self.built:
             self.optimizer.build(self.network.trainable_variables)
 
@@ -101,6 +106,7 @@ class Agent(LearningModel, abc.ABC):
         observation_space, action_space = spaces_of(env)
         network = self.network or self.default_network(env)
         self.check_network(network, observation_space, action_space)
+        self._forget_graphs()
         self.network = network
         self.observation_space, self.action_space = observation_space, action_space
         self._unrolled = Unrolled(network)
@@ -193,30 +199,28 @@ class Agent(LearningModel, abc.ABC):
             execution = arguments.whole_executions(self._requested_steps_per_execution, updates, steps_per_epoch)
             self._prepare_for(made, updates, execution)
             stack.enter_context(raising_as_itself(made))
-            validation = None
             if validation_data is not None:
-                validation = self.evaluation_source(validation_data, validation_episodes, True, 0, stack)
-            source = self.make_source(made, seed)
+                self._validation = self.evaluation(validation_data, validation_episodes, True, 0, stack)
+                stack.callback(setattr, self, "_validation", None)
+            source = self._source_of(made, seed, stack)
             self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
-            stack.callback(setattr, self, "_training", None)
+            stack.callback(self._end_training)
             if initial_epoch and self._position is not None:
                 self._training.restore(self._position, initial_epoch)
             else:
                 self.begin_training()
             mend_backups(callbacks)
-            history = super().fit(
+            return super().fit(
                 source.dataset(),
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
-                validation_data=validation,
+                validation_data=None if validation_data is None else _once(),
                 validation_freq=validation_freq,
                 callbacks=with_progress(callbacks, verbose),
                 initial_epoch=initial_epoch,
                 verbose=verbose,
                 shuffle=False,
             )
-            self._position = self._training.position()
-            return history
 
     def evaluate(
         self,
@@ -248,30 +252,31 @@ class Agent(LearningModel, abc.ABC):
             `{"return": ..., "length": ...}` or, with `return_dict=False`, the list of the two: mean undiscounted return
             and mean length in environment steps.
         """
-        if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` evaluates on the source that `fit` above made
+        if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
+            self._evaluation = self._validation
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
         arguments.reject_supervised(cached)
         self._assert_compile_called("evaluate")
         with contextlib.ExitStack() as stack:
-            source = self.evaluation_source(env, episodes, deterministic, seed, stack)
+            self._evaluation = self.evaluation(env, episodes, deterministic, seed, stack)
             kept = self.steps_per_execution, [variable.numpy() for variable in self.metrics_variables]
             self.steps_per_execution = 1
             try:
-                logs = super().evaluate(source, verbose=verbose, callbacks=callbacks, return_dict=True)
+                logs = super().evaluate(_once(), verbose=verbose, callbacks=callbacks, return_dict=True)
             finally:
-                self.steps_per_execution = kept[0]
+                self.steps_per_execution, self._evaluation = kept[0], None
                 for variable, value in zip(self.metrics_variables, kept[1], strict=True):
                     variable.assign(value)
         return logs if return_dict else [logs["return"], logs["length"]]
 
     def make_test_function(self, force=False):
-        """The only element of an evaluation source is the result."""
+        """Keras' batch of data is one evaluation."""
 
-        def result(source):
-            logs = next(source)
-            return {"return": logs["return"], "length": logs["length"]}
+        def play(batches):
+            next(batches)
+            return self._evaluation()
 
-        self.test_function = result
+        self.test_function = play
 
     def _get_metrics_result_or_logs(self, logs):
         """What Keras' `evaluate` returns: the logs also where the metrics, those of the training, have the same names."""
@@ -336,8 +341,11 @@ class Agent(LearningModel, abc.ABC):
         """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
         return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
 
-    def evaluation_source(self, env, episodes, deterministic, seed, stack):
-        """A `tf.data.Dataset` of one element, `{"return": ..., "length": ...}`; iterating plays the episodes anew.
+    def evaluation(self, env, episodes, deterministic, seed, stack):
+        """A function without arguments that plays the episodes of an evaluation, each time anew.
+
+        Episodes of the same number of like environments are traced and compiled once in the life of the agent, or until it is
+        compiled again.
 
         Args:
             env: As in `evaluate`.
@@ -345,6 +353,9 @@ class Agent(LearningModel, abc.ABC):
             deterministic: As in `evaluate`.
             seed: As in `evaluate`.
             stack: `contextlib.ExitStack` that closes what is opened here.
+
+        Returns:
+            The function. It returns `{"return": ..., "length": ...}`, floats.
         """
         arguments.check_positive_integer("episodes", episodes)
         count = None
@@ -355,11 +366,15 @@ class Agent(LearningModel, abc.ABC):
             contract.check_same_spaces(self, made)
         else:
             self.build(made)
-        stack.enter_context(raising_as_itself(made))
-        each = -(-episodes // made.num_envs)
         compiled = self._resolved_jit_compile() and (deterministic or self.acts_compiled)
-        play = play_episodes(self, made, each, deterministic, seed, compiled)
-        return tf.data.Dataset.range(1).map(tf.autograph.experimental.do_not_convert(lambda _: play()))
+
+        def player():
+            placeholder = made.placeholder()
+            return play_episodes(self, placeholder, deterministic, compiled), placeholder
+
+        key = made.signature, deterministic, compiled, self._settings()
+        play, placeholder = self._players.get(key, player)
+        return Evaluation(play, placeholder, made, -(-episodes // made.num_envs), seed)
 
     @property
     def last_rollout(self):
@@ -384,13 +399,50 @@ class Agent(LearningModel, abc.ABC):
         else:
             self.build(env)
         self.failure.assign(0)
-        compiled_for = (updates, steps_per_execution or updates, env.num_envs, self._resolved_jit_compile())
+        execution, jit_compile = steps_per_execution or updates, self._resolved_jit_compile()
+        compiled_for = updates, execution, env.num_envs, jit_compile, self.run_eagerly, self._settings()
         if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:
             self._compiled_for = compiled_for
-            self.steps_per_execution, self.rollouts_per_execution = compiled_for[1], compiled_for[1] // updates
-            self.jit_compile = compiled_for[-1]
-            self.train_function = self.test_function = None
+            self.steps_per_execution, self.rollouts_per_execution = execution, execution // updates
+            self.jit_compile = jit_compile
+            self.train_function = None
+
+    def _source_of(self, env, seed, stack):
+        """The source of a training on `env`: that of the last training, if its graphs fit, else a new one."""
+        key = env.signature, self._compiled_for
+
+        def traced():
+            placeholder = env.placeholder()
+            stack.enter_context(placeholder.standing_for(env))
+            return placeholder, self.make_source(placeholder, seed)
+
+        self._rest()
+        again = key in self._sources
+        placeholder, source = self._sources.get(key, traced)
+        if again:
+            stack.enter_context(placeholder.standing_for(env))
+            source.restart(seed)
+        return source
+
+    def _forget_graphs(self):
+        """Forgets all that was traced and compiled, except the policies that were handed out."""
+        self._rest()
+        self._sources.clear()
+        self._players.clear()
+        self.train_function = None
+
+    def _settings(self):
+        """The constructor's arguments besides the network, to be compared; equal to nothing if they cannot be."""
+        try:
+            return {key: value for key, value in self.get_config().items() if key not in ("network", "name")}
+        except (TypeError, ValueError):  # an object that Keras cannot describe
+            return object()
 
     def _resolved_jit_compile(self):
         wanted = self._requested_jit_compile
         return not self.run_eagerly and (contract.prefers_xla(self.network) if wanted == "auto" else wanted)
+
+
+def _once():
+    """A `tf.data.Dataset` of one element."""
+    return tf.data.Dataset.from_tensors(0)

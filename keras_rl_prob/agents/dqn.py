@@ -143,7 +143,7 @@ class DQN(QLearning):
         self.prioritized, self.target_update, self.rescale_values = prioritized, target_update, rescale_values
         self.online_updates, self.poisson_updates = online_updates, poisson_updates
         self.frame_axis, self.checkpoint_replay = frame_axis, checkpoint_replay
-        self._experience = []
+        self.experience = []
 
     def get_config(self):
         """The constructor's arguments."""
@@ -213,8 +213,8 @@ class DQN(QLearning):
     def make_source(self, env, seed):
         """Rollouts of `env` through the replay buffer, which starts with what `add_experience` was given."""
         source = self._make_source(env, seed)
-        if self._experience:
-            source.load(self._experience)
+        if self.experience:
+            source.load(self.experience)
         return source
 
     def _make_source(self, env, seed):
@@ -227,7 +227,7 @@ class DQN(QLearning):
             episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its
                 fields, such as Minari's `dataset.iterate_episodes()`.
         """
-        self._experience = [*self._experience, *episodes]
+        self.experience = [*self.experience, *episodes]
 
     def begin_training(self):
         """Starts with a target network like the network."""

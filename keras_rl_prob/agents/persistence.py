@@ -22,7 +22,8 @@ class PersistentModel(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._training = None  # while `fit` runs
-        self._position = None  # where the last training, or the one in the loaded file, stood
+        self._ended = None  # the last training, as long as its source stands where it ended
+        self._position = None  # else where the last training, or the one in the loaded file, stood
 
     def get_compile_config(self):
         """The arguments of `compile`, for saving."""
@@ -58,8 +59,7 @@ class PersistentModel(keras.Model):
     def save_own_variables(self, store):
         """Stores the agent's own variables, and where its training stands: what an exact resume needs."""
         super().save_own_variables(store)
-        position = self._training.position() if self._training else self._position
-        for key, value in (position or {}).items():
+        for key, value in (self.position() or {}).items():
             store[key] = value
 
     def load_own_variables(self, store):
@@ -70,9 +70,24 @@ class PersistentModel(keras.Model):
         own, position = training.split(store)
         super().load_own_variables(own)
         if self._training is None:
-            self._position = position or None
+            self._ended, self._position = None, position or None
         elif position and not self._training.has_begun:
             self._training.restore(position)
+
+    def position(self):
+        """Where the training stands, or the last one stood: a dict of arrays, or `None` if there was none."""
+        training = self._training or self._ended
+        return training.position() if training else self._position
+
+    def _end_training(self):
+        """What follows a `fit`, also one that was broken off: it can be gone on with from where it stands."""
+        if self._training.has_begun:
+            self._ended, self._position = self._training, None
+        self._training = None
+
+    def _rest(self):
+        """Keeps where the last training stood apart from its source, which is about to be used for another, or to go."""
+        self._ended, self._position = None, self.position()
 
     @property
     def _initial_epoch(self):

@@ -134,6 +134,17 @@ class ReplaySource(RolloutSource):
         replay += self.priorities.variables if self.priorities else []
         return [*super().variables, *(replay if self.agent.checkpoint_replay else [])]
 
+    def restart(self, seed):
+        """Begins anew, with the memory that a new source of the agent has."""
+        super().restart(seed)
+        self.ring.clear()
+        if self.priorities:
+            self.priorities.clear()
+        for variable in (self._pending, self._count):
+            variable.assign(tf.zeros_like(variable))
+        if self.agent.experience:
+            self.load(self.agent.experience)
+
     # ---- storing ----------------------------------------------------------------------------------------------
 
     def collect(self):

@@ -86,11 +86,18 @@ class RolloutSource:
         self.follower = RolloutFollower(agent, driver) if follower is None else follower
         self._follows_episodes = env.compilable  # else an episode's state is not worth storing, for the episode is lost
         self._counter = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="counter")
+        self._dataset = None  # traced when first asked for
 
     @property
     def variables(self):
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
         return [*self.driver.variables, *(self.follower.variables if self._follows_episodes else []), self._counter]
+
+    def restart(self, seed):
+        """Begins anew: from here on, everything is as in a new source with this seed."""
+        self.driver.restart(seed)
+        self.follower.reset()
+        self._counter.assign([seed, 0])
 
     @property
     def rollouts(self):
@@ -99,7 +106,9 @@ class RolloutSource:
 
     def dataset(self):
         """A `tf.data.Dataset` without end of rollouts to learn from, see `LearningModel`."""
-        return rollout_source(self.collect, self.prepare)
+        if self._dataset is None:
+            self._dataset = rollout_source(self.collect, self.prepare)
+        return self._dataset
 
     def collect(self):
         """A rollout of the driver."""

@@ -65,6 +65,12 @@ class SequenceSource(ReplaySource):
         state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs))
         self._states = Ring({"state": state}, self.ring.capacity // stride) if tf.nest.flatten(state) else None
 
+    def restart(self, seed):
+        """Begins anew, with the memory that a new source of the agent has."""
+        if self._states:
+            self._states.clear()
+        super().restart(seed)
+
     @property
     def variables(self):
         """Everything besides the agent that the next update depends on, as far as it can be stored."""

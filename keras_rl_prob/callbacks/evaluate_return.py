@@ -57,9 +57,7 @@ class EvaluateReturn(keras.callbacks.Callback):
         """Opens the environments."""
         self._opened.close()  # those of a training that was broken off
         self._latest = None
-        self._source = self.model.evaluation_source(
-            self.env, self.episodes, self.deterministic, self.seed, self._opened
-        )
+        self._evaluation = self.model.evaluation(self.env, self.episodes, self.deterministic, self.seed, self._opened)
 
     def on_epoch_end(self, epoch, logs=None):
         """Evaluates if it is time to, and adds the entries."""
@@ -73,8 +71,8 @@ class EvaluateReturn(keras.callbacks.Callback):
 
     def _evaluate(self):
         try:
-            results = next(iter(self._source))
+            results = self._evaluation()
         except Exception:
             with self._opened:  # closes them, and raises an environment's own exception
                 raise
-        return {f"{self.name}_{key}": float(value) for key, value in results.items()}
+        return {f"{self.name}_{key}": value for key, value in results.items()}

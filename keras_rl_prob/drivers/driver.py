@@ -64,12 +64,21 @@ class Driver:
         self._rollout = self._loop
         if jit_compile and env.compilable:
             self._rollout = tf.function(self._loop, jit_compile=True, autograph=False)
-        key = tf.random.stateless_uniform((2, 2), (seed, 0), None, None, tf.int32)
-        env_state, step = env.reset(key[0])
-        carry = (env_state, step, agent.initial_state(env.num_envs))
+        carry, key = self._start(seed)
         self._specs = self._row_specs(*carry)
         self._variables = tf.nest.map_structure(lambda x: tf.Variable(x, trainable=False), carry)
-        self._key = tf.Variable(key[1], trainable=False, name="key")
+        self._key = tf.Variable(key, trainable=False, name="key")
+
+    def _start(self, seed):
+        """What the first rollout starts with: environments, their first rows and the agent's memory; and the random key."""
+        key = tf.random.stateless_uniform((2, 2), (seed, 0), None, None, tf.int32)
+        return (*self._env.reset(key[0]), self._agent.initial_state(self.num_envs)), key[1]
+
+    def restart(self, seed):
+        """Resets the environments: from here on, everything is as in a new driver with this seed."""
+        carry, key = self._start(seed)
+        tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
+        self._key.assign(key)
 
     @property
     def variables(self):

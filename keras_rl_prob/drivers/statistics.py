@@ -34,8 +34,9 @@ class EpisodeStatistics:
             number `"episodes"`.
         """
         carries = 1.0 - tf.cast(ended, tf.float32)  # [T, B]
-        scores = running_sums(reward, carries, self._score.read_value())
-        lengths = running_sums(tf.cast(valid, tf.float32), carries, self._length.read_value())
+        both = tf.stack([reward, tf.cast(valid, tf.float32)], -1)  # [T, B, 2]
+        before = tf.stack([self._score.read_value(), self._length.read_value()], -1)
+        scores, lengths = tf.unstack(running_sums(both, tf.stack([carries, carries], -1), before), axis=-1)
         self._score.assign(scores[-1] * carries[-1])
         self._length.assign(lengths[-1] * carries[-1])
         finished = 1.0 - carries

@@ -1,6 +1,7 @@
 """Gymnasium vector environments behind the functional signature that the driver calls."""
 
 import contextlib
+import copy
 import ctypes
 import threading
 
@@ -19,6 +20,9 @@ class GymnasiumEnv:
     All three autoreset modes become the rows that `TimeStep` describes. An exception raised by the environment is kept in
     `error`, so that whoever runs the graph can raise it as it was. So is what is raised here: where a number is not finite, or
     the `"action_mask"` in an observation allows no action though the episode goes on.
+
+    A graph takes over shapes and dtypes, but no value of the environment: it calls whatever environment the object stands for
+    when it runs (`placeholder`).
 
     Args:
         vector_env: The vector environment; `close` closes it.
@@ -39,6 +43,27 @@ class GymnasiumEnv:
         self._flat_specs = tf.nest.flatten(self._specs)
         self._masks = masks.choices(self.observation_space, self.action_space)
         self._steps = 0
+        self._actual = self
+
+    @property
+    def signature(self):
+        """What graphs take over from the environment; they serve every other one whose signature is equal."""
+        return GymnasiumEnv, self.num_envs, self._mode, *map(copy.deepcopy, (self.observation_space, self.action_space))
+
+    def placeholder(self):
+        """An environment of this signature for graphs to keep, which has no vector environment of its own."""
+        kept = copy.copy(self)
+        kept.vector_env = kept._actual = None
+        return kept
+
+    @contextlib.contextmanager
+    def standing_for(self, env):
+        """Lets a placeholder step another environment of its signature for a while."""
+        before, self._actual = self._actual, env
+        try:
+            yield
+        finally:
+            self._actual = before
 
     def reset(self, seed):
         """Resets every environment.
@@ -49,7 +74,7 @@ class GymnasiumEnv:
         Returns:
             The environment state (bool `[B]`: which episodes have just ended) and the first `TimeStep`.
         """
-        flat = self._call(self._reset, [seed], [spec.dtype for spec in self._flat_specs])
+        flat = self._call("_reset", [seed], [spec.dtype for spec in self._flat_specs])
         batch = (self.num_envs,)
         never = tf.zeros(batch, tf.bool)
         observation = self._pack(flat)
@@ -60,7 +85,7 @@ class GymnasiumEnv:
         """Steps every environment with a nest of actions `[B, ...]`; returns the new state and `TimeStep`."""
         count, within = len(self._flat_specs), self._resets_within_step
         dtypes = [spec.dtype for spec in self._flat_specs] * (2 if within else 1)
-        flat = self._call(self._step, tf.nest.flatten(action), [tf.float32, tf.float32, tf.bool, *dtypes])
+        flat = self._call("_step", tf.nest.flatten(action), [tf.float32, tf.float32, tf.bool, *dtypes])
         reward, discount, is_last = (tf.ensure_shape(x, (self.num_envs,)) for x in flat[:3])
         observation = self._pack(flat[3 : 3 + count])
         if within:
@@ -171,25 +196,26 @@ class GymnasiumEnv:
                 raise
             raise ValueError(f"{misfit} at step {self._steps}") from error
 
-    def _call(self, function, inputs, dtypes):
-        """Runs Python in the graph; remembers what it raised and says in a note where that happened."""
+    def _call(self, name, inputs, dtypes):
+        """Runs a method in the graph; remembers what it raised and says in a note where that happened."""
 
         def guarded(*args):
             _keep_thread_state()
+            env = self._actual
             try:
-                return function(*args)
+                return getattr(env, name)(*args)
             except Exception as error:
-                if self.error is None:
+                if env.error is None:
                     what = (
                         "a worker process of the environment has died"
                         if isinstance(error, EOFError | OSError)
                         else "see above"
                     )
                     error.add_note(
-                        f"Raised by the environment {self.vector_env} at step {self._steps} of this run ({what}). "
+                        f"Raised by the environment {env.vector_env} at step {env._steps} of this run ({what}). "
                         "The agent is unharmed: mend the environment and call `fit` again to go on training."
                     )
-                    self.error = error
+                    env.error = error
                 raise
 
         outputs = tf.numpy_function(guarded, inputs, dtypes)

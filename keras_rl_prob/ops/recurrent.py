@@ -11,6 +11,8 @@ No loop is built for `T = 1`. `T` must be static (else `ValueError`), and all sh
 
 import tensorflow as tf
 
+from keras_rl_prob.ops.loops import compiled, loop
+
 
 def lstm(inputs, recurrent_kernel, keep, state):
     """Long short-term memory, Keras' gate order (input, forget, candidate, output) and default activations.
@@ -35,7 +37,7 @@ def lstm(inputs, recurrent_kernel, keep, state):
     if inputs.shape[0] == 1:
         _, c, h = _lstm_step(inputs[0], recurrent_kernel, keep[0], h, c)
         return h[None], (h, c)
-    outputs, c = _compiled(_lstm_sequence)(inputs, recurrent_kernel, keep, h, c)
+    outputs, c = compiled(_lstm_sequence)(inputs, recurrent_kernel, keep, h, c)
     return outputs, (outputs[-1], c)
 
 
@@ -65,7 +67,7 @@ def gru(inputs, recurrent_kernel, recurrent_bias, keep, state):
     if inputs.shape[0] == 1:
         state = _gru_step(inputs[0], recurrent_kernel, recurrent_bias, keep[0], state)
         return state[None], state
-    outputs = _compiled(_gru_sequence)(inputs, recurrent_kernel, recurrent_bias, keep, state)
+    outputs = compiled(_gru_sequence)(inputs, recurrent_kernel, recurrent_bias, keep, state)
     return outputs, outputs[-1]
 
 
@@ -100,13 +102,8 @@ def unroll(step, inputs, keep, state):
         outputs, state = at(t, state)
         return t + 1, state, tf.nest.map_structure(lambda array, x: array.write(t, x), arrays, outputs)
 
-    _, state, arrays = _loop(lambda t, *_: t < steps, body, (1, state, arrays), steps - 1)
+    _, state, arrays = loop(lambda t, *_: t < steps, body, (1, state, arrays), steps - 1)
     return tf.nest.map_structure(lambda array: array.stack(), arrays), state
-
-
-def _compiled(sequence):
-    """The loop over a sequence compiled with XLA also within a graph that is not, as one with convolutions on a CPU."""
-    return sequence if tf.executing_eagerly() else tf.function(sequence, jit_compile=True, autograph=False)
 
 
 @tf.custom_gradient
@@ -119,7 +116,7 @@ def _lstm_sequence(inputs, kernel, keep, h0, c0):
         return t + 1, h, c, gates.write(t, gate), cs.write(t, c)
 
     arrays = [tf.TensorArray(inputs.dtype, steps, element_shape=(rows, n)) for n in (4 * units, units)]
-    _, _, last_c, gates, cs = _loop(lambda t, *_: t < steps, body, (0, h0, c0, *arrays), steps)
+    _, _, last_c, gates, cs = loop(lambda t, *_: t < steps, body, (0, h0, c0, *arrays), steps)
     gates, cs = gates.stack(), cs.stack()  # [T, R, 4H], [T, R, H]
     i, f, g, o = tf.split(gates, 4, axis=-1)
     tanh_c = tf.tanh(cs)
@@ -139,7 +136,7 @@ def _lstm_sequence(inputs, kernel, keep, h0, c0):
 
         array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, 4 * units))
         start = (steps - 1, tf.zeros_like(h0), d_last_c, array)
-        _, dh, dc, dzs = _loop(lambda t, *_: t >= 0, backward, start, steps)
+        _, dh, dc, dzs = loop(lambda t, *_: t >= 0, backward, start, steps)
         dz = dzs.stack()
         return dz, _outer(h_before, dz), None, dh, dc
 
@@ -156,7 +153,7 @@ def _gru_sequence(inputs, kernel, bias, keep, h0):
         return t + 1, h, hs.write(t, h)
 
     array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, units))
-    hs = _loop(lambda t, *_: t < steps, body, (0, h0, array), steps)[2].stack()
+    hs = loop(lambda t, *_: t < steps, body, (0, h0, array), steps)[2].stack()
 
     def gradient(d_hs):
         h_before = _before(hs, h0) * keep
@@ -174,7 +171,7 @@ def _gru_sequence(inputs, kernel, bias, keep, h0):
             return t - 1, (dh * z[t] + tf.matmul(d_inner, kernel_t)) * keep[t], dhs.write(t, dh)
 
         array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, units))
-        _, dh0, dhs = _loop(lambda t, *_: t >= 0, backward, (steps - 1, tf.zeros_like(h0), array), steps)
+        _, dh0, dhs = loop(lambda t, *_: t >= 0, backward, (steps - 1, tf.zeros_like(h0), array), steps)
         dh = tf.tile(dhs.stack(), [1, 1, 3])
         d_inner = dh * inner_slope
         return dh * slope, _outer(h_before, d_inner), tf.reduce_sum(d_inner, [0, 1]), None, dh0
@@ -207,10 +204,6 @@ def _gru_gates(x, inner):
     zr = 0.5 * tf.tanh(0.5 * (x[..., : 2 * units] + inner[..., : 2 * units])) + 0.5  # a sigmoid, faster under XLA
     z, r = tf.split(zr, 2, axis=-1)
     return z, r, tf.tanh(x[..., 2 * units :] + r * inner[..., 2 * units :])
-
-
-def _loop(condition, body, start, steps):
-    return tf.while_loop(condition, body, start, maximum_iterations=steps, parallel_iterations=1)
 
 
 def _before(states, initial):

@@ -12,16 +12,20 @@ observation `t` to observation `t + 1`.
 """
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+
+from keras_rl_prob.ops.loops import compiled, loop
+
+UNROLLED = 8  # rows up to which a loop is not worth its while
 
 
 def reverse_linear_scan(decays, increments, initial=None):
     """Solves `x[t] = increments[t] + decays[t] * x[t + 1]` backwards over axis 0.
 
-    The recursion is a scan of the associative composition of affine maps, so its depth is logarithmic in `T`.
+    One row after another, in a compiled loop unless there are few: a parallel scan takes three times as long to compile and
+    runs no faster (`benchmarks/scans.py`).
 
     Args:
-        decays: Float tensor `[T, ...]`.
+        decays: Float tensor `[T, ...]`, `T` static.
         increments: Float tensor of the same shape.
         initial: `x[T]`, float tensor `[...]`; zeros if None.
 
@@ -29,23 +33,35 @@ def reverse_linear_scan(decays, increments, initial=None):
         `x`, a tensor like `increments`.
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the shapes differ, or `T` is not static.
 
     Example:
     >>> reverse_linear_scan([0.5, 0.5, 0.5], [1.0, 1.0, 1.0], initial=8.0).numpy().tolist()
     [2.75, 3.5, 5.0]
     """
     increments, decays = _aligned(increments=increments, decays=decays)
-    if initial is not None:
-        initial = tf.convert_to_tensor(initial, increments.dtype)[None]
-        increments = tf.concat([increments, initial], 0)  # [T+1, ...]
-        decays = tf.concat([decays, tf.zeros_like(initial)], 0)
+    steps = increments.shape[0]
+    if steps is None:
+        raise ValueError(f"`increments` must have a static number of rows. Received: shape={increments.shape}")
+    x = tf.zeros_like(increments[0]) if initial is None else tf.convert_to_tensor(initial, increments.dtype)
+    if steps > UNROLLED:
+        return compiled(_backward_loop)(decays, increments, x)
+    solution = []
+    for t in reversed(range(steps)):
+        x = increments[t] + decays[t] * x
+        solution.append(x)
+    return tf.stack(solution[::-1]) if solution else increments
 
-    def compose(later, earlier):
-        return later[0] * earlier[0], earlier[1] + earlier[0] * later[1]
 
-    solution = tfp.math.scan_associative(compose, (decays[::-1], increments[::-1]))[1][::-1]
-    return solution if initial is None else solution[:-1]
+def _backward_loop(decays, increments, x):
+    steps = increments.shape[0]
+
+    def body(t, x, solution):
+        x = increments[t] + decays[t] * x
+        return t - 1, x, solution.write(t, x)
+
+    solution = tf.TensorArray(x.dtype, steps, element_shape=increments.shape[1:])
+    return loop(lambda t, *_: t >= 0, body, (steps - 1, x, solution), steps)[2].stack()
 
 
 def running_sums(x, carries, initial):

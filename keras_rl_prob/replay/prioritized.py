@@ -29,6 +29,11 @@ class Prioritized:
         """The priorities and the greatest so far."""
         return [*self.tree.variables, self._greatest]
 
+    def clear(self):
+        """Forgets all items: as new."""
+        self.tree.clear()
+        self._greatest.assign(1.0)
+
     def add(self, items, present):
         """Gives new items the greatest priority so far.
 

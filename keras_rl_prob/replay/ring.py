@@ -33,6 +33,13 @@ class Ring:
         """All that the ring holds."""
         return [*tf.nest.flatten(self._rows), self.size, self.head]
 
+    def clear(self):
+        """Forgets all rows: as new."""
+        for variable in tf.nest.flatten(self._rows):
+            zero(variable)
+        self.size.assign(0)
+        self.head.assign(0)
+
     def add(self, rows):
         """Stores rows; at most `capacity` at once.
 
@@ -69,3 +76,13 @@ class Ring:
         indices = tf.stack([places, tf.broadcast_to(envs, tf.shape(places))], -1)
         indices = tf.cast(indices, tf.int64)  # int32 is refused for more than 2^31 numbers, 300,000 frames of 84 x 84
         return tf.nest.map_structure(lambda variable: variable.gather_nd(indices), self._rows[name])
+
+
+def zero(variable, entries=2**24):
+    """Sets a variable to zero, so many entries at a time: a second tensor of its size might not fit into memory."""
+    rows = variable.shape[0]
+    step = max(1, entries * rows // max(1, variable.shape.num_elements()))
+    for start in range(0, rows, step):
+        places = tf.range(start, min(start + step, rows))
+        blank = tf.zeros((places.shape[0], *variable.shape[1:]), variable.dtype)
+        variable.scatter_update(tf.IndexedSlices(blank, places))

@@ -27,6 +27,10 @@ class SumTree:
         """The nodes."""
         return [self._nodes]
 
+    def clear(self):
+        """Sets all priorities to 0."""
+        self._nodes.assign(tf.zeros_like(self._nodes))
+
     @property
     def total(self):
         """Sum of the priorities, float64 scalar."""

@@ -1,9 +1,12 @@
-"""The contract that every agent keeps: fit, evaluate, predict, save, load, exact resume, callbacks, eager, seeds, tuner."""
+"""The contract that every agent keeps: fit, evaluate, predict, save, load, exact resume, callbacks, eager, seeds, reuse.
+
+There is one agent of each kind that has traced its graphs (`traced`). Tests that look at what a training comes to put it back
+to its beginning, which costs nothing, instead of making another; that this is the same is a promise of its own, tested here.
+"""
 
 import json
 
 import keras
-import keras_tuner as kt
 import numpy as np
 import pytest
 
@@ -52,7 +55,12 @@ AGENTS = {
         {**Q, **SEQUENCES},
         MASKED,
     ),
-    "LinearQ": (krp.LinearQ, None, {"rollout_steps": 4, "exploration": krp.Boltzmann(0.5)}, ENV),
+    "LinearQ": (
+        krp.LinearQ,
+        lambda: krp.networks.linear_q(ENV, samples=500),
+        {"rollout_steps": 4, "exploration": krp.Boltzmann(0.5)},
+        ENV,
+    ),
     "RandomAgent": (krp.RandomAgent, None, {"rollout_steps": 8}, ENV),
 }
 VARIANTS = {"A2C with memory", "Reinforce with baseline", "DQN without its replay"}
@@ -80,9 +88,16 @@ def observations(batch):
     return np.random.default_rng(0).normal(size=(batch, 4)).astype(np.float32)
 
 
+def numbers(agent):
+    """All variables of an agent and its optimizer, by path."""
+    variables = agent.weights + agent.optimizer.variables
+    return {f"{i} {variable.path}": variable.numpy() for i, variable in enumerate(variables)}
+
+
 def assert_same(a, b):
-    for x, y in zip(a.weights + a.optimizer.variables, b.weights + b.optimizer.variables, strict=True):
-        assert np.array_equal(x.numpy(), y.numpy()), x.path
+    assert len(a) == len(b)
+    for (path, x), y in zip(a.items(), b.values(), strict=True):
+        assert np.array_equal(x, y), path
 
 
 class Cut(keras.callbacks.Callback):
@@ -95,11 +110,11 @@ class Cut(keras.callbacks.Callback):
 
 
 class Watch(keras.callbacks.Callback):
-    """Counts what Keras calls."""
+    """Counts what Keras calls, and evaluates in between."""
 
-    def __init__(self):
+    def __init__(self, env):
         super().__init__()
-        self.steps, self.epochs = [], []
+        self.steps, self.epochs, self.env = [], [], env
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps.append(batch)
@@ -107,42 +122,68 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs.append((epoch, float(logs["env_steps"]), float(logs["val_return"])))
-        self.model.evaluate(AGENTS_ENV[self.model], episodes=2, verbose=0)
+        self.model.evaluate(self.env, episodes=2, verbose=0)
 
 
-AGENTS_ENV = {}
+class Traced:
+    """An agent of one kind, and what a training of two epochs makes of it.
+
+    Attributes:
+        history: Of that training.
+        result: `numbers` after it.
+        traces: How many functions it traced.
+    """
+
+    def __init__(self, name, folder, traces):
+        self.agent, self._name = make(name), name
+        self.agent.build(AGENTS[name][3])
+        self._files = {moment: folder / f"{moment}.weights.h5" for moment in ("fresh", "trained")}
+        self.agent.save_weights(self._files["fresh"])
+        before = len(traces)
+        self.history = fit(self.agent, name)
+        self.result, self.traces = numbers(self.agent), len(traces) - before
+        self.agent.save_weights(self._files["trained"])
+
+    def at(self, moment):
+        """The agent as it was then."""
+        self.agent.load_weights(self._files[moment])
+        return self.agent
+
+    def scrambled(self):
+        """The agent with other numbers in every variable."""
+        random = np.random.default_rng(0)
+        for variable in self.agent.weights + self.agent.optimizer.variables:
+            variable.assign(random.integers(0, 2, variable.shape).astype(variable.dtype))
+        return self.agent
 
 
 @pytest.fixture(scope="module")
-def trained():
-    """For each agent, made when first asked for: it, trained for two epochs, and its history."""
+def traced(tmp_path_factory, traces):
+    """For each name, made when first asked for: its `Traced`."""
     made = {}
 
     def of(name):
         if name not in made:
-            agent = make(name)
-            made[name] = agent, fit(agent, name)
+            made[name] = Traced(name, tmp_path_factory.mktemp("files"), traces)
         return made[name]
 
     return of
 
 
 @each
-def test_fit_evaluate_predict(name, trained, capsys):
-    agent, history = trained(name)
+def test_fit_evaluate_predict(name, traced, capsys):
+    agent, history = traced(name).at("trained"), traced(name).history
     assert all(len(values) == 2 for values in history.values())
     assert history["env_steps"][1] > history["env_steps"][0] > 0
     assert history["return"][1] == history["length"][1] >= 8 or np.isnan(history["return"][1])
     assert all(np.isfinite(history[key]).all() for key in history if key not in ("return", "length"))
     env = AGENTS[name][3]
-    weights = agent.get_weights()
     results = [agent.evaluate(env, episodes=6, return_dict=True, verbose=0) for _ in range(2)]
     assert results[0] == results[1]
     assert results[0]["return"] == results[0]["length"] >= 8
     stochastic = agent.evaluate(env, episodes=6, deterministic=False, verbose=0)
     assert stochastic[0] >= 8
-    for before, after in zip(weights, agent.get_weights(), strict=True):
-        assert np.array_equal(before, after)
+    assert_same(numbers(agent), traced(name).result)
     actions = agent.predict(observations(5), verbose=0)
     assert actions.shape == (5,)
     assert set(actions) <= {0, 1}
@@ -153,50 +194,48 @@ def test_fit_evaluate_predict(name, trained, capsys):
 
 
 @each
-def test_save_and_load(name, trained, tmp_path):
-    agent, _ = trained(name)
+def test_save_and_load(name, traced, tmp_path):
+    agent = traced(name).at("trained")
     agent.save(tmp_path / "agent.keras")
     loaded = keras.saving.load_model(tmp_path / "agent.keras")
     assert type(loaded) is type(agent)
     assert json.dumps(loaded.get_config(), sort_keys=True) == json.dumps(agent.get_config(), sort_keys=True)
-    assert_same(agent, loaded)
+    assert_same(traced(name).result, numbers(loaded))
     x = observations(50)
     assert np.array_equal(agent.predict(x, verbose=0), loaded.predict(x, verbose=0))
     assert int(loaded.env_steps.numpy()) == int(agent.env_steps.numpy()) > 0
 
 
 @each
-def test_resume_is_exact(name, tmp_path):
+def test_resume_is_exact(name, traced, tmp_path):
     if name == "DQN without its replay":
         pytest.skip("an exact resume needs the replay buffer")
-    whole = make(name)
-    logs = fit(whole, name)
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
     with pytest.raises(RuntimeError, match="power cut"):
-        fit(make(name), name, [backup, Cut()])
-    resumed = make(name, seed=99)
+        fit(traced(name).at("fresh"), name, [backup, Cut()])
+    resumed = traced(name).scrambled()
     rest = fit(resumed, name, [keras.callbacks.BackupAndRestore(tmp_path / "backup")])
-    assert_same(whole, resumed)
+    assert_same(traced(name).result, numbers(resumed))
     for key, values in rest.items():
-        assert np.array_equal(values, logs[key][1:], equal_nan=True), key
-    halves = make(name)
+        assert np.array_equal(values, traced(name).history[key][1:], equal_nan=True), key
+    halves = traced(name).at("fresh")
     fit(halves, name, epochs=1)
     fit(halves, name, initial_epoch=1)
-    assert_same(whole, halves)
+    assert_same(traced(name).result, numbers(halves))
 
 
 @pytest.mark.parametrize(("name", "empty"), [("DQN", False), ("DQN without its replay", True)])
-def test_a_training_goes_on_with_its_replay_or_with_an_empty_one(name, empty):
-    agent = make(name)
+def test_a_training_goes_on_with_its_replay_or_with_an_empty_one(name, empty, traced):
+    agent = traced(name).at("fresh")
     first = fit(agent, name, epochs=1)["replay_size"][0]
     again = fit(agent, name, epochs=2, initial_epoch=1)["replay_size"][0]
     assert again == first if empty else again > first + 60  # four rollouts of 16 more
 
 
 @each_agent
-def test_callbacks_see_everything_and_change_nothing(name, trained, tmp_path):
-    agent, watch, env = make(name), Watch(), AGENTS[name][3]
-    AGENTS_ENV[agent] = env
+def test_callbacks_see_everything_and_change_nothing(name, traced, tmp_path):
+    env = AGENTS[name][3]
+    agent, watch = traced(name).at("fresh"), Watch(env)
     saved = keras.callbacks.ModelCheckpoint(
         tmp_path / "best.keras", monitor="val_return", mode="max", save_best_only=True
     )
@@ -209,51 +248,47 @@ def test_callbacks_see_everything_and_change_nothing(name, trained, tmp_path):
     assert history["val_return"][0] >= 8
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
     assert (tmp_path / "best.keras").exists()
-    assert_same(agent, trained(name)[0])
+    assert_same(numbers(agent), traced(name).result)
 
 
 @each
-def test_run_eagerly_gives_what_the_graph_gives(name, trained):
+def test_run_eagerly_gives_what_the_graph_gives(name, traced):
     agent = make(name, run_eagerly=True)
-    history = fit(agent, name, epochs=1)
-    _, graph = trained(name)
+    history, graph = fit(agent, name, epochs=1), traced(name).history
     assert set(history) == set(graph)
     for key, values in history.items():
         np.testing.assert_allclose(values[0], graph[key][0], rtol=1e-3, atol=1e-5, err_msg=key)
 
 
 @each_agent
-def test_compiled_with_xla_it_trains_too(name, trained):
+def test_compiled_with_xla_it_trains_too(name, traced):
     agent = make(name, jit_compile=True)
     history = fit(agent, name)
     assert all(np.isfinite(history[key]).all() for key in history if key not in ("return", "length"))
-    assert set(history) == set(trained(name)[1])
+    assert set(history) == set(traced(name).history)
 
 
 @each
-def test_seeds_decide(name, trained):
-    agent = make(name)
-    history = fit(agent, name)
-    assert_same(agent, trained(name)[0])
-    np.testing.assert_equal(history, trained(name)[1])
-    other = fit(make(name), name, seed=4)
+def test_seeds_decide_also_where_graphs_are_used_again(name, traced):
+    agent = traced(name).at("fresh")
+    fit(agent, name, seed=4)  # leaves episodes, memory and random numbers of its own behind
+    history = fit(traced(name).at("fresh"), name)
+    assert_same(numbers(agent), traced(name).result)
+    np.testing.assert_equal(history, traced(name).history)
+    other = fit(traced(name).at("fresh"), name, seed=4)
     assert not np.array_equal(other["length"], history["length"], equal_nan=True)
 
 
-@each_agent
-def test_keras_tuner_searches(name, tmp_path):
-    env = AGENTS[name][3]
-
-    def build(hp):
-        agent = make(name)
-        agent.compile(keras.optimizers.SGD(hp.Choice("learning_rate", [1e-2, 1e-3])), jit_compile=False)
-        return agent
-
-    tuner = kt.RandomSearch(build, kt.Objective("val_return", "max"), max_trials=2, directory=tmp_path, seed=0)
-    updates = make(name).updates_per_rollout(4)
-    tuner.search(
-        env, epochs=1, steps_per_epoch=updates, num_envs=4, validation_data=env, validation_episodes=2, verbose=0
-    )
-    trials = list(tuner.oracle.trials.values())
-    assert [trial.status for trial in trials] == ["COMPLETED"] * 2
-    assert all(trial.score >= 8 for trial in trials)
+@each
+def test_nothing_is_traced_twice(name, traced, traces):
+    agent, env = traced(name).at("fresh"), AGENTS[name][3]
+    assert traced(name).traces > 2, "traces are not counted"
+    agent.evaluate(env, episodes=4, verbose=0)
+    agent.evaluate(env, episodes=4, verbose=0, deterministic=False)
+    traces.clear()
+    fit(agent, name)
+    fit(agent, name, epochs=3, initial_epoch=2)
+    agent.evaluate(env, episodes=4, verbose=0, seed=7)
+    agent.evaluate(env, episodes=4, verbose=0, deterministic=False)
+    fit(agent, name, epochs=5, validation_data=env, validation_episodes=4)
+    assert traces == []

@@ -1,8 +1,12 @@
 """The base class of environments written in TensorFlow: three pure functions become a batch with autoreset."""
 
 import abc
+import contextlib
+import copy
 from typing import Any, NamedTuple
 
+import gymnasium
+import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob.trajectory import TimeStep
@@ -35,6 +39,11 @@ class NativeEnv(abc.ABC):
     `observe` and `transition`. The base adds the time limit, autoreset and random keys. Rows follow Gymnasium's
     NEXT_STEP autoreset as `TimeStep` describes it; reaching the time limit gives `is_last` with discount 1, unless the
     same transition also terminated.
+
+    A graph made of an environment is used again for every environment of the same class whose attributes are equal: numbers,
+    strings, arrays and spaces, lists, tuples and dicts of them, and other native environments. An attribute that was changed
+    is noticed. Of any other object only another one in its place is: what is changed *inside* of it takes no effect once a
+    graph was made.
 
     Args:
         num_envs: Number of copies, `B`.
@@ -74,6 +83,20 @@ class NativeEnv(abc.ABC):
                 )
             self.max_episode_steps = max_episode_steps
         self.num_envs = num_envs
+
+    @property
+    def signature(self):
+        """What graphs take over from the environment; they serve every other one whose signature is equal."""
+        ancestry = type(self).__mro__
+        return _Same(type(self)), _compared([dict(vars(x)) for x in (self, *ancestry[: ancestry.index(NativeEnv)])])
+
+    def placeholder(self):
+        """An environment of this signature for graphs to keep."""
+        return self
+
+    def standing_for(self, env):
+        """Does nothing: environments of one signature are the same."""
+        return contextlib.nullcontext()
 
     @abc.abstractmethod
     def initial_state(self, seed):
@@ -141,3 +164,32 @@ class NativeEnv(abc.ABC):
 def _where(condition, x, y):
     """`tf.where` with a `[B]` condition for tensors `[B, ...]`."""
     return tf.where(tf.reshape(condition, (-1,) + (1,) * (x.shape.rank - 1)), x, y)
+
+
+class _Same:
+    """An object that is equal to itself alone."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def __eq__(self, other):
+        return isinstance(other, _Same) and self._value is other._value
+
+    __hash__ = None
+
+
+def _compared(value):
+    """A copy of `value` that can be compared, and that later changes of `value` do not reach."""
+    if isinstance(value, NativeEnv):
+        return value.signature
+    if isinstance(value, dict):
+        return dict, [(key, _compared(x)) for key, x in value.items() if not str(key).startswith(("__", "_abc_"))]
+    if isinstance(value, list | tuple):
+        return type(value), [_compared(x) for x in value]
+    if isinstance(value, gymnasium.Space):
+        return copy.deepcopy(value)
+    if isinstance(value, tf.Tensor) and hasattr(value, "numpy"):
+        value = value.numpy()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.str, value.shape, value.tobytes()
+    return (type(value), value) if isinstance(value, bool | int | float | str | bytes | None) else _Same(value)
