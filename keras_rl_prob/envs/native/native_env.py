@@ -175,8 +175,6 @@ class _Same:
     def __eq__(self, other):
         return isinstance(other, _Same) and self._value is other._value
 
-    __hash__ = None
-
 
 def _compared(value):
     """A copy of `value` that can be compared, and that later changes of `value` do not reach."""
