@@ -1,4 +1,7 @@
-"""Short versions of benchmarks/learning.py: each task in seconds, with one seed and a threshold that luck does not reach."""
+"""Short versions of benchmarks/learning.py: each task in seconds, with one seed and a threshold that luck does not reach.
+
+Three of them are in every run of the tests; `make test-learning` runs all.
+"""
 
 import keras
 import pytest
@@ -30,21 +33,25 @@ def test_without_memory_nobody_balances_a_pole_without_velocities():
     assert trained(krp.PPO, "tf/CartPoleNoVel-v1", 60) <= 150
 
 
-@pytest.mark.learning
-@pytest.mark.parametrize("env", ["tf/CartPole-v1", "CartPole-v1"])
+@pytest.mark.parametrize("env", ["tf/CartPole-v1", pytest.param("CartPole-v1", marks=pytest.mark.learning)])
 def test_feed_forward_ppo_balances_a_pole(env):
     assert trained(krp.PPO, env, 30) >= 400
 
 
-@pytest.mark.learning
 @pytest.mark.parametrize(
     ("agent_class", "rollouts", "learning_rate", "arguments"),
     [
-        (krp.A2C, 800, 3e-3, {"gae_lambda": 0.95}),
-        (krp.Reinforce, 40, 1e-2, {"max_episode_steps": 200}),
-        (krp.Reinforce, 40, 1e-2, {"max_episode_steps": 200, "baseline": True}),
+        pytest.param(krp.A2C, 800, 3e-3, {"gae_lambda": 0.95}, marks=pytest.mark.learning, id="A2C"),
+        pytest.param(krp.Reinforce, 40, 1e-2, {"max_episode_steps": 200}, id="Reinforce"),
+        pytest.param(
+            krp.Reinforce,
+            40,
+            1e-2,
+            {"max_episode_steps": 200, "baseline": True},
+            marks=pytest.mark.learning,
+            id="Reinforce with a baseline",
+        ),
     ],
-    ids=["A2C", "Reinforce", "Reinforce with a baseline"],
 )
 def test_one_step_policy_gradients_balance_a_pole(agent_class, rollouts, learning_rate, arguments):
     assert (
@@ -70,15 +77,42 @@ def test_nested_spaces_are_learned_in_every_part(task, least):
     assert trained(krp.PPO, task, 50, **CONTEXTUAL) >= least
 
 
-@pytest.mark.learning
 @pytest.mark.parametrize(
     ("agent_class", "env", "rollouts", "num_envs", "learning_rate", "arguments", "least"),
     [
-        (krp.DQN, "tf/CartPole-v1", 400, 8, 1e-3, {"double": True, "n_step": 3, "rescale_values": True}, 120),
-        (krp.RecurrentDQN, "tf/Recall-v0", 350, 8, 1e-3, {}, 0.8),  # guessing: 0.25
-        (krp.LinearQ, "tf/MountainCar-v0", 4000, 1, 1e-2, {"exploration": krp.EpsilonGreedy(0.0)}, -180),
+        pytest.param(
+            krp.DQN,
+            "tf/CartPole-v1",
+            400,
+            8,
+            1e-3,
+            {"double": True, "n_step": 3, "rescale_values": True},
+            120,
+            id="DQN",
+        ),
+        pytest.param(
+            krp.RecurrentDQN,
+            "tf/Recall-v0",
+            350,
+            8,
+            1e-3,
+            {},
+            0.8,  # guessing: 0.25
+            marks=pytest.mark.learning,
+            id="RecurrentDQN",
+        ),
+        pytest.param(
+            krp.LinearQ,
+            "tf/MountainCar-v0",
+            4000,
+            1,
+            1e-2,
+            {"exploration": krp.EpsilonGreedy(0.0)},
+            -180,
+            marks=pytest.mark.learning,
+            id="LinearQ",
+        ),
     ],
-    ids=["DQN", "RecurrentDQN", "LinearQ"],
 )
 def test_action_values_are_learned(agent_class, env, rollouts, num_envs, learning_rate, arguments, least):
     agent = agent_class(**arguments)

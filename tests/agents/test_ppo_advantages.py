@@ -13,7 +13,7 @@ STEPS = {"NextStep": 9, "SameStep": 7, "Disabled": 7}  # two whole episodes, wit
 GAMMA, LAMBDA = 0.9, 0.8
 
 
-def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None, steps=None):
+def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None, steps=None, normalize_rewards=False):
     """The agent and the one minibatch of a rollout, rows keyed by (environment, episode, step)."""
     krp_env = krp.envs.make(
         gymnasium.vector.SyncVectorEnv(
@@ -27,9 +27,9 @@ def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None, steps=Non
         update_epochs=1,
         discount=GAMMA,
         gae_lambda=LAMBDA,
-        normalize_rewards=False,
+        normalize_rewards=normalize_rewards,
     )
-    agent.compile()
+    agent.compile(jit_compile=False)
     agent.build((krp_env.observation_space, krp_env.action_space))
     for index, weight in enumerate(agent.network.weights):  # large enough for values that differ
         weight.assign(tf.random.stateless_normal(weight.shape, (index, 7)) * 0.5)
@@ -44,10 +44,11 @@ def prepared(mode, agent_class=krp.RecurrentPPO, sequence_length=None, steps=Non
     return agent, table(batch.advantage), table(batch.target), batch
 
 
-def oracle(agent, collected=None):
+def oracle(agent, collected=None, scale=1.0):
     """GAE as its definition, a double sum over each episode by itself; values from the network run on that episode alone.
 
-    Where only some steps were `collected`, the sum ends with them and bootstraps from the observation that follows.
+    Where only some steps were `collected`, the sum ends with them and bootstraps from the observation that follows. Rewards are
+    multiplied by `scale`.
     """
     advantages, targets = {}, {}
     for index, script in enumerate(SCRIPTS):
@@ -58,7 +59,7 @@ def oracle(agent, collected=None):
             value = outputs["value"].numpy().ravel().astype(np.float64)
             if end == "terminated":
                 value[-1] = 0.0
-            reward = [10.0 * episode + step + 1 for step in range(length)]
+            reward = [scale * (10.0 * episode + step + 1) for step in range(length)]
             delta = [reward[t] + GAMMA * value[t + 1] - value[t] for t in range(length)]
             steps = [t for t in range(length) if collected is None or (index, episode, t) in collected]
             for t in steps:
@@ -87,6 +88,20 @@ def test_a_rollout_that_ends_inside_episodes_bootstraps_with_the_memory_of_what_
     expected, _ = oracle(agent, collected=advantages)
     assert set(expected) == set(advantages)
     assert (0, 1, 3) not in advantages, "the rollout does not end inside an episode"
+    for key in advantages:
+        assert advantages[key] == pytest.approx(expected[key], rel=1e-4, abs=1e-4), key
+
+
+def test_normalized_rewards_are_divided_by_the_deviation_of_the_discounted_return():
+    """All steps of both environments in one population; a sum of rewards runs through an episode and ends with it."""
+    agent, advantages, *_ = prepared("NextStep", normalize_rewards=True)
+    sums = []
+    for script in SCRIPTS:
+        for episode, (length, _) in enumerate(script):
+            reward = [10.0 * episode + step + 1 for step in range(length)]
+            sums += [sum(GAMMA ** (t - k) * reward[k] for k in range(t + 1)) for t in range(length)]
+    expected, _ = oracle(agent, scale=1.0 / np.std(sums))
+    assert np.std(sums) > 5, "the scale does not matter"
     for key in advantages:
         assert advantages[key] == pytest.approx(expected[key], rel=1e-4, abs=1e-4), key
 
