@@ -10,7 +10,12 @@ GFOOTBALL_PACKAGES := cmake build-essential python3-dev python3-venv libgl1-mesa
 	libsdl2-ttf-dev libsdl2-gfx-dev libboost-python-dev libboost-thread-dev libboost-system-dev libboost-filesystem-dev
 SYSTEM_PYTHON ?= /usr/bin/python3
 
-.PHONY: install demo test lint docs gfootball clean
+# TensorFlow never frees what it compiled: several runs in turn need less memory than one.
+PYTEST := SDL_VIDEODRIVER=dummy MPLBACKEND=agg TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+UNITS := $(addprefix tests/,distributions drivers envs layers ops replay testing_env \
+	test_architecture.py test_docstrings.py test_masks.py test_networks.py test_spaces.py)
+
+.PHONY: install demo test test-fast test-learning test-all mutants lint docs gfootball clean
 
 install: $(INSTALLED)
 
@@ -28,7 +33,21 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	SDL_VIDEODRIVER=dummy MPLBACKEND=agg TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(PYTEST) -m "not learning" $(UNITS)
+	$(PYTEST) -m "not learning" tests/agents
+	$(PYTEST) -m "not learning" tests/callbacks tests/cli tests/presets tests/tuners
+	$(PYTEST) -m "not learning" $(filter-out $(UNITS),$(wildcard tests/test_*.py)) tests/old_files
+
+test-fast: install
+	$(PYTEST) -m "not learning" $(UNITS)
+
+test-learning: install
+	XLA_FLAGS= $(PYTEST) -m learning tests
+
+test-all: test test-learning
+
+mutants: install
+	$(BIN)/python tests/mutants.py
 
 docs: install
 	$(BIN)/mkdocs build --strict

@@ -72,9 +72,9 @@ MUTANTS = {
         ("tests/replay/test_prioritized.py",),
     ),
     "unsaved normaliser": Mutant(
-        "agents/policy_gradient.py",
-        'self.reward_normalizer = RunningNormalization(center=False, dtype="float32")',
-        'object.__setattr__(self, "reward_normalizer", RunningNormalization(center=False, dtype="float32"))',
+        "layers/running_normalization.py",
+        'self.variance = self.add_weight(name="variance", shape=features, initializer="ones", **options)',
+        "self.variance = tf.Variable(tf.ones(features), trainable=False)",
         ("tests/agents/test_agent_surface.py::test_saved_and_loaded_agents_act_alike_and_go_on_alike",),
     ),
     "off-by-one in the ring": Mutant(
@@ -144,7 +144,8 @@ def noticed(name, mutant):
         start = time.perf_counter()
         status, output = run_guards(mutant, folder)
         seconds = time.perf_counter() - start
-    failed = [line.split(" ")[1] for line in output.splitlines() if line.startswith("FAILED")]
+    lines = [line.removeprefix("FAILED ") for line in output.splitlines() if line.startswith("FAILED ")]
+    failed = [line.split(" - ")[0] for line in lines]
     caught = status == 1 and bool(failed) and seconds <= SECONDS
     verdict = failed[0].split("tests/")[-1] if failed else f"NOT NOTICED (pytest's status {status})\n{output[-500:]}"
     print(f"{'ok  ' if caught else 'BAD '} {name:26}{seconds:5.0f} s  {verdict}", flush=True)

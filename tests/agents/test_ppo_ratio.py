@@ -44,8 +44,18 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("jit_compile", [True, False], ids=["jit", "graph"])
-@pytest.mark.parametrize("case", CASES)
+COMPILED = [
+    "native lstm",
+    "native generic cell",
+    "Gymnasium hybrid mask",
+]  # one of each kind of loop and of environment
+
+
+@pytest.mark.parametrize(
+    ("case", "jit_compile"),
+    [(case, False) for case in CASES] + [(case, True) for case in COMPILED],
+    ids=lambda part: part if isinstance(part, str) else "jit" if part else "graph",
+)
 def test_ratio_is_one_before_the_first_update(case, jit_compile):
     env, make_network, arguments = CASES[case]
     made = krp.envs.make(env, 8)
