@@ -9,15 +9,14 @@ import tensorflow as tf
 
 from keras_rl_prob import spaces
 from keras_rl_prob.agents import arguments, contract
-from keras_rl_prob.agents.evaluation import Evaluation
+from keras_rl_prob.agents.evaluation import Evaluation, once, put_aside
 from keras_rl_prob.agents.export import export_policy
-from keras_rl_prob.agents.kept import Kept
+from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.learning import LearningModel
 from keras_rl_prob.agents.normalization import observation_normalizers
 from keras_rl_prob.agents.policy import Policy, deterministic_actions
 from keras_rl_prob.agents.progress import with_progress
 from keras_rl_prob.agents.training import Training, mend_backups
-from keras_rl_prob.drivers.evaluation import play_episodes
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself, spaces_of
 from keras_rl_prob.layers import Unrolled
 
@@ -41,8 +40,7 @@ class Agent(LearningModel, abc.ABC):
         self.normalize_observations = normalize_observations
         self.observation_space = self.action_space = None
         self._requested_jit_compile, self._requested_steps_per_execution = "auto", None
-        self._sources, self._players = Kept(1), Kept(8)
-        self._evaluation = self._validation = None
+        self._graphs, self._evaluation = Graphs(self), None
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
@@ -200,9 +198,10 @@ class Agent(LearningModel, abc.ABC):
             self._prepare_for(made, updates, execution)
             stack.enter_context(raising_as_itself(made))
             if validation_data is not None:
-                self._validation = self.evaluation(validation_data, validation_episodes, True, 0, stack)
-                stack.callback(setattr, self, "_validation", None)
-            source = self._source_of(made, seed, stack)
+                self._evaluation = self.evaluation(validation_data, validation_episodes, True, 0, stack)
+                stack.callback(setattr, self, "_evaluation", None)
+            self._rest()
+            source = self._graphs.source(made, seed, stack)
             self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
             stack.callback(self._end_training)
             if initial_epoch and self._position is not None:
@@ -214,7 +213,7 @@ class Agent(LearningModel, abc.ABC):
                 source.dataset(),
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
-                validation_data=None if validation_data is None else _once(),
+                validation_data=None if validation_data is None else once(),
                 validation_freq=validation_freq,
                 callbacks=with_progress(callbacks, verbose),
                 initial_epoch=initial_epoch,
@@ -253,20 +252,14 @@ class Agent(LearningModel, abc.ABC):
             and mean length in environment steps.
         """
         if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
-            self._evaluation = self._validation
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
         arguments.reject_supervised(cached)
         self._assert_compile_called("evaluate")
         with contextlib.ExitStack() as stack:
-            self._evaluation = self.evaluation(env, episodes, deterministic, seed, stack)
-            kept = self.steps_per_execution, [variable.numpy() for variable in self.metrics_variables]
-            self.steps_per_execution = 1
-            try:
-                logs = super().evaluate(_once(), verbose=verbose, callbacks=callbacks, return_dict=True)
-            finally:
-                self.steps_per_execution, self._evaluation = kept[0], None
-                for variable, value in zip(self.metrics_variables, kept[1], strict=True):
-                    variable.assign(value)
+            evaluation = self.evaluation(env, episodes, deterministic, seed, stack)
+            stack.enter_context(put_aside(self))
+            self._evaluation, self.steps_per_execution = evaluation, 1
+            logs = super().evaluate(once(), verbose=verbose, callbacks=callbacks, return_dict=True)
         return logs if return_dict else [logs["return"], logs["length"]]
 
     def make_test_function(self, force=False):
@@ -344,9 +337,6 @@ class Agent(LearningModel, abc.ABC):
     def evaluation(self, env, episodes, deterministic, seed, stack):
         """A function without arguments that plays the episodes of an evaluation, each time anew.
 
-        Episodes of the same number of like environments are traced and compiled once in the life of the agent, or until it is
-        compiled again.
-
         Args:
             env: As in `evaluate`.
             episodes: As in `evaluate`.
@@ -366,15 +356,7 @@ class Agent(LearningModel, abc.ABC):
             contract.check_same_spaces(self, made)
         else:
             self.build(made)
-        compiled = self._resolved_jit_compile() and (deterministic or self.acts_compiled)
-
-        def player():
-            placeholder = made.placeholder()
-            return play_episodes(self, placeholder, deterministic, compiled), placeholder
-
-        key = made.signature, deterministic, compiled, self._settings()
-        play, placeholder = self._players.get(key, player)
-        return Evaluation(play, placeholder, made, -(-episodes // made.num_envs), seed)
+        return Evaluation(*self._graphs.player(made, deterministic), made, -(-episodes // made.num_envs), seed)
 
     @property
     def last_rollout(self):
@@ -399,50 +381,20 @@ class Agent(LearningModel, abc.ABC):
         else:
             self.build(env)
         self.failure.assign(0)
-        execution, jit_compile = steps_per_execution or updates, self._resolved_jit_compile()
-        compiled_for = updates, execution, env.num_envs, jit_compile, self.run_eagerly, self._settings()
+        execution = steps_per_execution or updates
+        compiled_for = updates, execution, env.num_envs, settings(self)
         if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:
-            self._compiled_for = compiled_for
+            self._compiled_for, self.jit_compile, self.train_function = compiled_for, self.wants_xla, None
             self.steps_per_execution, self.rollouts_per_execution = execution, execution // updates
-            self.jit_compile = jit_compile
-            self.train_function = None
-
-    def _source_of(self, env, seed, stack):
-        """The source of a training on `env`: that of the last training, if its graphs fit, else a new one."""
-        key = env.signature, self._compiled_for
-
-        def traced():
-            placeholder = env.placeholder()
-            stack.enter_context(placeholder.standing_for(env))
-            return placeholder, self.make_source(placeholder, seed)
-
-        self._rest()
-        again = key in self._sources
-        placeholder, source = self._sources.get(key, traced)
-        if again:
-            stack.enter_context(placeholder.standing_for(env))
-            source.restart(seed)
-        return source
 
     def _forget_graphs(self):
         """Forgets all that was traced and compiled, except the policies that were handed out."""
         self._rest()
-        self._sources.clear()
-        self._players.clear()
+        self._graphs.forget()
         self.train_function = None
 
-    def _settings(self):
-        """The constructor's arguments besides the network, to be compared; equal to nothing if they cannot be."""
-        try:
-            return {key: value for key, value in self.get_config().items() if key not in ("network", "name")}
-        except (TypeError, ValueError):  # an object that Keras cannot describe
-            return object()
-
-    def _resolved_jit_compile(self):
+    @property
+    def wants_xla(self):
+        """Whether graphs are compiled with XLA, as `compile` was told."""
         wanted = self._requested_jit_compile
         return not self.run_eagerly and (contract.prefers_xla(self.network) if wanted == "auto" else wanted)
-
-
-def _once():
-    """A `tf.data.Dataset` of one element."""
-    return tf.data.Dataset.from_tensors(0)

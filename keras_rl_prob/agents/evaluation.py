@@ -1,5 +1,9 @@
 """Episodes to be played again and again, for `evaluate`, validation and callbacks."""
 
+import contextlib
+
+import tensorflow as tf
+
 from keras_rl_prob.envs import raising_as_itself
 
 
@@ -22,3 +26,21 @@ class Evaluation:
         """Returns a dict of the mean undiscounted `"return"` and the mean `"length"` in environment steps, floats."""
         with raising_as_itself(self._env), self._placeholder.standing_for(self._env):
             return {key: float(value) for key, value in self._play(*self._arguments).items()}
+
+
+def once():
+    """What Keras' `evaluate` takes for data: a `tf.data.Dataset` of one element, for one evaluation."""
+    return tf.data.Dataset.from_tensors(0)
+
+
+@contextlib.contextmanager
+def put_aside(agent):
+    """Puts back at the end what Keras' `evaluate` takes from a training that may be under way: metrics and the like."""
+    kept = agent.steps_per_execution, agent._evaluation
+    metrics = [(variable, variable.numpy()) for variable in agent.metrics_variables]
+    try:
+        yield
+    finally:
+        agent.steps_per_execution, agent._evaluation = kept
+        for variable, value in metrics:
+            variable.assign(value)

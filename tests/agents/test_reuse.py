@@ -1,5 +1,10 @@
 """Graphs are used again only for what they were made for: no environment is stepped by what was traced for another."""
 
+import json
+import pathlib
+import subprocess
+import sys
+
 import gymnasium
 import keras
 import numpy as np
@@ -182,9 +187,10 @@ def test_environments_that_the_agent_made_are_gone_after_use(agent):
     agent.evaluate(maker, episodes=4, verbose=0)
     agent.fit(maker, num_envs=2, steps_per_epoch=1, verbose=0)
     assert [env.closed for env in made] == [True] * 6
-    for kept in (agent._sources, agent._players):
-        environments = [value[0 if kept is agent._sources else 1] for _, value in kept._pairs]
-        assert all(getattr(env, "vector_env", None) is None for env in environments)
+    kept = [placeholder for _, (placeholder, _) in agent._graphs._sources._pairs]
+    kept += [placeholder for _, (_, placeholder) in agent._graphs._players._pairs]
+    assert len(kept) >= 2
+    assert all(getattr(env, "vector_env", None) is None for env in kept)
 
 
 @pytest.mark.parametrize("env", ["tf/CartPole-v1", "CartPole-v1"])
@@ -272,3 +278,17 @@ def test_compiling_again_makes_anew_what_it_must(agent, traces):
     assert played(agent, env) == (2.0, 2.0)
     assert "learn" not in traces
     agent.compile(jit_compile=False)
+
+
+def test_nothing_is_compiled_twice():
+    """In a process of its own, whose logs tell what XLA compiles."""
+    script = pathlib.Path(__file__).parents[2] / "benchmarks" / "compilations.py"
+    command = [sys.executable, script, "--json", "--small", "--agents", "PPO"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    calls = {row["call"]: row for row in json.loads(run.stdout)["calls"]}
+    counts = {call: (row["traces"], row["compilations"]) for call, row in calls.items()}
+    assert counts["first fit"][1] == 2, "a rollout, and the updates on it"
+    assert counts["evaluate"] == (1, 1)
+    for call in ("second fit", "evaluate again", "fit 5, validated", "5 epochs"):
+        assert counts[call] == (0, 0), call

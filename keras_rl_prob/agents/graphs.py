@@ -1,0 +1,84 @@
+"""What an agent has traced and compiled, kept for the next call that needs the same."""
+
+from keras_rl_prob.drivers.evaluation import play_episodes
+
+
+class Graphs:
+    """The source of the last training and the players of the last evaluations, each for what its graphs took over.
+
+    Args:
+        agent: An `Agent`.
+    """
+
+    def __init__(self, agent):
+        self._agent, self._sources, self._players = agent, Kept(1), Kept(8)
+
+    def source(self, env, seed, stack):
+        """The source of a training on `env`, at its beginning: that of the last training if its graphs fit, else a new one.
+
+        Args:
+            env: What `make` returned.
+            seed: Integer.
+            stack: `contextlib.ExitStack`, for the time of which the source steps `env`.
+        """
+        agent = self._agent
+        key = env.signature, settings(agent)
+
+        def traced():
+            placeholder = env.placeholder()
+            stack.enter_context(placeholder.standing_for(env))
+            return placeholder, agent.make_source(placeholder, seed)
+
+        again = key in self._sources
+        placeholder, source = self._sources.get(key, traced)
+        if again:
+            stack.enter_context(placeholder.standing_for(env))
+            source.restart(seed)
+        return source
+
+    def player(self, env, deterministic):
+        """What `play_episodes` gives for the agent and a placeholder of `env`; and that placeholder."""
+        agent = self._agent
+
+        def traced():
+            placeholder = env.placeholder()
+            compiled = agent.wants_xla and (deterministic or agent.acts_compiled)
+            return play_episodes(agent, placeholder, deterministic, compiled), placeholder
+
+        return self._players.get((env.signature, deterministic, settings(agent)), traced)
+
+    def forget(self):
+        """Forgets everything."""
+        self._sources, self._players = Kept(1), Kept(8)
+
+
+class Kept:
+    """The latest few values that were made for a key; keys are compared, not hashed.
+
+    Args:
+        most: How many to keep; what was used least recently goes first.
+    """
+
+    def __init__(self, most):
+        self._most, self._pairs = most, []
+
+    def get(self, key, make):
+        """The value that was kept for `key`, or else that of `make()`, which is then kept."""
+        pair = next((pair for pair in self._pairs if pair[0] == key), None) or (key, make())
+        self._pairs = [pair, *(other for other in self._pairs if other is not pair)][: self._most]
+        return pair[1]
+
+    def __contains__(self, key):
+        return any(pair[0] == key for pair in self._pairs)
+
+
+def settings(agent):
+    """What graphs take over from an agent, to be compared: its arguments besides the network, and how it is compiled.
+
+    Equal to nothing, not even to itself, if an argument is an object that Keras cannot describe.
+    """
+    try:
+        config = {key: value for key, value in agent.get_config().items() if key not in ("network", "name")}
+    except (TypeError, ValueError):
+        config = object()
+    return config, agent.wants_xla, agent.run_eagerly
