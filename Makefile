@@ -14,6 +14,7 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 PYTEST := SDL_VIDEODRIVER=dummy MPLBACKEND=agg TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 UNITS := $(addprefix tests/,distributions drivers envs layers ops replay testing_env \
 	test_architecture.py test_docstrings.py test_masks.py test_networks.py test_spaces.py)
+FIRST_AGENTS := $(wildcard tests/agents/test_a*.py tests/agents/test_[c-f]*.py)
 
 .PHONY: install demo test test-fast test-learning test-all mutants lint docs gfootball clean
 
@@ -33,18 +34,20 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(PYTEST) -m "not learning" $(UNITS)
-	$(PYTEST) -m "not learning" tests/agents
-	$(PYTEST) -m "not learning" tests/callbacks tests/cli tests/presets tests/tuners
-	$(PYTEST) -m "not learning" $(filter-out $(UNITS),$(wildcard tests/test_*.py)) tests/old_files
+	$(PYTEST) -m "not learning and not long" $(UNITS)
+	$(PYTEST) -m "not learning and not long" $(FIRST_AGENTS)
+	$(PYTEST) -m "not learning and not long" $(filter-out $(FIRST_AGENTS),$(wildcard tests/agents/test_*.py))
+	$(PYTEST) -m "not learning and not long" tests/callbacks tests/cli tests/presets tests/tuners
+	$(PYTEST) -m "not learning and not long" $(filter-out $(UNITS),$(wildcard tests/test_*.py)) tests/old_files
 
 test-fast: install
-	$(PYTEST) -m "not learning" $(UNITS)
+	$(PYTEST) --ignore tests/envs/test_atari.py --ignore tests/envs/test_gfootball.py $(UNITS)
 
 test-learning: install
 	XLA_FLAGS= $(PYTEST) -m learning tests
 
 test-all: test test-learning
+	$(PYTEST) -m long tests
 
 mutants: install
 	$(BIN)/python tests/mutants.py

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from keras_rl_prob.ops.loops import compiled, loop
 
+SHORT = 8  # steps up to which a loop is not worth compiling
+
 
 def lstm(inputs, recurrent_kernel, keep, state):
     """Long short-term memory, Keras' gate order (input, forget, candidate, output) and default activations.
@@ -37,7 +39,7 @@ def lstm(inputs, recurrent_kernel, keep, state):
     if inputs.shape[0] == 1:
         _, c, h = _lstm_step(inputs[0], recurrent_kernel, keep[0], h, c)
         return h[None], (h, c)
-    outputs, c = compiled(_lstm_sequence)(inputs, recurrent_kernel, keep, h, c)
+    outputs, c = compiled(_lstm_sequence, inputs.shape[0] > SHORT)(inputs, recurrent_kernel, keep, h, c)
     return outputs, (outputs[-1], c)
 
 
@@ -67,7 +69,7 @@ def gru(inputs, recurrent_kernel, recurrent_bias, keep, state):
     if inputs.shape[0] == 1:
         state = _gru_step(inputs[0], recurrent_kernel, recurrent_bias, keep[0], state)
         return state[None], state
-    outputs = compiled(_gru_sequence)(inputs, recurrent_kernel, recurrent_bias, keep, state)
+    outputs = compiled(_gru_sequence, inputs.shape[0] > SHORT)(inputs, recurrent_kernel, recurrent_bias, keep, state)
     return outputs, outputs[-1]
 
 

@@ -15,14 +15,14 @@ import tensorflow as tf
 
 from keras_rl_prob.ops.loops import compiled, loop
 
-UNROLLED, COMPILED = 8, 32  # rows up to which a loop is not worth its while, and from which on it is worth compiling
+UNROLLED, LONG = 8, 32  # rows up to which no loop is built, and up to which none is compiled
 
 
 def reverse_linear_scan(decays, increments, initial=None):
     """Solves `x[t] = increments[t] + decays[t] * x[t + 1]` backwards over axis 0.
 
-    One row after another, in a loop unless there are few, which is compiled if there are many: a parallel scan takes three
-    times as long to compile and runs no faster (`benchmarks/scans.py`).
+    One row after another, in a loop unless there are few: a parallel scan takes three times as long to compile and runs no
+    faster (`benchmarks/scans.py`).
 
     Args:
         decays: Float tensor `[T, ...]`, `T` static.
@@ -45,8 +45,7 @@ def reverse_linear_scan(decays, increments, initial=None):
         raise ValueError(f"`increments` must have a static number of rows. Received: shape={increments.shape}")
     x = tf.zeros_like(increments[0]) if initial is None else tf.convert_to_tensor(initial, increments.dtype)
     if steps > UNROLLED:
-        solve = compiled(_backward_loop) if steps > COMPILED else _backward_loop
-        return solve(decays, increments, x)
+        return compiled(_backward_loop, steps > LONG)(decays, increments, x)
     solution = []
     for t in reversed(range(steps)):
         x = increments[t] + decays[t] * x

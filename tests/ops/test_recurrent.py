@@ -169,14 +169,14 @@ def test_nothing_crosses_a_reset(kind):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
-@pytest.mark.parametrize(("steps", "loops"), [(1, False), (2, True)])
-def test_a_loop_is_compiled_in_a_plain_graph_and_not_built_for_one_step(kind, steps, loops):
+@pytest.mark.parametrize(("steps", "loops", "compiled"), [(1, False, False), (8, True, False), (9, True, True)])
+def test_a_long_loop_is_compiled_in_a_plain_graph_and_none_is_built_for_one_step(kind, steps, loops, compiled):
     args, keep = sequence(kind, steps)
     function = tf.function(lambda *args: fast(kind, args, keep)).get_concrete_function(*map(tf.constant, args))
     definition = function.graph.as_graph_def()
     nodes = [*definition.node, *(node for inner in definition.library.function for node in inner.node_def)]
     assert any("While" in node.op for node in nodes) == loops
-    assert any(inner.attr["_XlaMustCompile"].b for inner in definition.library.function) == loops
+    assert any(inner.attr["_XlaMustCompile"].b for inner in definition.library.function) == compiled
 
 
 def counting_step(x, state):
