@@ -97,7 +97,8 @@ def small_budgets():
 
     def short_training(given):
         agent, env = given["self"], given["env"]
-        agent.rollout_steps = 8 if agent.rollout_steps > 16 else agent.rollout_steps
+        if agent.rollout_steps > 16:
+            agent.rollout_steps = getattr(agent, "sequence_length", None) or 8
         if isinstance(env, str):
             given["num_envs"] = min(given["num_envs"] or 4, 4)
         made = 1 if isinstance(env, gymnasium.Env) else getattr(env, "num_envs", 32)
