@@ -14,7 +14,7 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 PYTEST := SDL_VIDEODRIVER=dummy MPLBACKEND=agg TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 UNITS := $(addprefix tests/,distributions drivers envs layers ops replay testing_env \
 	test_architecture.py test_docstrings.py test_masks.py test_networks.py test_spaces.py)
-FIRST_AGENTS := $(wildcard tests/agents/test_a*.py tests/agents/test_[c-f]*.py)
+FIRST := $(wildcard tests/agents/test_[a-o]*.py)
 
 .PHONY: install demo test test-fast test-learning test-all mutants lint docs gfootball clean
 
@@ -34,11 +34,9 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(PYTEST) -m "not learning and not long" $(UNITS)
-	$(PYTEST) -m "not learning and not long" $(FIRST_AGENTS)
-	$(PYTEST) -m "not learning and not long" $(filter-out $(FIRST_AGENTS),$(wildcard tests/agents/test_*.py))
-	$(PYTEST) -m "not learning and not long" tests/callbacks tests/cli tests/presets tests/tuners
-	$(PYTEST) -m "not learning and not long" $(filter-out $(UNITS),$(wildcard tests/test_*.py)) tests/old_files
+	$(PYTEST) -m "not learning and not long" $(FIRST)
+	$(PYTEST) -m "not learning and not long" $(UNITS) tests/callbacks tests/cli $(filter-out $(FIRST),$(wildcard tests/agents/test_*.py))
+	$(PYTEST) -m "not learning and not long" tests/presets tests/tuners tests/old_files $(filter-out $(UNITS),$(wildcard tests/test_*.py))
 
 test-fast: install
 	$(PYTEST) --ignore tests/envs/test_atari.py --ignore tests/envs/test_gfootball.py $(UNITS)

@@ -128,7 +128,14 @@ def test_there_are_pages_with_code():
     assert sum(len(CODE.findall(page.read_text())) for page in PAGES) > 60
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+LONG = {DOCS / "how-to" / "tuning.md"}  # five searches; tests/tuners and the notebook have the same in every run
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.long if page in LONG else ()) for page in PAGES],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 @pytest.mark.usefixtures("small_budgets")
 def test_code_runs(page, tmp_path, monkeypatch):
     if page.stem == "football" and importlib.util.find_spec("gfootball_engine") is None:

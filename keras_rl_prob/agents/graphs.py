@@ -29,11 +29,12 @@ class Graphs:
             stack.enter_context(placeholder.standing_for(env))
             return placeholder, agent.make_source(placeholder, seed)
 
-        again = key in self._sources
+        if key not in self._sources:
+            self._sources = Kept(1)  # before a new one is made: a replay memory may be large
+            return self._sources.get(key, traced)[1]
         placeholder, source = self._sources.get(key, traced)
-        if again:
-            stack.enter_context(placeholder.standing_for(env))
-            source.restart(seed)
+        stack.enter_context(placeholder.standing_for(env))
+        source.restart(env, seed)
         return source
 
     def player(self, env, deterministic):

@@ -134,9 +134,9 @@ class ReplaySource(RolloutSource):
         replay += self.priorities.variables if self.priorities else []
         return [*super().variables, *(replay if self.agent.checkpoint_replay else [])]
 
-    def restart(self, seed):
+    def restart(self, env, seed):
         """Begins anew, with the memory that a new source of the agent has."""
-        super().restart(seed)
+        super().restart(env, seed)
         self.ring.clear()
         if self.priorities:
             self.priorities.clear()

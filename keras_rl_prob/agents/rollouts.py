@@ -93,9 +93,9 @@ class RolloutSource:
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
         return [*self.driver.variables, *(self.follower.variables if self._follows_episodes else []), self._counter]
 
-    def restart(self, seed):
-        """Begins anew: from here on, everything is as in a new source with this seed."""
-        self.driver.restart(seed)
+    def restart(self, env, seed):
+        """Begins anew: from here on, everything is as in a new source of `env`, which has the same signature."""
+        self.driver.restart(env, seed)
         self.follower.reset()
         self._counter.assign([seed, 0])
 

@@ -65,11 +65,11 @@ class SequenceSource(ReplaySource):
         state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs))
         self._states = Ring({"state": state}, self.ring.capacity // stride) if tf.nest.flatten(state) else None
 
-    def restart(self, seed):
+    def restart(self, env, seed):
         """Begins anew, with the memory that a new source of the agent has."""
         if self._states:
             self._states.clear()
-        super().restart(seed)
+        super().restart(env, seed)
 
     @property
     def variables(self):

@@ -64,19 +64,19 @@ class Driver:
         self._rollout = self._loop
         if jit_compile and env.compilable:
             self._rollout = tf.function(self._loop, jit_compile=True, autograph=False)
-        carry, key = self._start(seed)
+        carry, key = self._start(env, seed)
         self._specs = self._row_specs(*carry)
         self._variables = tf.nest.map_structure(lambda x: tf.Variable(x, trainable=False), carry)
         self._key = tf.Variable(key, trainable=False, name="key")
 
-    def _start(self, seed):
+    def _start(self, env, seed):
         """What the first rollout starts with: environments, their first rows and the agent's memory; and the random key."""
         key = tf.random.stateless_uniform((2, 2), (seed, 0), None, None, tf.int32)
-        return (*self._env.reset(key[0]), self._agent.initial_state(self.num_envs)), key[1]
+        return (*env.reset(key[0]), self._agent.initial_state(self.num_envs)), key[1]
 
-    def restart(self, seed):
-        """Resets the environments: from here on, everything is as in a new driver with this seed."""
-        carry, key = self._start(seed)
+    def restart(self, env, seed):
+        """Resets the environments: from here on, everything is as in a new driver of `env`, which has the same signature."""
+        carry, key = self._start(env, seed)
         tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
         self._key.assign(key)
 

@@ -18,8 +18,8 @@ from keras_rl_prob.agents.sequence_source import StoredSequences
 from keras_rl_prob.layers import DenseCategorical, Dueling, QValues, StatefulRNN
 
 POLICIES = {
-    "ppo": lambda **arguments: krp.PPO(rollout_steps=16, update_epochs=1, **arguments),
-    "recurrent ppo": lambda **arguments: krp.RecurrentPPO(rollout_steps=16, update_epochs=1, **arguments),
+    "ppo": lambda **arguments: krp.PPO(rollout_steps=8, update_epochs=1, **arguments),
+    "recurrent ppo": lambda **arguments: krp.RecurrentPPO(rollout_steps=8, update_epochs=1, **arguments),
 }
 Q_LEARNING = {
     "dqn": lambda **arguments: krp.DQN(learning_starts=16, batch_size=16, capacity=400, **arguments),

@@ -16,10 +16,10 @@ ENV = "tf/CartPoleNoVel-v1"
 
 
 def small(agent_class=krp.RecurrentPPO, network=None, **arguments):
-    """A compiled agent that trains in a moment: 8 environments x 16 steps, 2 x 2 updates."""
+    """A compiled agent that trains in a moment: 8 environments x 8 steps, 2 x 2 updates."""
     if network is None and agent_class is krp.RecurrentPPO:
         network = krp.networks.recurrent(ENV, units=8)
-    agent = agent_class(network, **{"rollout_steps": 16, "minibatches": 2, "update_epochs": 2, **arguments})
+    agent = agent_class(network, **{"rollout_steps": 8, "minibatches": 2, "update_epochs": 2, **arguments})
     agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     return agent
 
@@ -53,8 +53,8 @@ def test_history_has_the_promised_logs(fresh):
     assert all(len(values) == 2 for values in history.values())
     assert history["return"] == history["length"]  # CartPole pays 1 for every step
     assert 5 < history["return"][0] < 60
-    assert history["env_steps"][0] <= 2 * 8 * 16
-    assert history["env_steps"][1] > history["env_steps"][0] > 1.5 * 8 * 16
+    assert history["env_steps"][0] <= 2 * 8 * 8
+    assert history["env_steps"][1] > history["env_steps"][0] > 1.5 * 8 * 8
     assert int(agent.optimizer.iterations.numpy()) == 16
     assert history["val_return"][0] == history["val_length"][0] >= 8
 
@@ -135,7 +135,7 @@ def test_a_second_training_knows_nothing_of_the_episodes_of_the_first(fresh):
     agent = fresh
     fit(agent, epochs=1, steps_per_epoch=4)  # leaves episodes unfinished
     history = fit(agent, epochs=1, steps_per_epoch=4, callbacks=[Lengths()]).history
-    assert history["length"][0] <= 16  # rows of a rollout
+    assert history["length"][0] <= 8  # rows of a rollout
 
 
 class Lengths(keras.callbacks.Callback):
@@ -144,7 +144,7 @@ class Lengths(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         follower = self.model._training.source.follower
         score, length, discounted = (variable.numpy() for variable in follower.variables)
-        assert length.max() <= 16
+        assert length.max() <= 8
         assert np.array_equal(score, length)
         assert (discounted <= score).all()
 

@@ -64,8 +64,15 @@ AGENTS = {
     "RandomAgent": (krp.RandomAgent, None, {"rollout_steps": 8}, ENV),
 }
 VARIANTS = {"A2C with memory", "Reinforce with baseline", "DQN without its replay"}
-each = pytest.mark.parametrize("name", AGENTS)
-each_agent = pytest.mark.parametrize("name", [name for name in AGENTS if name not in VARIANTS])
+
+
+def of(*names):
+    """Runs a test with the `traced` agents of these names, all tests of one agent after another."""
+    return pytest.mark.parametrize("traced", names, indirect=True, scope="module")
+
+
+each = of(*AGENTS)
+each_agent = of(*(name for name in AGENTS if name not in VARIANTS))
 
 
 def make(name, seed=1, **compiled):
@@ -129,14 +136,15 @@ class Traced:
     """An agent of one kind, and what a training of two epochs makes of it.
 
     Attributes:
+        agent, name, env: The agent, its name in `AGENTS`, its environment.
         history: Of that training.
         result: `numbers` after it.
         traces: How many functions it traced.
     """
 
     def __init__(self, name, folder, traces):
-        self.agent, self._name = make(name), name
-        self.agent.build(AGENTS[name][3])
+        self.agent, self.name, self.env = make(name), name, AGENTS[name][3]
+        self.agent.build(self.env)
         self._files = {moment: folder / f"{moment}.weights.h5" for moment in ("fresh", "trained")}
         self.agent.save_weights(self._files["fresh"])
         before = len(traces)
@@ -158,32 +166,25 @@ class Traced:
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory, traces):
-    """For each name, made when first asked for: its `Traced`."""
-    made = {}
-
-    def of(name):
-        if name not in made:
-            made[name] = Traced(name, tmp_path_factory.mktemp("files"), traces)
-        return made[name]
-
-    return of
+def traced(request, tmp_path_factory, traces):
+    """The `Traced` of a name."""
+    return Traced(request.param, tmp_path_factory.mktemp("files"), traces)
 
 
 @each
-def test_fit_evaluate_predict(name, traced, capsys):
-    agent, history = traced(name).at("trained"), traced(name).history
+def test_fit_evaluate_predict(traced, capsys):
+    agent, history = traced.at("trained"), traced.history
     assert all(len(values) == 2 for values in history.values())
     assert history["env_steps"][1] > history["env_steps"][0] > 0
     assert history["return"][1] == history["length"][1] >= 8 or np.isnan(history["return"][1])
     assert all(np.isfinite(history[key]).all() for key in history if key not in ("return", "length"))
-    env = AGENTS[name][3]
+    env = traced.env
     results = [agent.evaluate(env, episodes=6, return_dict=True, verbose=0) for _ in range(2)]
     assert results[0] == results[1]
     assert results[0]["return"] == results[0]["length"] >= 8
     stochastic = agent.evaluate(env, episodes=6, deterministic=False, verbose=0)
     assert stochastic[0] >= 8
-    assert_same(numbers(agent), traced(name).result)
+    assert_same(numbers(agent), traced.result)
     actions = agent.predict(observations(5), verbose=0)
     assert actions.shape == (5,)
     assert set(actions) <= {0, 1}
@@ -194,101 +195,100 @@ def test_fit_evaluate_predict(name, traced, capsys):
 
 
 @each
-def test_save_and_load(name, traced, tmp_path):
-    agent = traced(name).at("trained")
+def test_save_and_load(traced, tmp_path):
+    agent = traced.at("trained")
     agent.save(tmp_path / "agent.keras")
     loaded = keras.saving.load_model(tmp_path / "agent.keras")
     assert type(loaded) is type(agent)
     assert json.dumps(loaded.get_config(), sort_keys=True) == json.dumps(agent.get_config(), sort_keys=True)
-    assert_same(traced(name).result, numbers(loaded))
+    assert_same(traced.result, numbers(loaded))
     x = observations(50)
     assert np.array_equal(agent.predict(x, verbose=0), loaded.predict(x, verbose=0))
     assert int(loaded.env_steps.numpy()) == int(agent.env_steps.numpy()) > 0
 
 
 @each
-def test_resume_is_exact(name, traced, tmp_path):
-    if name == "DQN without its replay":
+def test_resume_is_exact(traced, tmp_path):
+    if traced.name == "DQN without its replay":
         pytest.skip("an exact resume needs the replay buffer")
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
     with pytest.raises(RuntimeError, match="power cut"):
-        fit(traced(name).at("fresh"), name, [backup, Cut()])
-    resumed = traced(name).scrambled()
-    rest = fit(resumed, name, [keras.callbacks.BackupAndRestore(tmp_path / "backup")])
-    assert_same(traced(name).result, numbers(resumed))
+        fit(traced.at("fresh"), traced.name, [backup, Cut()])
+    resumed = traced.scrambled()
+    rest = fit(resumed, traced.name, [keras.callbacks.BackupAndRestore(tmp_path / "backup")])
+    assert_same(traced.result, numbers(resumed))
     for key, values in rest.items():
-        assert np.array_equal(values, traced(name).history[key][1:], equal_nan=True), key
-    halves = traced(name).at("fresh")
-    fit(halves, name, epochs=1)
-    fit(halves, name, initial_epoch=1)
-    assert_same(traced(name).result, numbers(halves))
+        assert np.array_equal(values, traced.history[key][1:], equal_nan=True), key
+    halves = traced.at("fresh")
+    fit(halves, traced.name, epochs=1)
+    fit(halves, traced.name, initial_epoch=1)
+    assert_same(traced.result, numbers(halves))
 
 
-@pytest.mark.parametrize(("name", "empty"), [("DQN", False), ("DQN without its replay", True)])
-def test_a_training_goes_on_with_its_replay_or_with_an_empty_one(name, empty, traced):
-    agent = traced(name).at("fresh")
-    first = fit(agent, name, epochs=1)["replay_size"][0]
-    again = fit(agent, name, epochs=2, initial_epoch=1)["replay_size"][0]
-    assert again == first if empty else again > first + 60  # four rollouts of 16 more
+@of("DQN", "DQN without its replay")
+def test_a_training_goes_on_with_its_replay_or_with_an_empty_one(traced):
+    agent = traced.at("fresh")
+    first = fit(agent, traced.name, epochs=1)["replay_size"][0]
+    again = fit(agent, traced.name, epochs=2, initial_epoch=1)["replay_size"][0]
+    assert again == first if "without" in traced.name else again > first + 60  # four rollouts of 16 more
 
 
 @each_agent
-def test_callbacks_see_everything_and_change_nothing(name, traced, tmp_path):
-    env = AGENTS[name][3]
-    agent, watch = traced(name).at("fresh"), Watch(env)
+def test_callbacks_see_everything_and_change_nothing(traced, tmp_path):
+    env = traced.env
+    agent, watch = traced.at("fresh"), Watch(env)
     saved = keras.callbacks.ModelCheckpoint(
         tmp_path / "best.keras", monitor="val_return", mode="max", save_best_only=True
     )
     stop = keras.callbacks.EarlyStopping("val_return", mode="max", patience=5)
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     histograms = krp.callbacks.RolloutHistograms(tmp_path / "tb")
-    history = fit(agent, name, [watch, saved, stop, log, histograms], validation_data=env, validation_episodes=2)
+    history = fit(agent, traced.name, [watch, saved, stop, log, histograms], validation_data=env, validation_episodes=2)
     assert len(watch.steps) == 8  # one call for each rollout
     assert [epoch for epoch, *_ in watch.epochs] == [0, 1]
     assert history["val_return"][0] >= 8
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
     assert (tmp_path / "best.keras").exists()
-    assert_same(numbers(agent), traced(name).result)
+    assert_same(numbers(agent), traced.result)
 
 
-@each
-def test_run_eagerly_gives_what_the_graph_gives(name, traced):
-    agent = make(name, run_eagerly=True)
-    history, graph = fit(agent, name, epochs=1), traced(name).history
+@of("RecurrentPPO", "Reinforce with baseline", "DQN with everything", "RecurrentDQN", "LinearQ", "RandomAgent")
+def test_run_eagerly_gives_what_the_graph_gives(traced):
+    agent = make(traced.name, run_eagerly=True)
+    history, graph = fit(agent, traced.name, epochs=1), traced.history
     assert set(history) == set(graph)
     for key, values in history.items():
         np.testing.assert_allclose(values[0], graph[key][0], rtol=1e-3, atol=1e-5, err_msg=key)
 
 
-@each_agent
-def test_compiled_with_xla_it_trains_too(name, traced):
-    agent = make(name, jit_compile=True)
-    history = fit(agent, name)
+@of("RecurrentPPO", "Reinforce with baseline", "DQN with everything", "RecurrentDQN", "LinearQ")
+def test_compiled_with_xla_it_trains_too(traced):
+    agent = make(traced.name, jit_compile=True)
+    history = fit(agent, traced.name)
     assert all(np.isfinite(history[key]).all() for key in history if key not in ("return", "length"))
-    assert set(history) == set(traced(name).history)
+    assert set(history) == set(traced.history)
 
 
 @each
-def test_seeds_decide_also_where_graphs_are_used_again(name, traced):
-    agent = traced(name).at("fresh")
-    fit(agent, name, seed=4)  # leaves episodes, memory and random numbers of its own behind
-    history = fit(traced(name).at("fresh"), name)
-    assert_same(numbers(agent), traced(name).result)
-    np.testing.assert_equal(history, traced(name).history)
-    other = fit(traced(name).at("fresh"), name, seed=4)
+def test_seeds_decide_also_where_graphs_are_used_again(traced):
+    agent = traced.at("fresh")
+    other = fit(agent, traced.name, seed=4)  # leaves episodes, memory and random numbers of its own behind
+    history = fit(traced.at("fresh"), traced.name)
+    assert_same(numbers(agent), traced.result)
+    np.testing.assert_equal(history, traced.history)
     assert not np.array_equal(other["length"], history["length"], equal_nan=True)
 
 
 @each
-def test_nothing_is_traced_twice(name, traced, traces):
-    agent, env = traced(name).at("fresh"), AGENTS[name][3]
-    assert traced(name).traces > 2, "traces are not counted"
+def test_nothing_is_traced_twice(traced, traces):
+    agent, env = traced.at("fresh"), traced.env
+    assert traced.traces > 2, "traces are not counted"
     agent.evaluate(env, episodes=4, verbose=0)
     agent.evaluate(env, episodes=4, verbose=0, deterministic=False)
     traces.clear()
-    fit(agent, name)
-    fit(agent, name, epochs=3, initial_epoch=2)
+    fit(agent, traced.name, epochs=1)
+    fit(agent, traced.name, epochs=2, initial_epoch=1)
     agent.evaluate(env, episodes=4, verbose=0, seed=7)
     agent.evaluate(env, episodes=4, verbose=0, deterministic=False)
-    fit(agent, name, epochs=5, validation_data=env, validation_episodes=4)
+    fit(agent, traced.name, validation_data=env, validation_episodes=4)
     assert traces == []

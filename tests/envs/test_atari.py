@@ -131,20 +131,6 @@ def test_settings_that_change_nothing_in_a_single_game():
     assert env.observation_space.shape == (4, 84, 84)
 
 
-def test_an_agent_trains_evaluates_and_is_recorded(tmp_path):
-    spec = krp.envs.spec("ALE/Pong-v5", stack_num=1, max_num_frames_per_episode=400)
-    agent = krp.RecurrentPPO(krp.networks.nature_cnn(spec, "lstm", 16), rollout_steps=8, minibatches=2, update_epochs=1)
-    agent.compile()
-    history = agent.fit(spec, epochs=2, steps_per_epoch=2, num_envs=4, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    assert history["env_steps"] == [32, 64]
-    result = agent.evaluate(spec, episodes=1, return_dict=True, verbose=0)
-    assert result["length"] == 100
-    played = krp.callbacks.record_episode(agent, spec, tmp_path / "pong.gif", max_frames=12)
-    assert played["length"] == 11
-    assert (tmp_path / "pong.gif").stat().st_size > 1000
-
-
 def test_replay_of_a_stack_stores_single_frames():
     agent = krp.DQN(frame_axis=0, capacity=512, learning_starts=64, rollout_steps=8, updates=2, batch_size=8)
     agent.compile()

@@ -14,6 +14,13 @@ from keras_rl_prob.cli import main
 
 VERSIONS = [path for path in sorted(pathlib.Path(__file__).parent.iterdir()) if (path / "files.json").is_file()]
 TOLD = {(path, name): told for path in VERSIONS for name, told in json.loads((path / "files.json").read_text()).items()}
+LIKE_ANOTHER = {
+    "ppo_pendulum",
+    "ppo_hybrid",
+    "recurrent_ppo_stacked",
+    "recurrent_ppo_dict",
+    "dqn",
+}  # but for their layers
 every_version = pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: folder.name)
 
 
@@ -36,6 +43,8 @@ def test_an_agent_loads_acts_as_it_did_and_goes_on(folder, name):
             lambda now, then: np.testing.assert_allclose(now, then, atol=1e-3),
             *(list(map(np.array, keras.tree.flatten(x))) for x in (write_files.actions(agent), told["actions"])),
         )
+    if name in LIKE_ANOTHER:
+        return
     history = write_files.fit(agent, write_files.ENVIRONMENTS[name], 2, initial_epoch=1).history
     assert history["env_steps"][0] > told["env_steps"]
     assert int(agent.optimizer.iterations.numpy()) == 2 * told["iterations"]
