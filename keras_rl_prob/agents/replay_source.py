@@ -148,22 +148,26 @@ class ReplaySource(RolloutSource):
     # ---- storing ----------------------------------------------------------------------------------------------
 
     def collect(self):
+        """Plays and stores a rollout, and more until learning may start; returns the report on them."""
+        if self.priorities:
+            tf.cond(self._count > 0, self._settle, lambda: None)
+
+        def another(count, report):
+            further = self.store(self.play())
+            failure = tf.maximum(report["failure"], further["failure"])
+            return count + 1, {**{name: report[name] + further[name] for name in report}, "failure": failure}
+
+        start = 0, dict.fromkeys(self.follower.reported, tf.constant(0.0))
+        going = lambda count, _: tf.equal(count, 0) | ~self._ready()  # noqa: E731
+        return tf.while_loop(going, another, start, parallel_iterations=1)[1]
+
+    def play(self):
         """A rollout with new noise."""
         self.agent.resample_noise(self.driver.key + [3, 0])
         return self.driver.collect()
 
-    def prepare(self, rollout):
-        """Stores a rollout, and more until learning may start; draws the batches of its updates."""
-        if self.priorities:
-            tf.cond(self._count > 0, self._settle, lambda: None)
-        report = self.store(rollout)
-
-        def another(report):
-            further = self.store(self.collect())
-            failure = tf.maximum(report.pop("failure"), further["failure"])
-            return ({**{name: report[name] + further[name] for name in report}, "failure": failure},)
-
-        (report,) = tf.while_loop(lambda _: ~self._ready(), another, (report,), parallel_iterations=1)
+    def prepare(self, report):
+        """Draws the batches of the updates on what was collected."""
         report |= self.agent.exploration_report()
         report["replay_size"] = tf.cast(self.ring.size * self._num_envs, tf.float32)
         seed, updates = self.next_seed(), tf.constant(self.agent.updates)

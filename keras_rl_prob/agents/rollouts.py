@@ -27,6 +27,9 @@ class RolloutFollower:
             lambda spec: tf.Variable(tf.zeros((driver.steps, *spec.shape), spec.dtype), trainable=False), kept
         )
 
+    reported = ("return", "length", "episodes", "failure")
+    """What `follow` reports."""
+
     @property
     def variables(self):
         """What is known of the episodes under way."""
@@ -111,11 +114,11 @@ class RolloutSource:
         return self._dataset
 
     def collect(self):
-        """A rollout of the driver."""
+        """A rollout of the driver, or what a subclass makes of it."""
         return self.driver.collect()
 
     def prepare(self, rollout):
-        """Makes what is learned from out of a rollout."""
+        """Makes what is learned from out of what was collected."""
         raise NotImplementedError
 
     def next_seed(self):

@@ -136,10 +136,9 @@ class MaskedNative(krp.envs.native.Recall):
     [
         (POLICIES["ppo"], spaces.Discrete(4), True),
         (POLICIES["recurrent ppo"], spaces.MultiDiscrete([2, 4]), False),
-        (Q_LEARNING["dqn"], spaces.Discrete(4), False),
         (krp.RandomAgent, spaces.MultiDiscrete([2, 4]), False),
     ],
-    ids=["ppo", "recurrent ppo", "dqn", "random"],
+    ids=["ppo", "recurrent ppo", "random"],
 )
 def test_masks_of_native_environments(make, action_space, jit_compile):
     agent = make()

@@ -129,7 +129,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs.append((epoch, float(logs["env_steps"]), float(logs["val_return"])))
-        self.model.evaluate(self.env, episodes=2, verbose=0)
+        self.model.evaluate(self.env, episodes=6, verbose=0)
 
 
 class Traced:
@@ -243,7 +243,7 @@ def test_callbacks_see_everything_and_change_nothing(traced, tmp_path):
     stop = keras.callbacks.EarlyStopping("val_return", mode="max", patience=5)
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     histograms = krp.callbacks.RolloutHistograms(tmp_path / "tb")
-    history = fit(agent, traced.name, [watch, saved, stop, log, histograms], validation_data=env, validation_episodes=2)
+    history = fit(agent, traced.name, [watch, saved, stop, log, histograms], validation_data=env, validation_episodes=6)
     assert len(watch.steps) == 8  # one call for each rollout
     assert [epoch for epoch, *_ in watch.epochs] == [0, 1]
     assert history["val_return"][0] >= 8
@@ -283,12 +283,12 @@ def test_seeds_decide_also_where_graphs_are_used_again(traced):
 def test_nothing_is_traced_twice(traced, traces):
     agent, env = traced.at("fresh"), traced.env
     assert traced.traces > 2, "traces are not counted"
-    agent.evaluate(env, episodes=4, verbose=0)
-    agent.evaluate(env, episodes=4, verbose=0, deterministic=False)
+    agent.evaluate(env, episodes=6, verbose=0)
+    agent.evaluate(env, episodes=6, verbose=0, deterministic=False)
     traces.clear()
     fit(agent, traced.name, epochs=1)
     fit(agent, traced.name, epochs=2, initial_epoch=1)
-    agent.evaluate(env, episodes=4, verbose=0, seed=7)
-    agent.evaluate(env, episodes=4, verbose=0, deterministic=False)
-    fit(agent, traced.name, validation_data=env, validation_episodes=4)
+    agent.evaluate(env, episodes=6, verbose=0, seed=7)
+    agent.evaluate(env, episodes=6, verbose=0, deterministic=False)
+    fit(agent, traced.name, validation_data=env, validation_episodes=6)
     assert traces == []

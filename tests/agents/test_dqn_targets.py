@@ -369,7 +369,7 @@ def test_noise_is_drawn_for_a_rollout_and_stays_as_long_as_it_lasts():
     source = agent.make_source(env, 0)
     noises = []
     for _ in range(3):
-        rollout = source.collect()
+        rollout = source.play()
         noises.append(noise_of(agent.network))
         values = rollout.record["parameters"]  # [6, 1, 4]
         noisy, quiet = (agent.network(rollout.observation[:, 0], training=t)["action"] for t in (True, False))

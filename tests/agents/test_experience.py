@@ -287,7 +287,7 @@ def test_recorded_sequences_have_no_state_and_played_ones_have_theirs(capacity):
     assert (states(list(range(0, loaded, 2))) == 0).all()
     rollouts = []
     for _ in range(3):
-        rollout = source.collect()
+        rollout = source.play()
         source.store(rollout)
         rollouts.append(np.concatenate([x.numpy()[:, 0] for x in tf.nest.flatten(rollout.state)], -1))  # [2, units]
     size = int(source.ring.size)
