@@ -87,7 +87,7 @@ MUTANTS = {
         "drivers/driver.py",
         "return [*(tf.nest.flatten(self._variables) if self._env.compilable else []), self._key]",
         "return tf.nest.flatten(self._variables) if self._env.compilable else []",
-        ("tests/agents/test_contract.py::test_resume_is_exact",),
+        ("tests/agents/test_contract.py::test_resume_is_exact[PPO]",),
     ),
     "rewards left unscaled": Mutant(
         "agents/on_policy.py",
@@ -105,7 +105,7 @@ MUTANTS = {
         "agents/replay_source.py",
         "self.ring.clear()",
         "pass",
-        ("tests/agents/test_contract.py::test_seeds_decide_also_where_graphs_are_used_again",),
+        ("tests/agents/test_contract.py::test_seeds_decide_also_where_graphs_are_used_again[DQN]",),
     ),
     "stale environment": Mutant(
         "envs/native/native_env.py",

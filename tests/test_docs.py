@@ -14,6 +14,7 @@ import gymnasium
 import keras_tuner
 import pytest
 import tensorflow as tf
+from gymnasium.envs.registration import EnvSpec
 
 import keras_rl_prob as krp
 
@@ -99,7 +100,7 @@ def small_budgets():
         agent, env = given["self"], given["env"]
         if agent.rollout_steps > 16:
             agent.rollout_steps = getattr(agent, "sequence_length", None) or 8
-        if isinstance(env, str):
+        if isinstance(env, str | EnvSpec):
             given["num_envs"] = min(given["num_envs"] or 4, 4)
         made = 1 if isinstance(env, gymnasium.Env) else getattr(env, "num_envs", 32)
         given["steps_per_epoch"] = agent.updates_per_rollout(given["num_envs"] or made)

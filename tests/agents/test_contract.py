@@ -28,7 +28,6 @@ AGENTS = {
     "PPO": (krp.PPO, lambda: krp.networks.feed_forward(ENV, (8,)), PPO, ENV),
     "RecurrentPPO": (krp.RecurrentPPO, lambda: krp.networks.recurrent(MASKED, units=8), PPO, MASKED),
     "A2C": (krp.A2C, lambda: krp.networks.feed_forward(ENV, (8,)), {"normalize_observations": True}, ENV),
-    "A2C with memory": (krp.A2C, lambda: krp.networks.recurrent(MASKED, cell="gru", units=8), {}, MASKED),
     "Reinforce": (
         krp.Reinforce,
         lambda: krp.networks.feed_forward(ENV, (8,), value=False),
@@ -63,7 +62,7 @@ AGENTS = {
     ),
     "RandomAgent": (krp.RandomAgent, None, {"rollout_steps": 8}, ENV),
 }
-VARIANTS = {"A2C with memory", "Reinforce with baseline", "DQN without its replay"}
+VARIANTS = {"Reinforce with baseline", "DQN without its replay"}
 
 
 def of(*names):

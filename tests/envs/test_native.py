@@ -216,7 +216,9 @@ def test_time_limit_truncates(limit):
     np.testing.assert_array_equal(rows.reward, np.where(rows.is_first, 0.0, -1.0))
 
 
-@pytest.mark.parametrize("env_id", native.native_ids())
+@pytest.mark.parametrize(
+    "env_id", [pytest.param(id, marks=pytest.mark.long if "NoVel" in id else ()) for id in native.native_ids()]
+)
 def test_rollouts_are_the_same_eagerly_and_compiled_and_differ_between_seeds(env_id):
     env = native.make_native(env_id, 4, max_episode_steps=9)
     env.action_space.seed(0)
