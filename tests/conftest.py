@@ -10,12 +10,21 @@ import keras_rl_prob  # noqa: F401  # isort: skip  # before Keras: it keeps Tens
 
 import keras
 import pytest
+import tensorflow as tf
 from tensorflow.python.eager.polymorphic_function import tracing_compilation
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _graphs_that_start_soon(request):
+    """TensorFlow optimises graphs for longer than most tests run them; what trains to learn does have it."""
+    learns = request.node.get_closest_marker("learning") is not None
+    if learns is bool(tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer")):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not learns})
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ import textwrap
 import gymnasium
 import keras_tuner
 import pytest
-import tensorflow as tf
 from gymnasium.envs.registration import EnvSpec
 
 import keras_rl_prob as krp
@@ -78,7 +77,10 @@ def test_the_reference_has_the_names_at_the_top(anchors):
 
 @pytest.fixture(scope="module")
 def small_budgets():
-    """Trainings of one epoch of one short rollout, evaluations of two episodes, searches of one trial, nothing compiled."""
+    """Trainings of one epoch of one short rollout and few updates, evaluations of two episodes, searches of one trial.
+
+    All of it eagerly: that costs less than the graphs, which other tests have, and leaves nothing in memory.
+    """
     fit, compile_, source, oracle = (
         krp.Agent.fit,
         krp.Agent.compile,
@@ -100,16 +102,20 @@ def small_budgets():
         agent, env = given["self"], given["env"]
         if agent.rollout_steps > 16:
             agent.rollout_steps = getattr(agent, "sequence_length", None) or 8
+        for name, most in {"minibatches": 1, "update_epochs": 1, "updates": 1, "capacity": 2000}.items():
+            if isinstance(getattr(agent, name, None), int):
+                setattr(agent, name, min(getattr(agent, name), most))
         if isinstance(env, str | EnvSpec):
             given["num_envs"] = min(given["num_envs"] or 4, 4)
         made = 1 if isinstance(env, gymnasium.Env) else getattr(env, "num_envs", 32)
         given["steps_per_epoch"] = agent.updates_per_rollout(given["num_envs"] or made)
         given["epochs"] = min(given["epochs"], given["initial_epoch"] + 1)
 
-    options = tf.config.optimizer.get_experimental_options()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(krp.Agent, "fit", changed(fit, short_training))
-        patch.setattr(krp.Agent, "compile", changed(compile_, lambda given: given.update(jit_compile=False)))
+        patch.setattr(
+            krp.Agent, "compile", changed(compile_, lambda given: given.update(jit_compile=False, run_eagerly=True))
+        )
         patch.setattr(
             krp.Agent,
             "evaluation",
@@ -120,9 +126,7 @@ def small_budgets():
             "__init__",
             changed(oracle, lambda given: given.update(max_trials=1)),
         )
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         yield
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False} | options)
 
 
 def test_there_are_pages_with_code():

@@ -1,6 +1,6 @@
 """Short versions of benchmarks/learning.py: each task in seconds, with one seed and a threshold that luck does not reach.
 
-Three of them are in every run of the tests; `make test-learning` runs all.
+One of them is in every run of the tests; `make test-learning` runs all.
 """
 
 import keras
@@ -38,17 +38,17 @@ def test_feed_forward_ppo_balances_a_pole(env):
     assert trained(krp.PPO, env, 30) >= 400
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize(
     ("agent_class", "rollouts", "learning_rate", "arguments"),
     [
-        pytest.param(krp.A2C, 800, 3e-3, {"gae_lambda": 0.95}, marks=pytest.mark.learning, id="A2C"),
+        pytest.param(krp.A2C, 800, 3e-3, {"gae_lambda": 0.95}, id="A2C"),
         pytest.param(krp.Reinforce, 40, 1e-2, {"max_episode_steps": 200}, id="Reinforce"),
         pytest.param(
             krp.Reinforce,
             40,
             1e-2,
             {"max_episode_steps": 200, "baseline": True},
-            marks=pytest.mark.learning,
             id="Reinforce with a baseline",
         ),
     ],
@@ -77,6 +77,7 @@ def test_nested_spaces_are_learned_in_every_part(task, least):
     assert trained(krp.PPO, task, 50, **CONTEXTUAL) >= least
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize(
     ("agent_class", "env", "rollouts", "num_envs", "learning_rate", "arguments", "least"),
     [
@@ -98,7 +99,6 @@ def test_nested_spaces_are_learned_in_every_part(task, least):
             1e-3,
             {},
             0.8,  # guessing: 0.25
-            marks=pytest.mark.learning,
             id="RecurrentDQN",
         ),
         pytest.param(
@@ -109,7 +109,6 @@ def test_nested_spaces_are_learned_in_every_part(task, least):
             1e-2,
             {"exploration": krp.EpsilonGreedy(0.0)},
             -180,
-            marks=pytest.mark.learning,
             id="LinearQ",
         ),
     ],

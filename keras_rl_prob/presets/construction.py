@@ -23,7 +23,7 @@ def build(config):
     >>> build({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO", "clip_ratio": 0.1}}).clip_ratio
     0.1
     """
-    return _agent(complete(config))
+    return _agent(*_completed(config))
 
 
 def complete(config):
@@ -39,14 +39,7 @@ def complete(config):
     >>> complete({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}})["agent"]["rollout_steps"]
     128
     """
-    check(config)
-    config = with_defaults(config)
-    fit = config["fit"]
-    agent = _agent(_decaying_over(config, 1))
-    updates = agent.updates_per_rollout(config["env"]["num_envs"])
-    return _decaying_over(
-        config, fit["epochs"] * whole_rollouts(fit["steps_per_epoch"], updates, agent.rollouts_per_epoch)
-    )
+    return _completed(config)[0]
 
 
 def make_env(config, validation=False):
@@ -73,8 +66,19 @@ def make_env(config, validation=False):
     return envs.spec(env["id"], **kwargs)
 
 
-def _agent(config):
-    network = _made("network", config["network"], env=make_env(config)) if config.get("network") else None
+def _completed(config):
+    """What `complete` returns, and the network: a large one takes seconds to initialise."""
+    check(config)
+    config = with_defaults(config)
+    fit, network = config["fit"], config.get("network")
+    network = _made("network", network, env=make_env(config)) if network else None
+    agent = _agent(_decaying_over(config, 1), network)
+    updates = agent.updates_per_rollout(config["env"]["num_envs"])
+    steps_per_epoch = whole_rollouts(fit["steps_per_epoch"], updates, agent.rollouts_per_epoch)
+    return _decaying_over(config, fit["epochs"] * steps_per_epoch), network
+
+
+def _agent(config, network):
     agent = _made("agent", config["agent"], network=network)
     agent.compile(_made("optimizer", config["optimizer"]) if config.get("optimizer") else None, **config["compile"])
     return agent

@@ -16,6 +16,7 @@ def config(**changes):
 def test_presets_and_what_is_made_of_them_are_configurations():
     for name in presets.names():
         presets.check(presets.get(name))
+    for name in ("pendulum_kl", "cartpole_novel", "cartpole_dqn", "mountaincar_linear_q", "doom_basic"):
         presets.check(presets.complete(presets.get(name)))
 
 
