@@ -4,6 +4,7 @@ All of them take an observation's `"action_mask"` for their heads; see `keras_rl
 """
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -23,8 +24,9 @@ from keras_rl_prob.layers import (
     QValues,
     StatefulRNN,
 )
+from keras_rl_prob.observations import as_image, as_numbers, is_image
 
-SMALLEST_IMAGE = 36  # rows or columns that the convolutions need; smaller ones without channels are taken for numbers
+LARGEST_LAYER = 20_000_000  # weights of the Dense layer behind the convolutions, from which on there is a warning
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
 
 
@@ -71,8 +73,8 @@ def recurrent(env, cell="lstm", units=64):
 def nature_cnn(env, cell=None, units=128):
     """The convolutions of Mnih et al. (2015) and a Dense layer of 512, with memory if `cell` is given.
 
-    An image is a Box of uint8 `[height, width, channels]` or, with fewer channels than columns, `[channels, height, width]`,
-    as Gymnasium and ALE stack frames; or `[height, width]`, of at least 36 by 36 pixels.
+    What is an image says `keras_rl_prob.observations.image_axes`: at least 32 by 32 pixels with their channels last, first or
+    missing, stacks of colour frames among them.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its observations hold an image.
@@ -83,10 +85,10 @@ def nature_cnn(env, cell=None, units=128):
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
     """
     observation_space, action_space = spaces_of(env)
-    if not any(_is_image(leaf) for leaf in spaces.leaves(observation_space)):
+    if not any(map(is_image, spaces.leaves(observation_space))):
         raise ValueError(
-            "`env` must have an image in its observations, a Box of uint8 with shape [height, width, channels], "
-            f"[channels, height, width] or [height, width]. Received: {observation_space}"
+            "`env` must have an image in its observations, a Box of at least 32 by 32 pixels with shape "
+            f"[height, width, channels], [channels, height, width] or [height, width]. Received: {observation_space}"
         )
     inputs, x = encoder(observation_space)
     if cell is not None:
@@ -188,8 +190,9 @@ def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, s
 def encoder(observation_space):
     """Input layers for every component of an observation and one flat feature vector of them all.
 
-    Real numbers are flattened, classes become one-hot, images go through the convolutions of `nature_cnn`. What a Dict has
-    under `"action_mask"` is no feature; hand `inputs["action_mask"]` on to `heads`.
+    Numbers are scaled and flattened, classes become one-hot, images go through the convolutions of `nature_cnn`; see
+    `keras_rl_prob.observations`. What a Dict has under `"action_mask"` is no feature; hand `inputs["action_mask"]` on to
+    `heads`.
 
     Args:
         observation_space: A Gymnasium space.
@@ -301,34 +304,29 @@ def _cell(cell, units):
     return CELLS[cell](units)
 
 
-def _is_image(leaf):
-    if not isinstance(leaf, gym_spaces.Box) or leaf.dtype != np.uint8:
-        return False
-    return len(leaf.shape) == 3 or (len(leaf.shape) == 2 and min(leaf.shape) >= SMALLEST_IMAGE)
-
-
-def _channels_last(x):
-    """An image with its axes in the order of Keras' convolutions."""
-    if len(x.shape) == 3:
-        return layers.Reshape((*x.shape[1:], 1))(x)
-    return layers.Permute((2, 3, 1))(x) if x.shape[1] < x.shape[3] else x
-
-
 def _features(leaf, x):
-    if _is_image(leaf):
-        x = layers.Rescaling(1.0 / 255)(_channels_last(x))
+    if is_image(leaf):
+        x, options = as_image(leaf, x), {"activation": "relu", "kernel_initializer": "orthogonal"}
         for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
             size = min(size, *x.shape[1:3])
-            x = layers.Conv2D(filters, size, stride, activation="relu", kernel_initializer="orthogonal")(x)
-        return _dense(512, "relu")(layers.Flatten()(x))
+            x = layers.Conv2D(filters, size, stride, data_format="channels_last", **options)(x)
+        x = layers.Flatten(data_format="channels_last")(x)
+        if 512 * x.shape[1] > LARGEST_LAYER:
+            warnings.warn(
+                f"Images of the shape {leaf.shape} make a network of {512 * x.shape[1] / 1e6:.0f} million weights. "
+                "`gymnasium.wrappers.ResizeObservation(env, (84, 84))` makes them smaller.",
+                stacklevel=2,
+            )
+        return _dense(512, "relu")(x)
     if isinstance(leaf, gym_spaces.Discrete):
         return layers.CategoryEncoding(int(leaf.n), output_mode="one_hot")(x)
     if isinstance(leaf, gym_spaces.MultiDiscrete):
-        return layers.Flatten()(layers.CategoryEncoding(int(leaf.nvec.max()), output_mode="one_hot")(x))
-    scale = 1.0 / 255 if isinstance(leaf, gym_spaces.Box) and leaf.dtype == np.uint8 else 1.0
-    if not np.issubdtype(leaf.dtype, np.floating):
-        x = layers.Rescaling(scale)(x)
-    return x if len(leaf.shape) == 1 else layers.Reshape((int(np.prod(leaf.shape)),))(x)
+        x = layers.CategoryEncoding(int(leaf.nvec.max()), output_mode="one_hot")(x)
+        return layers.Reshape((math.prod(x.shape[1:]),))(x)
+    if isinstance(leaf, gym_spaces.MultiBinary):
+        x = layers.Rescaling(1.0)(x)
+        return x if len(leaf.shape) == 1 else layers.Reshape((math.prod(leaf.shape),))(x)
+    return as_numbers(leaf, x)
 
 
 def _head(leaf):

@@ -47,19 +47,36 @@ def check_supported(space, name):
                 f"`{name}` must be made of Box, Discrete, MultiDiscrete, MultiBinary, Tuple and Dict spaces. "
                 f"Received: {name}={space}, which contains {type(leaf).__name__}"
             )
+        if not _in(np.int64, leaf):
+            raise ValueError(f"`{name}` must have integers that fit into int64. Received: {leaf} in {name}={space}")
     if not leaves(space):
         raise ValueError(f"`{name}` must have at least one component. Received: {name}={space}")
 
 
 def tensor_specs(space):
-    """Nest of `tf.TensorSpec`s of one element of `space`: float32 for real numbers, uint8 for images, int32 for all else."""
+    """Nest of `tf.TensorSpec`s of one element of `space`.
+
+    float32 for real numbers, uint8 for bytes, int32 for all else, or int64 where the space has numbers beyond int32.
+    """
 
     def spec(leaf):
         if np.issubdtype(leaf.dtype, np.floating):
             return tf.TensorSpec(leaf.shape, tf.float32)
-        return tf.TensorSpec(leaf.shape, tf.uint8 if leaf.dtype == np.uint8 else tf.int32)
+        if leaf.dtype == np.uint8:
+            return tf.TensorSpec(leaf.shape, tf.uint8)
+        return tf.TensorSpec(leaf.shape, tf.int32 if _in(np.int32, leaf) else tf.int64)
 
     return map_structure(spec, space)
+
+
+def _in(dtype, leaf):
+    """Whether the integers of a leaf space, counted from 0 where it has a start, are numbers of `dtype`."""
+    if not isinstance(leaf, spaces.Box):
+        largest = leaf.n - 1 if isinstance(leaf, spaces.Discrete) else np.max(getattr(leaf, "nvec", 2)) - 1
+        return int(largest) <= np.iinfo(dtype).max
+    if leaf.low.size == 0 or not np.issubdtype(leaf.dtype, np.integer):
+        return True
+    return np.iinfo(dtype).min <= int(leaf.low.min()) and int(leaf.high.max()) <= np.iinfo(dtype).max
 
 
 def pairs(space, value):
@@ -171,7 +188,10 @@ class Codec:
                     f"The environment returned an observation whose shape does not fit its space. "
                     f"Expected: {space.shape} (of {space}). Received: {array.shape[1:]}"
                 )
-            encoded.append((array - space.start if shifted else array).astype(dtype))
+            array = array - space.start if shifted else array
+            if not np.can_cast(array.dtype, dtype, "same_kind") or array.dtype.itemsize > np.dtype(dtype).itemsize:
+                _check_represented(space, array, dtype)
+            encoded.append(array.astype(dtype))
         return encoded
 
     def decode(self, flat):
@@ -185,11 +205,30 @@ class Codec:
         return next(decoded) if self._is_leaf else map_structure(lambda leaf: next(decoded), self._space)
 
 
+def _check_represented(space, array, dtype):
+    """Raises a `ValueError` where integers of an observation are too large for the dtype that its space asks for."""
+    if np.issubdtype(dtype, np.integer) and array.size:
+        limits = np.iinfo(dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise ValueError(
+                f"The environment returned an observation that is not in its space. Expected: {space}. Received numbers from "
+                f"{array.min()} to {array.max()}"
+            )
+
+
 def _decode(space, shifted, array):
     if isinstance(space, spaces.Box):  # float32 may have rounded a bound outwards
-        array = array if np.issubdtype(space.dtype, np.floating) else np.rint(array)
-        return np.clip(array.astype(space.dtype), space.low, space.high)
+        if np.issubdtype(space.dtype, np.floating):
+            return np.clip(array.astype(space.dtype), space.low, space.high)
+        whole = np.rint(array) if np.issubdtype(array.dtype, np.floating) else array
+        inside = (space.low < whole) & (whole < space.high)  # whatever is not would wrap around
+        return np.where(inside, np.where(inside, whole, 0).astype(space.dtype), _nearest(space, whole))
     return (array + space.start if shifted else array).astype(space.dtype)
+
+
+def _nearest(space, array):
+    """The bound that each number is nearest to."""
+    return np.where(array >= space.high, space.high, space.low)
 
 
 def _flat_specs(space):
@@ -229,6 +268,8 @@ def sample(space, batch_size, seed):
         shape = (batch_size, *space.shape)
         if isinstance(space, spaces.MultiBinary):
             return tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32)
+        if np.issubdtype(space.dtype, np.integer) and isinstance(space, spaces.Box):
+            return _sample_integers(space, shape, seed)
         uniform = tf.random.stateless_uniform(shape, seed)
         if not isinstance(space, spaces.Box):
             classes = space.n if isinstance(space, spaces.Discrete) else space.nvec
@@ -237,16 +278,19 @@ def sample(space, batch_size, seed):
             width = space.high.astype(np.float32) - space.low.astype(np.float32)
         bounded = np.isfinite(width)
         low, width = np.where(bounded, space.low, 0).astype(np.float32), np.where(bounded, width, 0)
-        whole = 0.0 if np.issubdtype(space.dtype, np.floating) else 1.0  # of integers both bounds may come up
-        x = tf.where(bounded, low + uniform * (width + whole), tf.random.stateless_normal(shape, seed))
-        x = tf.floor(x) if whole else x
-        return tf.cast(tf.clip_by_value(x, space.low.astype(np.float32), space.high.astype(np.float32)), dtype(space))
-
-    def dtype(space):
-        return tensor_specs(space).dtype
+        x = tf.where(bounded, low + uniform * width, tf.random.stateless_normal(shape, seed))
+        return tf.clip_by_value(x, space.low.astype(np.float32), space.high.astype(np.float32))
 
     flat = [leaf(space, seed + [i, 11]) for i, space in enumerate(leaves(space))]
     return tf.nest.pack_sequence_as(tensor_specs(space), flat)
+
+
+def _sample_integers(space, shape, seed):
+    """Integers between the bounds of a Box, both of which may come up."""
+    dtype, low, high = tensor_specs(space).dtype, space.low.astype(np.float64), space.high.astype(np.float64)
+    high = np.where(high > np.iinfo(np.int64).max - 1024, np.nextafter(2.0**63, 0.0), high)
+    x = tf.floor(low + tf.random.stateless_uniform(shape, seed, dtype=tf.float64) * (high - low + 1.0))
+    return tf.cast(tf.clip_by_value(x, low, high), dtype)
 
 
 def serialize(space):

@@ -10,7 +10,7 @@ import keras_rl_prob
 
 ROOT = pathlib.Path(keras_rl_prob.__file__).parent
 LEVELS = (
-    {"quiet", "spaces", "trajectory", "version"},
+    {"observations", "quiet", "spaces", "trajectory", "version"},
     {"masks"},
     {"ops", "envs", "replay"},
     {"distributions", "drivers"},

@@ -20,7 +20,7 @@ Box, Discrete, MultiDiscrete, MultiBinary = (
     gym_spaces.MultiDiscrete,
     gym_spaces.MultiBinary,
 )
-IMAGE = Box(0, 255, (12, 10, 3), np.uint8)
+IMAGE = Box(0, 255, (36, 40, 3), np.uint8)
 SPACES = {
     "box": Box(-1.0, 1.0, (3,)),
     "box of rank 0": Box(-1.0, 1.0, ()),
@@ -186,7 +186,7 @@ def test_an_image_goes_through_the_convolutions_once(make, memory):
 def test_the_convolutions_of_the_nature_network_see_numbers_from_0_to_1():
     network = networks.nature_cnn((IMAGE, Discrete(2)))
     rescaled = keras.Model(network.input, layers_of(network, keras.layers.Rescaling)[0].output)
-    assert rescaled(tf.fill((1, 12, 10, 3), tf.constant(255, tf.uint8))).numpy().max() == pytest.approx(1.0)
+    assert rescaled(tf.fill((1, 36, 40, 3), tf.constant(255, tf.uint8))).numpy().max() == pytest.approx(1.0)
 
 
 def test_nature_cnn_without_memory_has_the_parameters_of_the_paper():
@@ -306,8 +306,8 @@ def test_spaces_that_are_not_supported(env, message):
         (MultiDiscrete([2, 3], start=[5, -1]), [6, 1], [0, 1, 0, 0, 0, 1]),
         (MultiDiscrete([[2, 3], [3, 2]]), [[1, 2], [0, 1]], [0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0]),
         (MultiBinary([2, 2]), [[0, 1], [1, 1]], [0, 1, 1, 1]),
-        (Box(0, 255, (2,), np.uint8), [51, 255], [0.2, 1]),
-        (Box(-5, 5, (2,), np.int16), [-3, 4], [-3, 4]),
+        (Box(0, 255, (2,), np.uint8), [15, 255], [0.5, 1]),
+        (Box(-5, 5, (2,), np.int16), [-3, 4], [0.2, 0.9]),
         (Box(-9.0, 9.0, (2, 1), np.float64), [[-8.0], [4.0]], [-8, 4]),
         (Box(-9.0, 9.0, ()), 2.5, [2.5]),
         (gym_spaces.Dict({"b": Discrete(2), "a": Box(-1, 1, (1,))}), {"b": 1, "a": [0.5]}, [0.5, 0, 1]),
@@ -328,7 +328,7 @@ def test_features_of_an_observation(space, value, features):
 MASKED = gym_spaces.Dict(
     {
         "action_mask": gym_spaces.Dict({"1": MultiBinary([2, 3]), "2": MultiBinary(2)}),
-        "eye": Box(0, 255, (8, 8, 1), np.uint8),
+        "eye": Box(0, 255, (32, 32, 1), np.uint8),
         "x": Box(-1, 1, (2,)),
     }
 )

@@ -13,7 +13,7 @@ from keras_rl_prob.agents.evaluation import Evaluation, once, put_aside
 from keras_rl_prob.agents.export import export_policy
 from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.learning import LearningModel
-from keras_rl_prob.agents.normalization import observation_normalizers
+from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
 from keras_rl_prob.agents.policy import Policy, deterministic_actions
 from keras_rl_prob.agents.progress import with_progress
 from keras_rl_prob.agents.training import Training, mend_backups
@@ -30,7 +30,8 @@ class Agent(LearningModel, abc.ABC):
     Args:
         network: Functional model for one step (no time axis) from an observation to `{"action": nest of heads' outputs}`
             and whatever else the algorithm needs, or `None` for a default made from the environment's spaces.
-        normalize_observations: Whether real-valued observations are centred and scaled by running statistics.
+        normalize_observations: Whether numbers are centred and scaled by running statistics: those of every Box but integer
+            images, provided that the network takes float32 for them, as the default one does.
         name: Name of the model.
     """
 
@@ -93,7 +94,7 @@ class Agent(LearningModel, abc.ABC):
         super().compile(optimizer or self.default_optimizer(), jit_compile=False, run_eagerly=run_eagerly)
         self._forget_graphs()
         if self.built:
-            self.optimizer.build(self.network.trainable_variables)
+            self.optimizer.build(self.trained_variables)
 
     def build(self, env):
         """Makes the network and the normalisers for an environment; `fit` does this by itself.
@@ -102,7 +103,7 @@ class Agent(LearningModel, abc.ABC):
             env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         """
         observation_space, action_space = spaces_of(env)
-        network = self.network or self.default_network(env)
+        network = self.network or self.default_network(normalized_spaces(env) if self.normalize_observations else env)
         self.check_network(network, observation_space, action_space)
         self._forget_graphs()
         self.network = network
@@ -111,13 +112,11 @@ class Agent(LearningModel, abc.ABC):
         self._heads = contract.ActionHeads(network)
         self.observation_normalizers = []
         if self.normalize_observations:
-            self.observation_normalizers = observation_normalizers(observation_space, action_space)
+            self.observation_normalizers = observation_normalizers(observation_space, action_space, network)
         self.env_steps = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="env_steps"
         )
         self.make_reports()
-        if self.compiled:
-            self.optimizer.build(network.trainable_variables)
         self.built = True
 
     def check_network(self, network, observation_space, action_space):

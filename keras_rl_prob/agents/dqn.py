@@ -56,7 +56,7 @@ class DQN(QLearning):
             mean `updates`. Keras counts `updates` steps all the same.
         frame_axis: Axis along which observations are stacks of the last frames, as from Gymnasium's
             `FrameStackObservation` (0), or `None`. The replay buffer then holds each frame once.
-        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        normalize_observations: Whether numbers in observations are normalised by running statistics.
         checkpoint_replay: Whether the replay buffer is part of what is saved, which an exact resume needs.
         name: Name of the model.
 

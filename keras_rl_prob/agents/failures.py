@@ -6,16 +6,20 @@ FAILURES = (
     "a reward of the environment is not finite",
     "the loss or its gradient is not finite",
     "an action mask of the environment allows no action though the episode goes on",
+    "the optimizer made weights that are not finite",
 )
 """By the number that an agent's variable `failure` holds; 0 is health."""
 
+WEIGHTS = FAILURES.index("the optimizer made weights that are not finite")
 
-def check_healthy(failure, logs):
+
+def check_healthy(failure, logs, optimizer):
     """Raises an error that names the culprit unless `failure` is 0.
 
     Args:
         failure: Integer, an index of `FAILURES`.
         logs: What the last update reported.
+        optimizer: The Keras optimizer of the updates.
 
     Raises:
         FloatingPointError: Something is not finite.
@@ -23,8 +27,11 @@ def check_healthy(failure, logs):
     """
     if failure:
         known = {key: float(value) for key, value in logs.items() if "loss" in key or key == "env_steps"}
+        changed = "rollout" if failure == WEIGHTS else "update"
+        if failure == WEIGHTS:
+            known |= {"optimizer": optimizer.name, "learning_rate": float(optimizer.learning_rate)}
         error = ValueError if failure == 4 else FloatingPointError
         raise error(
-            f"{FAILURES[failure]}. The weights are those of before that update, and training has stopped. "
+            f"{FAILURES[failure]}. The weights are those of before that {changed}, and training has stopped. "
             f"Received: {known}"
         )

@@ -5,7 +5,7 @@ import abc
 import keras
 import tensorflow as tf
 
-from keras_rl_prob.agents.failures import check_healthy
+from keras_rl_prob.agents import failures
 from keras_rl_prob.agents.persistence import PersistentModel
 from keras_rl_prob.agents.reports import Reports
 
@@ -49,24 +49,43 @@ class LearningModel(PersistentModel):
         self.failure = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="failure")
         self._reports = Reports(self.metric_names())
 
+    def _post_build(self):  # Keras calls it when `build` is through, that of a subclass included
+        super()._post_build()
+        if self.compiled:
+            self.optimizer.build(self.trained_variables)
+
     @property
     def metrics(self):
         """Means over an epoch, episodes first."""
         return self._reports.metrics if self.built else []
 
+    @property
+    def trained_variables(self):
+        """What the gradient steps change: the network's variables, and whatever else the agent tracks as trainable."""
+        network = self.network.trainable_variables
+        known = set(map(id, network))
+        return network + [variable for variable in self.trainable_variables if id(variable) not in known]
+
     def train_step(self, data):
         """One gradient step; none if a number is not finite."""
         with tf.GradientTape() as tape:
             loss, logs = self.loss_and_logs(data)
-        variables = self.network.trainable_variables
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.trained_variables
         sources = [variable.value for variable in variables]  # eagerly, a Keras variable cannot have a zero gradient
-        gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._follow_failure(data.report["failure"], loss, gradients)
         updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)
-        tf.cond(updates, lambda: self.optimizer.apply(gradients, variables), lambda: None)
+        tf.cond(updates, lambda: self._apply(gradients, variables), lambda: None)
         self.after_update(data)
         self._reports.update(data.report, tf.equal(data.index, 0), {"loss": loss, **logs}, updates)
         return self.logs()
+
+    def _apply(self, gradients, variables):
+        """The optimizer's step, and a look at what it made of the weights."""
+        self.optimizer.apply(gradients, variables)
+        healthy = tf.math.is_finite(tf.linalg.global_norm([variable.value for variable in variables]))
+        self.failure.assign(tf.where(healthy, self.failure, failures.WEIGHTS))
 
     def logs(self):
         """The metrics as they stand, and the environment steps of the agent's life."""
@@ -76,7 +95,11 @@ class LearningModel(PersistentModel):
 
     def _follow_failure(self, report, loss, gradients):
         """Remembers what was not finite first: an observation (1), a reward (2), the loss or its gradient (3)."""
-        finite = tf.math.is_finite(loss) & tf.math.is_finite(tf.linalg.global_norm(gradients))
+        finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
+        scale = getattr(self.optimizer, "dynamic_scale", None)
+        if scale is not None:  # gradients that overflow are left out and make the scale smaller
+            finite |= tf.convert_to_tensor(scale) > 1.0
+        finite &= tf.math.is_finite(loss)
         found = tf.where(report > 0.0, tf.cast(report, tf.int32), tf.where(finite, 0, 3))
         self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
 
@@ -91,12 +114,19 @@ class LearningModel(PersistentModel):
 
         def learn(rollout):
             rollout = self.prepare(rollout)
+            kept = [variable for variable in [*self.weights, *self.optimizer.variables] if variable is not self.failure]
+            before = [tf.identity(variable.value) for variable in kept]
 
             def update(index):
-                self.train_step(rollout.update(index))
+                self._reports.follow(self.train_step(rollout.update(index)))
                 return (index + 1,)
 
+            def restore():
+                for variable, value in zip(kept, before, strict=True):
+                    variable.assign(value)
+
             tf.while_loop(lambda index: index < rollout.updates, update, (tf.constant(0),), parallel_iterations=1)
+            tf.cond(tf.equal(self.failure, failures.WEIGHTS), restore, lambda: None)
             return self.logs()
 
         def learn_next(iterator):
@@ -122,7 +152,7 @@ class LearningModel(PersistentModel):
 
         def checked(iterator):
             logs = learn_next(iterator)
-            check_healthy(int(self.failure.numpy()), logs)
+            failures.check_healthy(int(self.failure.numpy()), logs, self.optimizer)
             return logs
 
         self.train_function = checked

@@ -1,19 +1,57 @@
 """Which parts of an observation are normalised."""
 
+import warnings
+
 import keras
-import tensorflow as tf
+import numpy as np
+from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import masks, spaces
+from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.observations import is_numeric
 
 
-def observation_normalizers(observation_space, action_space):
-    """A layer for each leaf of an observation: `RunningNormalization` for real numbers that are no action mask."""
+def observation_normalizers(observation_space, action_space, network):
+    """A layer for each leaf of an observation: `RunningNormalization` for real numbers that are no action mask.
+
+    Integers of a Box that is no image are normalised too, provided that the network takes real numbers for them.
+    """
     exempt = {place.index for place in masks.places(observation_space, action_space)}
+    names = spaces.leaf_names(observation_space)
     layers = []
-    for index, spec in enumerate(keras.tree.flatten(spaces.tensor_specs(observation_space))):
-        normalized = spec.dtype == tf.float32 and index not in exempt
+    for index, (leaf, x) in enumerate(zip(spaces.leaves(observation_space), network.inputs, strict=True)):
+        normalized = index not in exempt and np.issubdtype(leaf.dtype, np.floating)
+        if index not in exempt and _is_integer(leaf):
+            normalized = keras.backend.is_float_dtype(x.dtype)
+            if not normalized:
+                warnings.warn(
+                    f"`normalize_observations` leaves the observation {names[index] or leaf!r} as it is, since the network "
+                    f'takes {x.dtype} for it: `keras.Input({leaf.shape}, dtype="float32")` would have it normalised.',
+                    stacklevel=2,
+                )
         layer = RunningNormalization(dtype="float32") if normalized else keras.layers.Identity()
-        layer.build((None, *spec.shape))
+        layer.build((None, *leaf.shape))
         layers.append(layer)
     return layers
+
+
+def normalized_spaces(env):
+    """What a default network is made for: `env`, or where integers are normalised a pair of spaces with real numbers there."""
+    observation_space, action_space = spaces_of(env)
+    if not any(map(_is_integer, spaces.leaves(observation_space))):
+        return env
+
+    def replaced(space):
+        if isinstance(space, gym_spaces.Dict):
+            parts = {key: child if key == masks.KEY else replaced(child) for key, child in space.spaces.items()}
+            return gym_spaces.Dict(parts)
+        if isinstance(space, gym_spaces.Tuple):
+            return gym_spaces.Tuple(map(replaced, space.spaces))
+        return gym_spaces.Box(-np.inf, np.inf, space.shape) if _is_integer(space) else space
+
+    return replaced(observation_space), action_space
+
+
+def _is_integer(leaf):
+    return is_numeric(leaf) and not np.issubdtype(leaf.dtype, np.floating)

@@ -26,7 +26,7 @@ class PolicyGradient(Agent):
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
-        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        normalize_observations: Whether numbers in observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
     """

@@ -37,7 +37,7 @@ class PPO(PolicyGradient):
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a schedule.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
-        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        normalize_observations: Whether numbers in observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         kl_penalty: A `KLPenalty`, or `None`.
         target_kl: When the mean KL(old || new) of a minibatch exceeds 1.5 times this, the rest of the updates on the

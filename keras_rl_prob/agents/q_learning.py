@@ -19,7 +19,7 @@ class QLearning(Agent):
         exploration: `EpsilonGreedy` or `Boltzmann`; `None` is `EpsilonGreedy()`.
         huber_delta: Where the loss turns from quadratic to linear, or `None` for half the squared error.
         reward_clip: Rewards are clipped to plus and minus this, or `None`.
-        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        normalize_observations: Whether numbers in observations are normalised by running statistics.
         name: Name of the model.
 
     Attributes:

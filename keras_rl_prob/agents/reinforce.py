@@ -28,7 +28,7 @@ class Reinforce(PolicyGradient):
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
         normalize_returns: Whether returns, or advantages, have mean 0 and standard deviation 1 in each update.
-        normalize_observations: Whether real-valued observations are normalised by running statistics.
+        normalize_observations: Whether numbers in observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
 

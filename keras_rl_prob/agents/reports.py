@@ -16,16 +16,25 @@ class Reports:
     """The metrics of an agent.
 
     Args:
-        names: What the metrics besides `return` and `length` are called.
-
-    Attributes:
-        metrics: List of Keras metrics, episodes first.
+        names: What the metrics besides `return` and `length` are called; what a subclass of an agent reports besides them
+            gets a metric when it first comes.
     """
 
     def __init__(self, names):
         self._episodes = [EpisodeMean(name="return"), EpisodeMean(name="length")]
         self._updates = [keras.metrics.Mean(name=name) for name in names]
-        self.metrics = self._episodes + self._updates
+        self._from_loss, self._from_step = {}, {}  # by name
+
+    @property
+    def metrics(self):
+        """List of Keras metrics, episodes first."""
+        return [*self._episodes, *self._updates, *self._from_loss.values(), *self._from_step.values()]
+
+    def follow(self, logs):
+        """Takes in what a subclass's `train_step` returns besides the metrics."""
+        known = {metric.name for metric in [*self._episodes, *self._updates]} | {"env_steps", *self._from_loss}
+        for name in sorted(set(logs) - known):
+            _named(name, self._from_step).update_state(logs[name])
 
     def update(self, report, first, logs, updated):
         """Takes in one update.
@@ -47,3 +56,13 @@ class Reports:
                 metric.update_state(logs[metric.name], sample_weight=updated)
             else:
                 metric.update_state(report[metric.name], sample_weight=first)
+        for name in sorted(set(logs) - {metric.name for metric in self._updates}):
+            _named(name, self._from_loss).update_state(logs[name], sample_weight=updated)
+
+
+def _named(name, metrics):
+    """The metric of that name, a new one where there is none, also while a graph is traced."""
+    if name not in metrics:
+        with tf.init_scope():
+            metrics[name] = keras.metrics.Mean(name=name)
+    return metrics[name]

@@ -76,7 +76,7 @@ def adapt_kl_beta(beta, kl, target, tolerance):
         tolerance: Float, relative half-width of the band in which `beta` stays.
 
     Returns:
-        Tensor like `beta`, within `[1e-15, 1e17]`.
+        Tensor like `beta`, within `[1e-15, 1e17]`, or 0 where `beta` is 0: a penalty that is off stays off.
 
     References:
         [Schulman et al., 2017](https://arxiv.org/abs/1707.06347), section 4, which doubles and halves outside of
@@ -86,4 +86,4 @@ def adapt_kl_beta(beta, kl, target, tolerance):
     beta = tf.where(
         kl < target * (1.0 - tolerance), beta / 1.5, tf.where(kl > target * (1.0 + tolerance), beta * 1.5, beta)
     )
-    return tf.clip_by_value(beta, 1e-15, 1e17)
+    return tf.where(beta > 0.0, tf.clip_by_value(beta, 1e-15, 1e17), 0.0)

@@ -1,0 +1,94 @@
+"""How the default networks see the parts of an observation: which are images, and how numbers are scaled.
+
+| part | what the network gets |
+| --- | --- |
+| Box that is an image (`image_axes`) | `[height, width, channels]`, between 0 and 1 by the bounds of the space |
+| Box of real numbers | themselves |
+| Box of integers whose bounds say more than their dtype | between 0 and 1 by the bounds of the space |
+| Box of integers without such bounds | `sign(x) log(1 + |x|) / log(256)`: 1 for 255, 0.4 for 10, 3.9 for 2^31 |
+| Discrete, MultiDiscrete | one-hot |
+| MultiBinary | 0 and 1 |
+"""
+
+import math
+
+import keras
+import numpy as np
+from gymnasium import spaces as gym_spaces
+from keras import layers
+
+SMALLEST_IMAGE = 32  # rows and columns; smaller ones are grids of numbers
+
+
+def image_axes(space):
+    """Which axes of a space are height, width and channels; `None` where it is no image.
+
+    An image is a Box with two neighbouring axes of at least 32 entries: `[height, width]` of uint8, and with channels
+    `[height, width, channels]`, or `[channels, height, width]` where nothing else fits. Of four axes the two others are
+    smaller and become channels together, as those of stacked colour frames `[frames, height, width, colours]`.
+
+    Args:
+        space: A Gymnasium space.
+
+    Returns:
+        `(height, width, channels)`, two integers and a tuple of integers, or `None`.
+
+    Example:
+    >>> image_axes(gym_spaces.Box(0, 255, (4, 96, 80, 3), np.uint8))
+    (1, 2, (0, 3))
+    """
+    if not isinstance(space, gym_spaces.Box) or len(space.shape) not in (2, 3, 4):
+        return None
+    large = [size >= SMALLEST_IMAGE for size in space.shape]
+    rank = len(space.shape)
+    pairs = [i for i in range(rank - 1) if large[i] and large[i + 1]]
+    if not pairs or (rank == 2 and space.dtype != np.uint8) or (rank == 4 and sum(large) > 2):
+        return None
+    first = pairs[0]
+    return first, first + 1, tuple(i for i in range(rank) if i not in (first, first + 1))
+
+
+def is_image(space):
+    """Whether the default networks convolve what is in a space."""
+    return image_axes(space) is not None
+
+
+def is_numeric(space):
+    """Whether a space is a Box of numbers, which can be normalised, and no image."""
+    return isinstance(space, gym_spaces.Box) and not is_image(space)
+
+
+def as_image(space, x):
+    """A tensor of an image `[B, ...]` as `[B, height, width, channels]` between 0 and 1, where the space has bounds."""
+    height, width, channels = image_axes(space)
+    order = [axis + 1 for axis in (height, width, *channels)]
+    if order != sorted(order):
+        x = layers.Permute(order)(x)
+    if len(channels) != 1:
+        x = layers.Reshape((space.shape[height], space.shape[width], math.prod(space.shape[i] for i in channels)))(x)
+    return _scaled(space, x)
+
+
+def as_numbers(space, x):
+    """A tensor of numbers `[B, ...]`, scaled and flattened to `[B, features]`."""
+    if np.issubdtype(space.dtype, np.integer):
+        if _says_more_than_its_dtype(space):
+            x = _scaled(space, x)
+        else:
+            x = layers.Rescaling(1.0)(x)
+            x = keras.ops.sign(x) * keras.ops.log1p(keras.ops.abs(x)) * (1.0 / math.log(256.0))
+    elif space.dtype == np.bool_:
+        x = layers.Rescaling(1.0)(x)
+    return x if len(space.shape) == 1 else layers.Reshape((math.prod(space.shape),))(x)
+
+
+def _says_more_than_its_dtype(space):
+    limits = np.iinfo(space.dtype)
+    return bool(space.is_bounded() and (space.low > limits.min).any() | (space.high < limits.max).any())
+
+
+def _scaled(space, x):
+    low, high = (float(bound) for bound in (np.min(space.low), np.max(space.high)))
+    if not math.isfinite(high - low) or high == low:
+        return layers.Rescaling(1.0)(x)
+    return layers.Rescaling(1.0 / (high - low), -low / (high - low))(x)

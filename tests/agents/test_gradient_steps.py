@@ -1,0 +1,106 @@
+"""What a gradient step does besides its loss: scaling, health, further variables, further reports."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rl_prob as krp
+
+ENV = "tf/CartPole-v1"
+SMALL = {"rollout_steps": 16, "minibatches": 2, "update_epochs": 2}
+DQN = {"rollout_steps": 4, "updates": 2, "batch_size": 8, "capacity": 400, "learning_starts": 16, "target_update": 0.5}
+
+
+def trained(agent, optimizer, **arguments):
+    agent.compile(optimizer, jit_compile=False)
+    agent.fit(ENV, epochs=2, steps_per_epoch=4, num_envs=4, seed=1, verbose=0, **arguments)
+    return agent
+
+
+def make(agent_class, network=None):
+    keras.utils.set_random_seed(0)
+    return agent_class(network, **(DQN if agent_class is krp.DQN else SMALL))
+
+
+@pytest.mark.parametrize("agent_class", [krp.PPO, krp.DQN])
+def test_a_scaled_loss_gives_the_same_training(agent_class):
+    plain = trained(make(agent_class), keras.optimizers.Adam(1e-2))
+    factor = trained(make(agent_class), keras.optimizers.Adam(1e-2, loss_scale_factor=2.0**10))
+    dynamic = trained(make(agent_class), keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-2)))
+    for agent in (factor, dynamic):
+        for x, y in zip(plain.network.weights, agent.network.weights, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)
+    assert int(plain.optimizer.iterations) == int(dynamic.optimizer.iterations) == 8
+
+
+def test_gradients_that_overflow_their_scale_are_left_out_and_the_scale_shrinks():
+    agent = krp.PPO(value_coef=1e3, **SMALL)
+    trained(agent, keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1e-6), 2.0**120))
+    assert int(agent.optimizer.iterations) < 8
+    assert float(agent.optimizer.dynamic_scale) < 2.0**120
+    assert all(np.isfinite(weight).all() for weight in agent.get_weights())
+
+
+BREAKING = {
+    "a step that is too large": lambda: keras.optimizers.SGD(3e38, name="wild"),
+    "a rate of NaN": lambda: keras.optimizers.Adam(float("nan"), name="wild"),
+}
+
+
+@pytest.mark.parametrize("agent_class", [krp.PPO, krp.DQN])
+@pytest.mark.parametrize("optimizer", BREAKING)
+def test_an_optimizer_that_breaks_weights_is_named_and_its_work_undone(agent_class, optimizer):
+    agent = make(agent_class)
+    agent.build(ENV)
+    agent.compile(BREAKING[optimizer]())
+    before = [*agent.network.get_weights(), *(np.array(x) for x in agent.optimizer.variables)]
+    with pytest.raises(
+        FloatingPointError, match=r"the optimizer made weights.*of before that rollout.*'optimizer': 'wild'"
+    ):
+        trained(agent, agent.optimizer)
+    after = [*agent.network.get_weights(), *(np.array(x) for x in agent.optimizer.variables)]
+    for x, y in zip(before, after, strict=True):
+        np.testing.assert_array_equal(x, y)
+    if agent_class is krp.DQN:
+        assert all(np.isfinite(x).all() for x in agent.target_network.get_weights())
+    trained(agent, keras.optimizers.Adam(1e-3))  # it can go on
+
+
+class Curious(krp.PPO):
+    """With a layer and reports of its own."""
+
+    def build(self, env):
+        super().build(env)
+        self.guess = keras.layers.Dense(1)
+        self.guess.build((None, 4))
+
+    def loss_and_logs(self, data):
+        loss, logs = super().loss_and_logs(data)
+        surprise = tf.reduce_mean(tf.square(self.guess(data.observation) - 1.0))
+        return loss + surprise, logs | {"surprise": surprise}
+
+    def train_step(self, data):
+        return super().train_step(data) | {"index": tf.cast(data.index, tf.float32)}
+
+
+@pytest.mark.parametrize("built_first", [False, True])
+def test_layers_and_reports_of_a_subclass_are_trained_and_logged(built_first, tmp_path):
+    agent = Curious(**SMALL)
+    agent.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    if built_first:
+        agent.build(ENV)
+    history = agent.fit(ENV, epochs=2, steps_per_epoch=8, num_envs=4, seed=1, verbose=0).history
+    assert history["index"] == [1.5, 1.5]
+    assert history["surprise"][1] < history["surprise"][0]
+    first = agent.guess.get_weights()
+    history = agent.fit(ENV, epochs=1, steps_per_epoch=8, num_envs=8, seed=1, verbose=0).history  # traced anew
+    assert history["index"] == [1.5]
+    assert history["surprise"][0] > 0.0
+    assert not np.array_equal(first[0], agent.guess.get_weights()[0])
+    agent.save_weights(tmp_path / "agent.weights.h5")
+    other = Curious(**SMALL)
+    other.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    other.build(ENV)
+    other.load_weights(tmp_path / "agent.weights.h5")
+    assert np.array_equal(other.guess.get_weights()[0], agent.guess.get_weights()[0])
