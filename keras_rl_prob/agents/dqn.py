@@ -9,7 +9,8 @@ from keras_rl_prob import networks
 from keras_rl_prob.agents.arguments import check_positive_integer
 from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
 from keras_rl_prob.agents.q_learning import QLearning
-from keras_rl_prob.agents.replay_source import ReplaySource, frames_of
+from keras_rl_prob.agents.replay_source import ReplaySource
+from keras_rl_prob.agents.stored_rows import frames_of
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale

@@ -2,13 +2,15 @@
 
 FAILURES = (
     "",
-    "an observation of the environment is not finite",
-    "a reward of the environment is not finite",
+    "an observation of the environment is not finite, or beyond 1e15 and to be normalised",
+    "a reward of the environment is not finite, or beyond 1e15 and to be normalised",
     "the loss or its gradient is not finite",
     "an action mask of the environment allows no action though the episode goes on",
     "the optimizer made weights that are not finite",
 )
 """By the number that an agent's variable `failure` holds; 0 is health."""
+
+LARGEST_NORMALIZED = 1e15  # whose squares, and those of returns, float32 can still add up
 
 WEIGHTS = FAILURES.index("the optimizer made weights that are not finite")
 

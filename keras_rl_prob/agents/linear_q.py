@@ -35,17 +35,27 @@ class OnlineSource(RolloutSource):
         following = tf.nest.map_structure(
             lambda x, last: tf.concat([x[1:], last[None]], 0), rollout.observation, after.observation
         )
-        lost = rollout.ended & tf.concat([rollout.is_first[1:], after.is_first[None]], 0) & (rollout.discount > 0.0)
+        if tf.nest.flatten(rollout.final_value):  # the environment has reset within the step
+            following = tf.nest.map_structure(
+                lambda x, final: tf.where(_like(rollout.ended & (rollout.discount > 0.0), x), final, x),
+                following,
+                rollout.final_value,
+            )
         drawn = (
             rollout.observation,
             record["raw"],
             agent.clipped(rollout.reward),
             following,
             agent.discount * rollout.discount,
-            tf.cast(rollout.valid & ~lost, tf.float32),  # after a truncation the final observation may not be there
+            tf.cast(rollout.valid, tf.float32),
         )
         report |= agent.exploration_report()
         return Replayed(drawn, tf.constant(agent.rollout_steps), self.next_seed(), report)
+
+
+def _like(flags, x):
+    """Flags `[T, B]` with as many axes as `x`."""
+    return tf.reshape(flags, (*flags.shape, *[1] * (x.shape.rank - 2)))
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

@@ -136,8 +136,9 @@ class Preparation(RolloutFollower):
         if not agent.normalize_rewards:
             return rollout.reward
         carries = agent.discount * continues
-        returns = running_sums(rollout.reward, carries, self._discounted_return.read_value())
-        self._discounted_return.assign(tf.where(healthy, returns[-1] * carries[-1], 0.0))
+        before = self._discounted_return.read_value()
+        returns = running_sums(rollout.reward, carries, before)
+        self._discounted_return.assign(tf.where(healthy, returns[-1] * carries[-1], before))
         agent.reward_normalizer.update(returns, rollout.valid & healthy)
         return agent.reward_normalizer(rollout.reward)
 

@@ -83,8 +83,8 @@ class QLearning(Agent):
         return self.environment_action(raw, values), {"raw": raw, "parameters": values}, state
 
     def final_value(self, observation, state):
-        """0: transitions hold the observations themselves."""
-        return tf.zeros(keras.tree.flatten(observation)[0].shape[:1])
+        """The observation itself: transitions hold it."""
+        return observation
 
     def exploration_report(self):
         """Where the exploration stands, a dict of float32 scalars."""

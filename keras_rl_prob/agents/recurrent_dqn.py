@@ -7,8 +7,8 @@ from keras_rl_prob import networks
 from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer
 from keras_rl_prob.agents.contract import check_has_memory
 from keras_rl_prob.agents.dqn import DQN
-from keras_rl_prob.agents.replay_source import known
 from keras_rl_prob.agents.sequence_source import SequenceSource
+from keras_rl_prob.agents.stored_rows import known
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber

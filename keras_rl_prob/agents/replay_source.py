@@ -2,15 +2,14 @@
 
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
-from keras_rl_prob import spaces
 from keras_rl_prob.agents.experience import episode_rows
 from keras_rl_prob.agents.rollouts import RolloutSource
+from keras_rl_prob.agents.stored_rows import StoredRows, known
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.ops.n_step import n_step_sums
-from keras_rl_prob.replay import Prioritized, Ring
+from keras_rl_prob.replay import Prioritized
 
 
 class Transitions(NamedTuple):
@@ -71,8 +70,10 @@ class ReplaySource(RolloutSource):
     Every stored row is what all environments had at one moment; the observation that an action led to is that of the next
     row. An item that can be drawn is a window of `window` rows that starts at every `stride`-th row.
 
-    A transition is left out (has weight 0) where what followed is not known: after a truncation whose final observation
-    the environment does not give as a row (autoreset within the same step), and where a resumed training starts new
+    Environments that reset within the same step give the final observation of a truncated episode beside the row; there is a
+    second place for it in each row of theirs, and what is read has it as a row of its own, as of other environments.
+
+    A transition is left out (has weight 0) where what followed is not known, which is where a resumed training starts new
     episodes.
 
     Args:
@@ -94,17 +95,8 @@ class ReplaySource(RolloutSource):
         self._span = -(-window // stride)  # strides that a window takes
         rows = agent.capacity // env.num_envs // stride * stride
         self._check_capacity(rows)
-        batch = (env.num_envs,)
-        observation = spaces.tensor_specs(env.observation_space)
-        if agent.frame_axis is not None:
-            observation = tf.TensorSpec(_without(observation.shape, agent.frame_axis), observation.dtype)
-        observation = tf.nest.map_structure(lambda spec: tf.TensorSpec((*batch, *spec.shape), spec.dtype), observation)
-        real, flag = tf.TensorSpec(batch, tf.float32), tf.TensorSpec(batch, tf.bool)
-        names = ("terminated", "ended", "is_first", "valid")
-        action = driver.record_specs["raw"]
-        self.ring = Ring(
-            {"observation": observation, "action": action, "reward": real, **dict.fromkeys(names, flag)}, rows
-        )
+        self.rows = StoredRows(agent, env, driver, rows)
+        self.ring = self.rows.ring
         self.priorities = None
         if agent.prioritized:
             numbers = agent.prioritized_replay
@@ -181,12 +173,14 @@ class ReplaySource(RolloutSource):
         report, _ = self.follower.follow(rollout)
         record = rollout.record
         self.follower.keep_actions(rollout)
-        observation = rollout.observation
-        if self.agent.frame_axis is not None:
-            observation = tf.gather(observation, self.agent.frames - 1, axis=self.agent.frame_axis + 2)
+        beside = {}
+        if not self.rows.has_final_rows:
+            beside["final_observation"] = self.rows.newest(rollout.final_value)
+            beside["has_final"] = rollout.ended & (rollout.discount > 0.0)
         self.add_rows(
             {
-                "observation": observation,
+                "observation": self.rows.newest(rollout.observation),
+                **beside,
                 "action": record["raw"],
                 "reward": rollout.reward,
                 "terminated": tf.equal(rollout.discount, 0.0),
@@ -217,7 +211,11 @@ class ReplaySource(RolloutSource):
             x = x[-count * self._num_envs :].reshape(self._num_envs, count, *x.shape[1:])
             return tf.constant(x.swapaxes(0, 1))
 
-        self.add_rows(tf.nest.map_structure(columns, rows))
+        rows = tf.nest.map_structure(columns, rows)
+        if not self.rows.has_final_rows:  # those of the recording are rows already
+            rows["final_observation"] = tf.nest.map_structure(tf.zeros_like, rows["observation"])
+            rows["has_final"] = tf.zeros_like(rows["ended"])
+        self.add_rows(rows)
 
     def add_rows(self, rows):
         """Puts rows `[T, B, ...]`, `T` a multiple of the stride, into the ring; what they complete gets a priority."""
@@ -295,70 +293,23 @@ class ReplaySource(RolloutSource):
     def read(self, places, envs, weights):
         """What is stored in the windows that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
         agent, n = self.agent, self.agent.n_step
-        rows = (places[None] + tf.reshape(tf.range(n + 1), (-1, 1, 1))) % self.ring.capacity  # [n + 1, updates, N]
-        window = {
-            name: self.ring.read(name, rows, envs[None]) for name in ("reward", "terminated", "ended", "is_first")
-        }
+        rows, final = self.rows.window(places, envs, n + 1)  # [n + 1, updates, N]
+        window = self.rows.entries(("reward", "terminated", "ended", "is_first"), rows, envs[None], final)
         reward, discount, steps = n_step_sums(
             agent.clipped(window["reward"][:n]),
             agent.discount * (1.0 - tf.cast(window["terminated"][:n], tf.float32)),
             ~window["ended"][:n],
         )
         usable = self.ring.read("valid", places, envs) & known(window["is_first"][1:], steps, discount)
+        after, after_is_final = (
+            tf.reduce_sum(tf.one_hot(steps, n + 1, axis=0, dtype=tf.int32) * tf.cast(x, tf.int32), 0)
+            for x in (rows, final)
+        )
         return (
-            self.observation(places, envs),
+            self.rows.observation(places, envs),
             self.ring.read("action", places, envs),
             reward,
-            self.observation((places + steps) % self.ring.capacity, envs),
+            self.rows.observation(after, envs, tf.cast(after_is_final, tf.bool)),
             discount,
             tf.where(usable, weights, 0.0),
         )
-
-    def observation(self, places, envs):
-        """Observations `[..., ...]` of rows, stacks of frames put together again."""
-        if self.agent.frame_axis is None:
-            return self.ring.read("observation", places, envs)
-        back, frames = tf.zeros_like(places), []
-        going = ~self.ring.read("is_first", places, envs)
-        for _ in range(self.agent.frames):
-            place = (places - back) % self.ring.capacity
-            frames.append(self.ring.read("observation", place, envs))
-            back += tf.cast(going, tf.int32)
-            going &= ~self.ring.read("is_first", (places - back) % self.ring.capacity, envs)
-        return tf.stack(frames[::-1], len(places.shape) + self.agent.frame_axis)
-
-
-def known(next_is_first, steps, discount):
-    """Whether what followed `steps` steps is the same episode, or does not matter since it had terminated.
-
-    Args:
-        next_is_first: bool `[n, ...]`; whether the rows after the first start an episode.
-        steps: int32 `[...]`, from 1 to n.
-        discount: float32 `[...]`; 0 where the episode terminated after `steps` steps.
-
-    Returns:
-        bool `[...]`.
-    """
-    usable = tf.ones_like(steps, tf.bool)
-    for j in range(next_is_first.shape[0]):
-        here = tf.equal(steps, j + 1) & (discount > 0.0)
-        usable &= ~(next_is_first[j] & ((steps > j + 1) | here))
-    return usable
-
-
-def _without(shape, axis):
-    """A shape without one of its axes."""
-    shape = list(shape)
-    del shape[axis]
-    return shape
-
-
-def frames_of(observation_space, axis):
-    """How many frames a stack has; `ValueError` where observations are no stacks along `axis`."""
-    specs = spaces.tensor_specs(observation_space)
-    if keras.tree.is_nested(specs) or not 0 <= axis < len(specs.shape):
-        raise ValueError(
-            "`frame_axis` must be an axis of a Box observation, along which frames are stacked. "
-            f"Received: frame_axis={axis}, observation_space={observation_space}"
-        )
-    return specs.shape[axis]

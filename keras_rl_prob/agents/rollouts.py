@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import masks
+from keras_rl_prob.agents.failures import LARGEST_NORMALIZED
 from keras_rl_prob.drivers import EpisodeStatistics, rollout_source
 from keras_rl_prob.layers import RunningNormalization
 
@@ -49,7 +50,7 @@ class RolloutFollower:
         agent = self.agent
         agent.env_steps.assign_add(tf.reduce_sum(tf.cast(rollout.valid, tf.int64)))
         report = self._statistics.update(rollout.reward, rollout.valid, rollout.ended)
-        report["failure"] = _failure(rollout, masks.choices(agent.observation_space, agent.action_space))
+        report["failure"] = _failure(rollout, agent)
         healthy = tf.equal(report["failure"], 0.0)
         for layer, x in zip(agent.observation_normalizers, keras.tree.flatten(rollout.observation), strict=False):
             if isinstance(layer, RunningNormalization):
@@ -126,14 +127,20 @@ class RolloutSource:
         return self._counter.assign_add([0, 1])
 
 
-def _failure(rollout, choices):
-    """float32 scalar, an index of `failures.FAILURES`: what is wrong with a rollout, whose masks are `masks.choices`."""
-    leaves = keras.tree.flatten(rollout.observation)
-    finite = tf.reduce_all([True, *(tf.reduce_all(tf.math.is_finite(x)) for x in leaves if x.dtype.is_floating)])
-    reward_finite = tf.reduce_all(tf.math.is_finite(rollout.reward))
-    legal = True
-    for index, entries in choices:
+def _failure(rollout, agent):
+    """float32 scalar, an index of `failures.FAILURES`: what is wrong with a rollout."""
+    leaves, normalizers = keras.tree.flatten(rollout.observation), agent.observation_normalizers
+    finite, legal = True, True
+    for index, x in enumerate(leaves):
+        if x.dtype.is_floating:
+            finite &= _within_limits(x, bool(normalizers) and isinstance(normalizers[index], RunningNormalization))
+    reward_finite = _within_limits(rollout.reward, getattr(agent, "normalize_rewards", False))
+    for index, entries in masks.choices(agent.observation_space, agent.action_space):
         allowed = tf.reduce_any(tf.not_equal(leaves[index], 0) & entries, -1)  # [T, B, ...]
         acts = tf.reshape(rollout.valid, (*rollout.valid.shape, *[1] * (len(allowed.shape) - 2)))
         legal &= tf.reduce_all(allowed | ~acts)
     return tf.where(finite, tf.where(reward_finite, tf.where(legal, 0.0, 4.0), 2.0), 1.0)
+
+
+def _within_limits(x, normalized):
+    return tf.reduce_all(tf.abs(x) <= LARGEST_NORMALIZED if normalized else tf.math.is_finite(x))

@@ -99,10 +99,12 @@ class SequenceSource(ReplaySource):
 
     def read(self, places, envs, weights):
         """The sequences that start at `places` `[updates, N]`, as the first fields of `StoredSequences`."""
-        steps = tf.reshape(tf.range(self._length), (1, -1, 1))
-        rows, columns = (places[:, None] + steps) % self.ring.capacity, envs[:, None] + 0 * steps  # [updates, T, N]
+        rows, final = (
+            tf.transpose(x, (1, 0, 2)) for x in self.rows.window(places, envs, self._length)
+        )  # [updates, T, N]
+        columns = tf.broadcast_to(envs[:, None], rows.shape)
         names = ("action", "reward", "terminated", "ended", "is_first", "valid")
-        stored = {name: self.ring.read(name, rows, columns) for name in names}
+        stored = self.rows.entries(names, rows, columns, final)
         stored["reward"] = self.agent.clipped(stored["reward"])
         state = self._states.read("state", places // self._stride, envs) if self._states else ()
-        return (self.observation(rows, columns), *stored.values(), state, weights)
+        return (self.rows.observation(rows, columns, final), *stored.values(), state, weights)

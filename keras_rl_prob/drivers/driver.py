@@ -1,5 +1,6 @@
 """The in-graph loop between an agent and a batch of environments."""
 
+import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -18,8 +19,8 @@ class Rollout(NamedTuple):
         reward: float32 `[T, B]`; received for the row's action.
         discount: float32 `[T, B]`; 0 where the row's action terminated the episode, else 1.
         ended: bool `[T, B]`; the row's action ended the episode, by termination or truncation.
-        final_value: float32 `[T, B]`; the agent's value of the final observation where the environment reset within the
-            same step after a truncation, else 0. The empty tuple for environments whose final observations are rows.
+        final_value: Nest `[T, B, ...]`; what the agent's `final_value` made of the final observation where the environment
+            reset within the same step after a truncation, else 0. The empty tuple where final observations are rows.
         state: Nest `[T / sequence_length, B, ...]`; recurrent state at the first row of each sequence.
         next_step: `TimeStep` `[B, ...]` after the last row.
         next_state: Nest `[B, ...]`; recurrent state after the last row.
@@ -45,7 +46,7 @@ class Driver:
 
     Args:
         agent: Has `initial_state(batch_size)`, `act(observation, is_first, state, seed) -> (action, record, state)` and
-            `final_value(observation, state) -> [B]`.
+            `final_value(observation, state)`, a nest `[B, ...]`.
         env: A native or Gymnasium environment (see `keras_rl_prob.envs.make`).
         steps: Rows in a rollout, `T`.
         sequence_length: Rows between two stored recurrent states; divides `steps`.
@@ -89,6 +90,11 @@ class Driver:
     def record_specs(self):
         """Nest of `tf.TensorSpec`s `[B, ...]` of what the agent has kept of a step."""
         return self._specs[0][3]
+
+    @property
+    def final_value_specs(self):
+        """Nest of `tf.TensorSpec`s `[B, ...]` of what is kept of final observations; `()` where they are rows."""
+        return self._specs[0][7]
 
     @property
     def key(self):
@@ -146,26 +152,38 @@ class Driver:
         return (env_state, next_step, next_state), row
 
     def _value_beside(self, step, state):
-        """Value of final observations that are not rows, computed only when an episode was truncated."""
-        if isinstance(step.final_observation, tuple) and not step.final_observation:
+        """What the agent keeps of final observations that are not rows, computed only when an episode was truncated."""
+        if _has_final_rows(step):
             return ()
-        truncated = step.is_last & (step.discount > 0)
+        truncated, specs = step.is_last & (step.discount > 0), self.final_value_specs
+
+        def kept(value):
+            there = tf.reshape(truncated, (-1, *[1] * (value.shape.rank - 1)))
+            return tf.where(there, value, tf.zeros_like(value))
+
         return tf.cond(
             tf.reduce_any(truncated),
-            lambda: tf.where(truncated, self._agent.final_value(step.final_observation, state), 0.0),
-            lambda: tf.zeros_like(step.reward),
+            lambda: tf.nest.map_structure(kept, self._agent.final_value(step.final_observation, state)),
+            lambda: tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), specs),
         )
 
     def _row_specs(self, env_state, step, state):
         """Shapes and dtypes of a row, from what the agent does with the first observation, and of the recurrent state."""
-        act = tf.function(self._agent.act, autograph=False)
-        _, record, _ = act.get_concrete_function(
-            *tf.nest.map_structure(tf.TensorSpec.from_tensor, (step.observation, step.is_first, state)),
-            tf.TensorSpec((2,), tf.int32),
-        ).structured_outputs
-        beside = () if isinstance(step.final_observation, tuple) and not step.final_observation else step.reward
+
+        @functools.partial(tf.function, autograph=False)
+        def record_and_beside(observation, is_first, state, seed, final):
+            _, record, state = self._agent.act(observation, is_first, state, seed)
+            return record, () if _has_final_rows(step) else self._agent.final_value(final, state)
+
+        seen = step.observation, step.is_first, state, tf.zeros(2, tf.int32), step.final_observation
+        specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, seen)
+        record, beside = record_and_beside.get_concrete_function(*specs).structured_outputs
         row = (step.observation, step.is_first, step.is_first, record, step.reward, step.discount, step.is_last, beside)
         return tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), (row, state))
+
+
+def _has_final_rows(step):
+    return isinstance(step.final_observation, tuple) and not step.final_observation
 
 
 def _stack_loop(length, step, carry, specs):

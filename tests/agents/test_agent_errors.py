@@ -355,28 +355,33 @@ def test_interrupting_leaves_a_usable_agent():
 
 
 class SpoiledNative(krp.envs.native.CartPole):
-    """CartPole whose observations or rewards become NaN after a while."""
+    """CartPole whose observations or rewards become NaN, or too large, after a while."""
 
-    def __init__(self, num_envs, what):
+    def __init__(self, num_envs, what, number=np.nan):
         super().__init__(num_envs)
-        self.what = what
+        self.what, self.number = what, number
 
     def transition(self, state, action, seed):
         state, reward, terminated = super().transition(state, action, seed)
         spoiled = tf.abs(state[:, 2]) > 0.1
         if self.what == "reward":
-            return state, tf.where(spoiled, np.nan, reward), terminated
-        return tf.where(spoiled[:, None], np.nan, state), reward, terminated
+            return state, tf.where(spoiled, self.number, reward), terminated
+        return tf.where(spoiled[:, None], self.number, state), reward, terminated
 
 
 @pytest.mark.parametrize(
-    ("what", "message", "jit_compile"),
-    [("reward", "a reward of the", False), ("observation", "an observation of the", True)],
+    ("what", "number", "message", "jit_compile"),
+    [
+        ("reward", np.nan, "a reward of the", False),
+        ("reward", 1e25, "a reward of the", False),
+        ("observation", np.nan, "an observation of the", True),
+        ("observation", -1e25, "an observation of the", False),
+    ],
 )
-def test_native_numbers_that_are_not_finite_are_named(what, message, jit_compile):
+def test_native_numbers_that_are_no_use_are_named(what, number, message, jit_compile):
     trained = agent(normalize_observations=True)
     trained.compile(jit_compile=jit_compile)
-    env = SpoiledNative(4, what)
+    env = SpoiledNative(4, what, number)
     trained.build((env.observation_space, env.action_space))
     healthy = [trained.network.get_weights()]
     keep = keras.callbacks.LambdaCallback(
@@ -386,6 +391,8 @@ def test_native_numbers_that_are_not_finite_are_named(what, message, jit_compile
         fit(trained, env, num_envs=None, epochs=100, callbacks=[keep])
     assert all(map(np.array_equal, trained.network.get_weights(), healthy[-1])), "changed by the spoiled rollout"
     assert all(np.isfinite(weight).all() for weight in trained.get_weights())
+    assert float(trained.reward_normalizer.variance) < 1e4
+    assert float(np.max(trained.observation_normalizers[0].variance)) < 1e4
     assert np.isfinite(fit(trained).history["loss"]).all()
 
 

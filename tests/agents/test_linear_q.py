@@ -57,9 +57,18 @@ def ends(index, episode):
     return SCRIPT[(index + episode) % len(SCRIPT)]
 
 
-@pytest.mark.parametrize("clip", [None, 2.0])
-def test_each_update_is_the_transition_of_one_row_in_the_order_of_play(clip):
-    agent, source = agent_and_source(scripted(), reward_clip=clip)
+@pytest.mark.parametrize(
+    ("clip", "mode"),
+    [
+        (None, AutoresetMode.NEXT_STEP),
+        (2.0, AutoresetMode.NEXT_STEP),
+        (None, AutoresetMode.SAME_STEP),
+        (2.0, AutoresetMode.DISABLED),
+    ],
+)
+def test_each_update_is_the_transition_of_one_row_in_the_order_of_play(clip, mode):
+    agent, source = agent_and_source(scripted(mode=mode), reward_clip=clip)
+    final_rows = mode is AutoresetMode.NEXT_STEP
     assert agent.updates_per_rollout(2) == 4
     now = {0: (0, 0), 1: (0, 0)}  # episode and step
     seen, count = set(), 0
@@ -69,32 +78,20 @@ def test_each_update_is_the_transition_of_one_row_in_the_order_of_play(clip):
             episode, step = now[i]
             length, end = ends(i, episode)
             assert tuple(batch.observation[i]) == (i, episode, step)
-            over = step == length
-            now[i] = (episode + 1, 0) if over else (episode, step + 1)
+            over = step == length if final_rows else False
+            following = (episode + 1, 0) if over else (episode, step + 1)
+            now[i] = (episode + 1, 0) if not final_rows and step + 1 == length else following
             assert batch.weight[i] == (not over)
             if not over:
                 reward = 10.0 * episode + step + 1
                 assert batch.reward[i] == (reward if clip is None else min(reward, clip))
-                assert tuple(batch.next_observation[i]) == (i, *now[i])
                 terminated = step + 1 == length and end == "terminated"
+                assert tuple(batch.next_observation[i]) == (i, *following) or terminated
                 assert batch.discount[i] == pytest.approx(0.0 if terminated else GAMMA)
                 seen.add((end, step + 1 == length))
             count += 1
     assert count == 80
     assert len(seen) == 4  # both kinds of ends, and steps before them
-
-
-def test_without_final_observations_in_rows_truncations_are_left_out():
-    _, source = agent_and_source(scripted(mode=AutoresetMode.SAME_STEP))
-    weights = {}
-    for batch in map(arrays, batches(source, 10)):
-        for i in range(2):
-            _, episode, step = batch.observation[i].astype(int)
-            length, end = ends(i, episode)
-            kind = end if step + 1 == length else "going on"
-            weights.setdefault(kind, set()).add(batch.weight[i])
-            assert batch.discount[i] == pytest.approx(0.0 if kind == "terminated" else GAMMA)
-    assert weights == {"going on": {1.0}, "terminated": {1.0}, "truncated": {0.0}}
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -60,10 +60,20 @@ def expected(observation, n):
     return total, factor, (index, episode, step)
 
 
-@pytest.mark.parametrize("prioritized", [False, True])
-@pytest.mark.parametrize("n_step", [1, 3, 5])
-def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(n_step, prioritized):
-    _, source = source_of(scripted(), n_step=n_step, prioritized=prioritized, capacity=60)
+WITHIN = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
+
+
+@pytest.mark.parametrize(
+    ("mode", "n_step", "prioritized"),
+    [
+        *((AutoresetMode.NEXT_STEP, n, prioritized) for n in (1, 3, 5) for prioritized in (False, True)),
+        *((AutoresetMode.SAME_STEP, n, n % 2 == 0) for n in (1, 2, 3, 4, 5)),
+        (AutoresetMode.DISABLED, 2, False),
+        (AutoresetMode.DISABLED, 5, True),
+    ],
+)
+def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(mode, n_step, prioritized):
+    _, source = source_of(scripted(mode=mode), n_step=n_step, prioritized=prioritized, capacity=60)
     used, left_out, seen = 0, 0, set()
     for batch in batches(source, 30):  # 120 rows through a ring of 20
         for i, weight in enumerate(batch.weight):
@@ -80,9 +90,11 @@ def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(n_step,
             used += 1
             seen.add(tuple(observation))
     assert used > 1000
-    assert (left_out == 0) if prioritized else (left_out > 100)
+    assert (left_out == 0) if prioritized or mode in WITHIN else (left_out > 100)
     assert {observation[0] for observation in seen} == {0.0, 1.0, 2.0}
     assert len(seen) > 60
+    steps = {(*episode_of(np.array(observation)), observation[2]) for observation in seen}
+    assert steps == {(length, end, step) for length, end in SCRIPT for step in range(length)}, "some are never drawn"
 
 
 def test_old_rows_are_forgotten_and_new_ones_are_there():
@@ -93,31 +105,13 @@ def test_old_rows_are_forgotten_and_new_ones_are_there():
     assert episodes.max() >= 26
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
-def test_without_final_observations_in_rows_truncations_are_left_out(mode):
-    _, source = source_of(scripted(mode=mode), n_step=2)
-    kept = 0
-    for batch in batches(source, 30):
-        for i, weight in enumerate(batch.weight):
-            observation = batch.observation[i]
-            total, discount, following = expected(observation, 2)
-            length, end = episode_of(observation)
-            reaches_truncation = end == "truncated" and following[2] == length
-            assert (weight == 0.0) == reaches_truncation
-            if weight:
-                kept += 1
-                assert batch.reward[i] == pytest.approx(total, rel=1e-6)
-                assert batch.discount[i] == pytest.approx(discount, rel=1e-6)
-                assert not discount or tuple(batch.next_observation[i]) == following
-    assert kept > 500
-
-
-def test_a_seam_between_two_trainings_is_no_transition():
-    agent, source = source_of(scripted(), n_step=2, capacity=300)
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_a_seam_between_two_trainings_is_no_transition(mode):
+    agent, source = source_of(scripted(mode=mode), n_step=2, capacity=300)
     iterator = iter(source.dataset())
     for _ in range(3):
         next(iterator)
-    other = agent.make_source(krp.envs.make(scripted()), 1)  # its environments start anew, as after a resume
+    other = agent.make_source(krp.envs.make(scripted(mode=mode)), 1)  # its environments start anew, as after a resume
     for mine, theirs in zip(other.ring.variables, source.ring.variables, strict=True):
         mine.assign(theirs)
     crossing = 0
@@ -238,25 +232,29 @@ class Film(gymnasium.Env):
 
     def step(self, action):
         self.count += 1
-        return self._frame(), 1.0, self.count == 3 + self.episode % 4, False, {}
+        over, odd = self.count == 3 + self.episode % 4, self.episode % 2 == 1
+        return self._frame(), 1.0, over and not odd, over and odd, {}
 
     def _frame(self):
         return np.full((1, 1, 1), 20 * (self.episode % 12) + self.count, np.uint8)
 
 
-@pytest.mark.parametrize("prioritized", [False, True])
-def test_stacks_of_frames_are_put_together_again(prioritized):
+@pytest.mark.parametrize(
+    ("mode", "prioritized"),
+    [(AutoresetMode.NEXT_STEP, False), (AutoresetMode.NEXT_STEP, True), (AutoresetMode.SAME_STEP, True)],
+)
+def test_stacks_of_frames_are_put_together_again(mode, prioritized):
     def make():
         return gymnasium.wrappers.FrameStackObservation(Film(), 4)
 
-    env = SyncVectorEnv([make, make])
+    env = SyncVectorEnv([make, make], autoreset_mode=mode)
     network = krp.networks.q_network(
         (gymnasium.spaces.Box(0, 255, (4, 1, 1, 1), np.uint8), gymnasium.spaces.Discrete(2)), units=(4,)
     )
     _, source = source_of(env, network=network, frame_axis=0, capacity=80, prioritized=prioritized, n_step=2)
     images = [variable for variable in source.ring.variables if variable.dtype == tf.uint8]
-    assert [image.shape for image in images] == [(40, 2, 1, 1, 1)]  # each frame once
-    checked = 0
+    assert [image.shape for image in images] == [(40, 2, 1, 1, 1)] * (1 + (mode in WITHIN))  # each frame once
+    checked, ends = 0, 0
     for batch in batches(source, 40):
         for i in np.flatnonzero(batch.weight):
             for stack in (batch.observation[i], batch.next_observation[i]):
@@ -265,20 +263,23 @@ def test_stacks_of_frames_are_put_together_again(prioritized):
                 start = frames[-1] - step
                 np.testing.assert_array_equal(frames, [start + max(step - back, 0) for back in (3, 2, 1, 0)])
                 checked += 1
+                ends += step == 3 + start // 20 % 4
     assert checked > 500
+    assert ends > 50
 
 
 # ---- recorded episodes ------------------------------------------------------------------------------------------
 
 
-def test_recorded_episodes_are_there_before_the_first_rollout():
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_recorded_episodes_are_there_before_the_first_rollout(mode):
     env = ScriptedEnv(0, SCRIPT)
     episodes = krp.envs.record_episodes(env, lambda observation: int(observation[2] % 2), episodes=6)
     assert [len(episode.rewards) for episode in episodes] == [4, 2, 1, 7, 1, 3]
     network = krp.networks.q_network(scripted(), units=(4,))
     agent = krp.DQN(network, rollout_steps=4, batch_size=16, capacity=90, learning_starts=1, discount=GAMMA, n_step=2)
     agent.compile()
-    made = krp.envs.make(scripted(1))
+    made = krp.envs.make(scripted(1, mode))
     agent._prepare_for(made, agent.updates)
     agent.add_experience(episodes)
     agent.add_experience([episode._asdict() for episode in episodes])
@@ -314,8 +315,9 @@ def memory_network(env):
     return krp.networks.q_network(env, units=(4, 3), cell="lstm")
 
 
-def test_sequences_are_rows_as_they_were_played_with_the_state_before_them():
-    env = scripted()
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_sequences_are_rows_as_they_were_played_with_the_state_before_them(mode):
+    env = scripted(mode=mode)
     agent, source = source_of(
         env, krp.RecurrentDQN, memory_network(env), sequence_length=5, burn_in=3, period=4, n_step=2, capacity=120,
         batch_size=8,
@@ -329,9 +331,14 @@ def test_sequences_are_rows_as_they_were_played_with_the_state_before_them():
                 length, end = episode_of(rows[t].astype(np.float32))
                 over = rows[t][2] == length
                 assert batch.valid[t, i] == (not over)
-                following = (rows[t][0], rows[t][1] + 1, 0) if over else (rows[t][0], rows[t][1], rows[t][2] + 1)
+                if mode in WITHIN and end == "terminated":  # what comes after does not matter
+                    assert not over
+                    begins = rows[t][2] + 1 == length
+                else:
+                    begins = over
+                following = (rows[t][0], rows[t][1] + 1, 0) if begins else (rows[t][0], rows[t][1], rows[t][2] + 1)
                 assert tuple(rows[t + 1]) == following
-                assert batch.is_first[t + 1, i] == over
+                assert batch.is_first[t + 1, i] == begins
                 if not over:
                     assert batch.reward[t, i] == 10 * rows[t][1] + rows[t][2] + 1
                     assert batch.ended[t, i] == (rows[t][2] + 1 == length)

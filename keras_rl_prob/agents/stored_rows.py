@@ -1,0 +1,135 @@
+"""Rows of past play as they are stored, and as they are read."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import spaces
+from keras_rl_prob.replay import Ring
+
+
+class StoredRows:
+    """A ring of what was played; of stacks of frames each frame once.
+
+    Environments that reset within the same step give the final observation of a truncated episode beside the row; there is a
+    second place for it in each row of theirs, and what is read has it as a row of its own, as of other environments.
+
+    Args:
+        agent: A built agent with `frame_axis` and `frames`.
+        env: A native or Gymnasium environment.
+        driver: The `Driver` of the rollouts.
+        rows: How many rows there are.
+
+    Attributes:
+        ring: The `Ring`.
+        has_final_rows: Whether the final observation of an episode is a row.
+    """
+
+    def __init__(self, agent, env, driver, rows):
+        self._frame_axis, self._frames = agent.frame_axis, agent.frames
+        batch = (env.num_envs,)
+        observation = spaces.tensor_specs(env.observation_space)
+        if agent.frame_axis is not None:
+            observation = tf.TensorSpec(_without(observation.shape, agent.frame_axis), observation.dtype)
+        observation = tf.nest.map_structure(lambda spec: tf.TensorSpec((*batch, *spec.shape), spec.dtype), observation)
+        self.has_final_rows = driver.final_value_specs == ()
+        real, flag = tf.TensorSpec(batch, tf.float32), tf.TensorSpec(batch, tf.bool)
+        beside = {} if self.has_final_rows else {"final_observation": observation, "has_final": flag}
+        names = ("terminated", "ended", "is_first", "valid")
+        action = driver.record_specs["raw"]
+        self.ring = Ring(
+            {"observation": observation, **beside, "action": action, "reward": real, **dict.fromkeys(names, flag)}, rows
+        )
+
+    def window(self, places, envs, length):
+        """The rows that start at `places`, with final observations that are beside a row put in after it.
+
+        Returns:
+            `(places, final)`, int32 and bool `[length, ...]`: where each row is stored, and whether it is the final
+            observation beside it.
+        """
+        steps = tf.reshape(tf.range(length), (-1, *[1] * places.shape.rank))
+        rows = (places[None] + steps) % self.ring.capacity
+        if self.has_final_rows:
+            return rows, tf.zeros_like(rows, tf.bool)
+        beside = tf.cast(self.ring.read("has_final", rows, envs[None]), tf.int32)
+        position = steps + tf.cumsum(beside, exclusive=True)  # where a row goes
+        row = tf.reduce_sum(tf.cast(position[None] <= steps[:, None], tf.int32), 1) - 1  # which row a position is of
+        at = tf.reduce_sum(tf.one_hot(row, length, axis=1, dtype=tf.int32) * position[None], 1)
+        return (places[None] + row) % self.ring.capacity, tf.not_equal(at, steps)
+
+    def entries(self, names, places, envs, final):
+        """A dict of what is stored in rows besides observations; final observations have nothing but themselves."""
+        entries = {name: self.ring.read(name, places, envs) for name in names}
+        if self.has_final_rows:
+            return entries
+        return {name: tf.where(final, tf.zeros_like(x), x) for name, x in entries.items()}
+
+    def observation(self, places, envs, final=False):
+        """Observations `[..., ...]` of rows, or where `final` those beside them; stacks of frames put together again."""
+        observation = self._observation(places, envs)
+        if self.has_final_rows or final is False:
+            return observation
+        beside, axis = self.ring.read("final_observation", places, envs), self._frame_axis
+        if axis is not None:  # the frames before it are those of its row
+            axis += len(places.shape)
+            before = tf.gather(observation, tf.range(1, self._frames), axis=axis)
+            beside = tf.concat([before, tf.expand_dims(beside, axis)], axis)
+
+        def chosen(x, y):
+            return tf.where(tf.reshape(final, (*final.shape, *[1] * (x.shape.rank - final.shape.rank))), x, y)
+
+        return tf.nest.map_structure(chosen, beside, observation)
+
+    def _observation(self, places, envs):
+        if self._frame_axis is None:
+            return self.ring.read("observation", places, envs)
+        back, frames = tf.zeros_like(places), []
+        going = ~self.ring.read("is_first", places, envs)
+        for _ in range(self._frames):
+            place = (places - back) % self.ring.capacity
+            frames.append(self.ring.read("observation", place, envs))
+            back += tf.cast(going, tf.int32)
+            going &= ~self.ring.read("is_first", (places - back) % self.ring.capacity, envs)
+        return tf.stack(frames[::-1], len(places.shape) + self._frame_axis)
+
+    def newest(self, observation):
+        """Of stacks of frames `[T, B, ...]` the last frame, of all else everything."""
+        if self._frame_axis is None:
+            return observation
+        return tf.gather(observation, self._frames - 1, axis=self._frame_axis + 2)
+
+
+def known(next_is_first, steps, discount):
+    """Whether what followed `steps` steps is the same episode, or does not matter since it had terminated.
+
+    Args:
+        next_is_first: bool `[n, ...]`; whether the rows after the first start an episode.
+        steps: int32 `[...]`, from 1 to n.
+        discount: float32 `[...]`; 0 where the episode terminated after `steps` steps.
+
+    Returns:
+        bool `[...]`.
+    """
+    usable = tf.ones_like(steps, tf.bool)
+    for j in range(next_is_first.shape[0]):
+        here = tf.equal(steps, j + 1) & (discount > 0.0)
+        usable &= ~(next_is_first[j] & ((steps > j + 1) | here))
+    return usable
+
+
+def _without(shape, axis):
+    """A shape without one of its axes."""
+    shape = list(shape)
+    del shape[axis]
+    return shape
+
+
+def frames_of(observation_space, axis):
+    """How many frames a stack has; `ValueError` where observations are no stacks along `axis`."""
+    specs = spaces.tensor_specs(observation_space)
+    if keras.tree.is_nested(specs) or not 0 <= axis < len(specs.shape):
+        raise ValueError(
+            "`frame_axis` must be an axis of a Box observation, along which frames are stacked. "
+            f"Received: frame_axis={axis}, observation_space={observation_space}"
+        )
+    return specs.shape[axis]

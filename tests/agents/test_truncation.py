@@ -1,0 +1,69 @@
+"""A time limit is no death: what follows a truncation counts, however the environments reset."""
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import keras_rl_prob as krp
+
+DISCOUNT = 0.9
+VALUE = 1.0 / (1.0 - DISCOUNT)  # of a reward of 1 for ever
+
+
+class Chain(gymnasium.Env):
+    """A reward of 1 at each step, which goes on for ever but is cut off after five steps, which nobody can see coming."""
+
+    observation_space = gymnasium.spaces.Box(0.0, 1.0, (1,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.place = 0
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        self.place += 1
+        return np.ones(1, np.float32), 1.0, False, self.place == 5, {}
+
+
+SMALL = {
+    "rollout_steps": 8,
+    "updates": 8,
+    "batch_size": 32,
+    "capacity": 4000,
+    "learning_starts": 200,
+    "target_update": 20,
+}
+
+
+def linear_network():
+    inputs = keras.Input((1,))
+    return keras.Model(inputs, {"action": krp.layers.QValues((2,))(keras.layers.Dense(2)(inputs))})
+
+
+AGENTS = {
+    "DQN": lambda: krp.DQN(discount=DISCOUNT, n_step=2, **SMALL),
+    "DQN with priorities": lambda: krp.DQN(discount=DISCOUNT, n_step=3, prioritized=True, **SMALL),
+    "RecurrentDQN": lambda: krp.RecurrentDQN(
+        discount=DISCOUNT, sequence_length=6, burn_in=2, period=4, rescale_values=False, **SMALL
+    ),
+    "LinearQ": lambda: krp.LinearQ(linear_network(), discount=DISCOUNT),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        pytest.param(name, mode, marks=pytest.mark.long if name == "RecurrentDQN" and mode.name != "SAME_STEP" else ())
+        for name in AGENTS
+        for mode in AutoresetMode
+    ],
+)
+def test_values_are_those_of_a_reward_that_goes_on_for_ever(name, mode):
+    agent = AGENTS[name]()
+    agent.compile(keras.optimizers.SGD(0.2) if name == "LinearQ" else keras.optimizers.Adam(5e-3), jit_compile=False)
+    env = SyncVectorEnv([Chain] * 8, autoreset_mode=mode)
+    agent.fit(env, epochs=1, steps_per_epoch=800, seed=0, verbose=0)
+    outputs, _ = agent.unroll(np.ones((5, 1, 1), np.float32), np.arange(5)[:, None] == 0, agent.initial_state(1))
+    np.testing.assert_allclose(np.max(outputs["action"], -1), VALUE, rtol=0.08)
