@@ -13,6 +13,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.eager.polymorphic_function import tracing_compilation
 
+# Here and not in a fixture, before which those of modules might trace something.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 
 @pytest.fixture(autouse=True)
 def _seeded():
@@ -20,11 +23,14 @@ def _seeded():
 
 
 @pytest.fixture(autouse=True)
-def _graphs_that_start_soon(request):
+def _optimized_where_it_learns(request):
     """TensorFlow optimises graphs for longer than most tests run them; what trains to learn does have it."""
-    learns = request.node.get_closest_marker("learning") is not None
-    if learns is bool(tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer")):
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not learns})
+    if request.node.get_closest_marker("learning") is None:
+        yield
+        return
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")
