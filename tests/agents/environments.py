@@ -123,7 +123,7 @@ def masked_network():
 class ImageEnv(gymnasium.Env):
     """A bright pixel on the left or on the right of a small grey image, to be named; episodes of 4 steps."""
 
-    observation_space = spaces.Box(0, 255, (20, 20, 1), np.uint8)
+    observation_space = spaces.Box(0, 255, (32, 32, 1), np.uint8)
     action_space = spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
@@ -138,6 +138,6 @@ class ImageEnv(gymnasium.Env):
 
     def _observe(self):
         self._side = int(self.np_random.integers(2))
-        image = np.zeros((20, 20, 1), np.uint8)
+        image = np.zeros((32, 32, 1), np.uint8)
         image[:, 10 * self._side : 10 * self._side + 10] = 255
         return image

@@ -256,9 +256,9 @@ def test_policy_acts_on_single_observations_and_forgets_on_reset():
 def test_images_stay_uint8_until_the_network():
     agent = krp.PPO(krp.networks.nature_cnn(ImageEnv), rollout_steps=16, minibatches=2, update_epochs=2)
     agent.compile(keras.optimizers.Adam(1e-3))
-    before = agent.network(np.zeros((1, 20, 20, 1), np.uint8))["value"].numpy()
+    before = agent.network(np.zeros((1, 32, 32, 1), np.uint8))["value"].numpy()
     assert np.isfinite(fit(agent, ImageEnv, epochs=1).history["loss"]).all()
-    assert not np.array_equal(before, agent.network(np.zeros((1, 20, 20, 1), np.uint8))["value"].numpy())
+    assert not np.array_equal(before, agent.network(np.zeros((1, 32, 32, 1), np.uint8))["value"].numpy())
     assert agent.jit_compile is False, "convolutions on a CPU are faster without XLA"
     batch = next(iter(agent.make_source(krp.envs.make(ImageEnv, 8), 0).dataset()))
     batch = agent.prepare(batch).update(0)

@@ -139,7 +139,7 @@ def test_a_derived_class_may_be_a_hypermodel_of_keras_tuner():
 
 def test_any_space():
     spaces = gymnasium.spaces
-    observation = spaces.Dict({"image": spaces.Box(0, 255, (20, 20, 1), "uint8"), "speed": spaces.Box(-1.0, 1.0, (3,))})
+    observation = spaces.Dict({"image": spaces.Box(0, 255, (32, 32, 1), "uint8"), "speed": spaces.Box(-1.0, 1.0, (3,))})
     action = spaces.Tuple((spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2,))))
     agent = HyperRecurrentPPO((observation, action)).build(kt.HyperParameters())
     assert agent.observation_space == observation
