@@ -263,7 +263,7 @@ def test_images_stay_uint8_until_the_network():
     batch = next(iter(agent.make_source(krp.envs.make(ImageEnv, 8), 0).dataset()))
     batch = agent.prepare(batch).update(0)
     assert batch.observation.dtype == tf.uint8
-    assert batch.observation.shape == (1, 64, 20, 20, 1)
+    assert batch.observation.shape == (1, 64, 32, 32, 1)
 
 
 @pytest.mark.parametrize(("agent_class", "jit_compile"), [(krp.RecurrentPPO, True), (krp.DQN, False)])
