@@ -76,7 +76,7 @@ def as_numbers(space, x):
             x = _scaled(space, x)
         else:
             x = layers.Rescaling(1.0)(x)
-            x = keras.ops.sign(x) * keras.ops.log1p(keras.ops.abs(x)) * (1.0 / math.log(256.0))
+            x = keras.ops.sign(x) * keras.ops.log(1.0 + keras.ops.abs(x)) * (1.0 / math.log(256.0))  # ONNX has no log1p
     elif space.dtype == np.bool_:
         x = layers.Rescaling(1.0)(x)
     return x if len(space.shape) == 1 else layers.Reshape((math.prod(space.shape),))(x)

@@ -1,5 +1,7 @@
 """What the default networks see: images by their axes and bounds, numbers by the bounds that say something."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -96,5 +98,8 @@ def test_integers_are_scaled_by_bounds_that_say_something(space, value, features
 
 
 def test_a_network_that_would_be_huge_is_warned_of():
-    with pytest.warns(UserWarning, match=r"139 million weights.*ResizeObservation"):
+    with (  # as an error, so that it is not made
+        warnings.catch_warnings(action="error"),
+        pytest.raises(UserWarning, match=r"139 million weights.*ResizeObservation"),
+    ):
         networks.encoder(Box(0, 255, (480, 640, 3), np.uint8))

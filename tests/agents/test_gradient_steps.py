@@ -48,8 +48,7 @@ BREAKING = {
 }
 
 
-@pytest.mark.parametrize("agent_class", [krp.PPO, krp.DQN])
-@pytest.mark.parametrize("optimizer", BREAKING)
+@pytest.mark.parametrize(("agent_class", "optimizer"), zip([krp.PPO, krp.DQN], BREAKING, strict=True))
 def test_an_optimizer_that_breaks_weights_is_named_and_its_work_undone(agent_class, optimizer):
     agent = make(agent_class)
     agent.build(ENV)

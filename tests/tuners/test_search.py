@@ -174,7 +174,7 @@ def test_random_search_goes_on_after_failed_trials(tmp_path):
     }
     assert next(iter(trials)) != "healthy"  # that is, something failed before
     for case, words in {
-        "diverges": "FloatingPointError: the loss or its gradient is not finite",
+        "diverges": "FloatingPointError: the optimizer made weights that are not finite",
         "bad shape": "ValueError: `network`'s head",
         "bad minibatches": "ValueError: `minibatches` must divide the sequences",
         "bad build": "KeyError: 'nothing to build'",
