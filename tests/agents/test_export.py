@@ -186,7 +186,7 @@ def test_saved_model_acts_as_the_agent_in_a_process_without_keras(exported, else
     assert len(elsewhere[name]) == 2 * len(expected)
     for got, want in zip(elsewhere[name], [*expected, *expected], strict=True):
         assert got.dtype == want.dtype
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 if got.dtype.kind == "f" else 0)
+        np.testing.assert_allclose(got, want, rtol=0, atol=5e-5 if got.dtype.kind == "f" else 0)
         assert (want != want[:1]).any()  # or else any constant would do
 
 
@@ -207,7 +207,7 @@ def test_any_batch_size(lstm):
         (observation,), is_first = experience(agent, steps=1, rows=rows)
         action, state = policy.serve(observation, is_first[0], policy.initial_state(rows))
         for got, want in zip(tf.nest.flatten(action), stacked(reference(agent, 1, rows)), strict=True):
-            np.testing.assert_allclose(got, want[0], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(got, want[0], rtol=0, atol=5e-5)
         assert {x.shape[0] for x in tf.nest.flatten((action, state))} == {rows}
 
 
@@ -219,7 +219,7 @@ def test_samples_are_those_of_the_stochastic_policy(lstm):
         actions.append(action)
     want = reference(agent, steps=20, deterministic=False, seed=SEED)
     for got, sampled, mode in zip(stacked(actions), stacked(want), stacked(reference(agent, steps=20)), strict=True):
-        np.testing.assert_allclose(got, sampled, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(got, sampled, rtol=0, atol=5e-5)
         assert np.abs(got - mode).max() > 0.1
 
 
@@ -376,7 +376,7 @@ def test_onnx_acts_as_the_agent(exported, tmp_path, name, steps):
     assert os.listdir(tmp_path) == ["policy.onnx"]
     for got, want in zip(onnx_actions(path, agent, steps, 2), stacked(reference(agent, steps, 2)), strict=True):
         assert (got.dtype, got.shape) == (want.dtype, want.shape)
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 if got.dtype.kind == "f" else 0)
+        np.testing.assert_allclose(got, want, rtol=0, atol=5e-5 if got.dtype.kind == "f" else 0)
 
 
 def test_onnx_names_the_operations_that_it_does_not_have(tmp_path):
