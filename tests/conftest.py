@@ -10,27 +10,12 @@ import keras_rl_prob  # noqa: F401  # isort: skip  # before Keras: it keeps Tens
 
 import keras
 import pytest
-import tensorflow as tf
 from tensorflow.python.eager.polymorphic_function import tracing_compilation
-
-# Here and not in a fixture, before which those of modules might trace something.
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _optimized_where_it_learns(request):
-    """TensorFlow optimises graphs for longer than most tests run them; what trains to learn does have it."""
-    if request.node.get_closest_marker("learning") is None:
-        yield
-        return
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-    yield
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")
