@@ -13,7 +13,7 @@ from gymnasium import spaces as gym_spaces
 from keras import layers
 
 from keras_rl_prob import masks, spaces
-from keras_rl_prob.envs import opened, raising_as_itself, spaces_of
+from keras_rl_prob.envs import opened, spaces_of
 from keras_rl_prob.layers import (
     DenseBernoulli,
     DenseCategorical,
@@ -25,7 +25,9 @@ from keras_rl_prob.layers import (
     StatefulRNN,
 )
 from keras_rl_prob.observations import as_image, as_numbers, is_image
+from keras_rl_prob.python_calls import raising_as_itself
 
+MOST_CLASSES = 10_000  # of one component of a space
 LARGEST_LAYER = 20_000_000  # weights of the Dense layer behind the convolutions, from which on there is a warning
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
 
@@ -207,8 +209,8 @@ def encoder(observation_space):
     inputs = keras.tree.pack_sequence_as(
         specs,
         [
-            keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name=".".join(map(str, path)) or "observation")
-            for path, spec in keras.tree.flatten_with_path(specs)
+            keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name=name or "observation")
+            for name, spec in zip(spaces.graph_names(observation_space, "."), keras.tree.flatten(specs), strict=True)
         ],
     )
     components = zip(spaces.leaves(observation_space), keras.tree.flatten_with_path(inputs), strict=True)
@@ -263,7 +265,7 @@ def _observations(env, observation_space, samples, seed):
             "`env` must be an environment, to be played at random, where observations have no bounds to be drawn between. "
             f"Received: the pair of spaces {env}"
         )
-    with opened(env, None, 8) as made, raising_as_itself(made):
+    with opened(env, None, 8) as made, raising_as_itself():
 
         @tf.function(autograph=False)
         def play(state, step, seed):
@@ -318,6 +320,7 @@ def _features(leaf, x):
                 stacklevel=2,
             )
         return _dense(512, "relu")(x)
+    _check_classes(leaf, "an observation, use a network of your own with `keras.layers.Embedding`")
     if isinstance(leaf, gym_spaces.Discrete):
         return layers.CategoryEncoding(int(leaf.n), output_mode="one_hot")(x)
     if isinstance(leaf, gym_spaces.MultiDiscrete):
@@ -329,7 +332,18 @@ def _features(leaf, x):
     return as_numbers(leaf, x)
 
 
+def _check_classes(leaf, cure):
+    """Raises a `ValueError` where a default network would have a unit for each of very many classes."""
+    classes = getattr(leaf, "n", 0) if isinstance(leaf, gym_spaces.Discrete) else np.max(getattr(leaf, "nvec", 0))
+    if int(classes) > MOST_CLASSES:
+        raise ValueError(
+            f"`network` must be given for spaces of more than {MOST_CLASSES} classes, each of which would be a unit of the "
+            f"default one: for {cure}. Received: {leaf}"
+        )
+
+
 def _head(leaf):
+    _check_classes(leaf, "an action, wrap the environment so that it has fewer or several smaller ones")
     if isinstance(leaf, gym_spaces.Discrete):
         return DenseCategorical((int(leaf.n),))
     if isinstance(leaf, gym_spaces.MultiDiscrete):

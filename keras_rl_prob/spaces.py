@@ -4,13 +4,19 @@ A `Dict` space becomes a dict (keys sorted), a `Tuple` a tuple, and every other 
 do not start at 0 are shifted, so that inside the library class indices always start at 0.
 """
 
-import collections.abc
+import re
 
 import keras
 import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
+NO_NAME = re.compile("[^0-9A-Za-z_]")
+CURES = {  # for spaces that are not supported
+    "observation_space": "Leave it out with `gymnasium.wrappers.FilterObservation`, or make numbers of it with "
+    "`gymnasium.wrappers.TransformObservation`",
+    "action_space": "Make one of those of it with `gymnasium.wrappers.TransformAction`",
+}
 LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -34,6 +40,30 @@ def leaf_names(space):
     return ["_".join(map(str, path)) for path, _ in paths]
 
 
+def graph_names(space, separator="_"):
+    """A name for each of `leaves(space)` that layers, graphs and files can have; no two are the same.
+
+    Args:
+        space: A Gymnasium space.
+        separator: What stands between the keys of nested spaces.
+
+    Returns:
+        List of strings, the empty string for a space that is a leaf itself.
+
+    Example:
+    >>> graph_names(spaces.Dict({"arm/left": spaces.Discrete(2), "arm left": spaces.Discrete(3), "ü": spaces.Discrete(2)}))
+    ['arm_left', 'arm_left_', 'x_']
+    """
+    names = []
+    for path, _ in keras.tree.flatten_with_path(map_structure(lambda leaf: 0, space)):
+        name = separator.join(NO_NAME.sub("_", str(key)) for key in path)
+        name = f"x{name}" if name.startswith("_") else name
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names
+
+
 def check_supported(space, name):
     """Raises a `ValueError` unless `space` is made of Box, Discrete, MultiDiscrete, MultiBinary, Tuple and Dict.
 
@@ -41,16 +71,30 @@ def check_supported(space, name):
         space: A Gymnasium space.
         name: What to call it in the message, such as `"action_space"`.
     """
-    for leaf in leaves(space):
+    empty = not leaves(space) or any(
+        isinstance(part, spaces.Dict | spaces.Tuple) and not part.spaces for part in _parts(space)
+    )
+    if (name == "action_space" and empty) or not leaves(space):
+        raise ValueError(f"`{name}` must have at least one component. Received: {name}={space}")
+    for leaf, key in zip(leaves(space), leaf_names(space), strict=True):
         if not isinstance(leaf, LEAVES):
+            place = f" under {key!r}" if key else ""
             raise ValueError(
                 f"`{name}` must be made of Box, Discrete, MultiDiscrete, MultiBinary, Tuple and Dict spaces. "
-                f"Received: {name}={space}, which contains {type(leaf).__name__}"
+                f"Received: {name}={space}, which contains {type(leaf).__name__}{place}. {CURES.get(name, '')}"
             )
+        if isinstance(leaf, spaces.Box) and name == "action_space" and leaf.low.size and (leaf.low > leaf.high).any():
+            raise ValueError(f"`{name}` must have bounds that allow something. Received: {leaf} in {name}={space}")
         if not _in(np.int64, leaf):
             raise ValueError(f"`{name}` must have integers that fit into int64. Received: {leaf} in {name}={space}")
-    if not leaves(space):
-        raise ValueError(f"`{name}` must have at least one component. Received: {name}={space}")
+
+
+def _parts(space):
+    """A space and all those within it."""
+    yield space
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
+            yield from _parts(part)
 
 
 def tensor_specs(space):
@@ -95,148 +139,6 @@ def map_values(function, space, value):
     """Applies `function` to every leaf of `value`, an element of `space` or a batch of them."""
     iterator = pairs(space, value)
     return map_structure(lambda leaf: function(next(iterator)[1]), space)
-
-
-def misfit(space, value, exact=False):
-    """What keeps an observation out of a batch of its space: layout, shape or dtype.
-
-    Args:
-        space: A Gymnasium space.
-        value: What should be an element of it.
-        exact: Whether to be as strict as the space: no other keys, no other dtype even if it could be converted (any integer
-            will do for a Discrete), nothing out of bounds.
-
-    Returns:
-        A sentence and what was received, or `None`.
-
-    Example:
-    >>> misfit(spaces.Dict({"place": spaces.Box(-1, 1, (2,))}), {"place": np.zeros(3, np.float32)})
-    "The observation 'place' must have the shape (2,). Received: (3,)"
-    """
-    return next(_misfits(space, value, exact, ()), None)
-
-
-def _misfits(space, value, exact, path):
-    what = f"The observation {'_'.join(map(str, path))!r}" if path else "The observation"
-    if isinstance(space, spaces.Dict):
-        keys = sorted(space.spaces)
-        if not isinstance(value, collections.abc.Mapping):
-            yield f"{what} must be a dict with the keys {keys}. Received: {type(value).__name__}"
-        elif set(value) != set(keys) if exact else not set(value) >= set(keys):
-            yield f"{what} must have the keys {keys}. Received: {sorted(value, key=str)}"
-        else:
-            for key in keys:
-                yield from _misfits(space.spaces[key], value[key], exact, (*path, key))
-    elif isinstance(space, spaces.Tuple):
-        if not isinstance(value, tuple | list) or len(value) != len(space.spaces):
-            made = f"{len(value)} parts" if isinstance(value, tuple | list) else type(value).__name__
-            yield f"{what} must be a tuple of {len(space.spaces)} parts. Received: {made}"
-        else:
-            for i, (child, part) in enumerate(zip(space.spaces, value, strict=True)):
-                yield from _misfits(child, part, exact, (*path, i))
-    else:
-        try:
-            shape = np.shape(value)
-        except ValueError:
-            shape = "rows of different lengths"
-        if shape != space.shape:
-            yield f"{what} must have the shape {space.shape}. Received: {shape}"
-        elif not _has_dtype(space, value, exact):
-            made = getattr(value, "dtype", type(value).__name__)
-            yield f"{what} must have the dtype {space.dtype}. Received: {made}"
-        elif exact and isinstance(space, spaces.Box) and not space.contains(np.asarray(value)):
-            place = tuple(np.argwhere(~((value >= space.low) & (value <= space.high)))[0])
-            bounds = f"[{space.low[place]}, {space.high[place]}]"
-            at = f" at {[int(i) for i in place]}" if place else ""
-            yield f"{what} must be in {bounds}{at}. Received: {np.asarray(value)[place]}"
-        elif exact and not space.contains(value):
-            yield f"{what} must be in {space}. Received: {value}"
-
-
-def _has_dtype(space, value, exact):
-    if not exact:
-        return np.can_cast(np.asarray(value).dtype, space.dtype, "same_kind")
-    if isinstance(space, spaces.Discrete):
-        return isinstance(value, int | np.integer) or getattr(value, "dtype", None) == space.dtype
-    return getattr(value, "dtype", None) == space.dtype
-
-
-class Codec:
-    """Translates between batches of Gymnasium values and lists of arrays in `tensor_specs`' dtypes.
-
-    What only depends on the space is worked out once: environments translate at every step.
-
-    Args:
-        space: A Gymnasium space.
-    """
-
-    def __init__(self, space):
-        self._space, self._is_leaf = space, isinstance(space, LEAVES)
-        self._leaves = [
-            (leaf, spec.dtype.as_numpy_dtype) for leaf, spec in zip(leaves(space), _flat_specs(space), strict=True)
-        ]
-        self._shifted = [_has_start(leaf) for leaf in leaves(space)]
-
-    def encode(self, values):
-        """Copies a batch of Gymnasium values (a nest of arrays `[B, ...]`) to a list of arrays."""
-        parts = [values] if self._is_leaf else [value for _, value in pairs(self._space, values)]
-        encoded = []
-        for (space, dtype), shifted, value in zip(self._leaves, self._shifted, parts, strict=True):
-            array = np.asarray(value)
-            if array.shape[1:] != space.shape:
-                raise ValueError(
-                    f"The environment returned an observation whose shape does not fit its space. "
-                    f"Expected: {space.shape} (of {space}). Received: {array.shape[1:]}"
-                )
-            array = array - space.start if shifted else array
-            if not np.can_cast(array.dtype, dtype, "same_kind") or array.dtype.itemsize > np.dtype(dtype).itemsize:
-                _check_represented(space, array, dtype)
-            encoded.append(array.astype(dtype))
-        return encoded
-
-    def decode(self, flat):
-        """The inverse of `encode`: a nest of arrays `[B, ...]` as a Gymnasium vector environment takes it."""
-        decoded = iter(
-            [
-                _decode(space, shifted, array)
-                for (space, _), shifted, array in zip(self._leaves, self._shifted, flat, strict=True)
-            ]
-        )
-        return next(decoded) if self._is_leaf else map_structure(lambda leaf: next(decoded), self._space)
-
-
-def _check_represented(space, array, dtype):
-    """Raises a `ValueError` where integers of an observation are too large for the dtype that its space asks for."""
-    if np.issubdtype(dtype, np.integer) and array.size:
-        limits = np.iinfo(dtype)
-        if array.min() < limits.min or array.max() > limits.max:
-            raise ValueError(
-                f"The environment returned an observation that is not in its space. Expected: {space}. Received numbers from "
-                f"{array.min()} to {array.max()}"
-            )
-
-
-def _decode(space, shifted, array):
-    if isinstance(space, spaces.Box):  # float32 may have rounded a bound outwards
-        if np.issubdtype(space.dtype, np.floating):
-            return np.clip(array.astype(space.dtype), space.low, space.high)
-        whole = np.rint(array) if np.issubdtype(array.dtype, np.floating) else array
-        inside = (space.low < whole) & (whole < space.high)  # whatever is not would wrap around
-        return np.where(inside, np.where(inside, whole, 0).astype(space.dtype), _nearest(space, whole))
-    return (array + space.start if shifted else array).astype(space.dtype)
-
-
-def _nearest(space, array):
-    """The bound that each number is nearest to."""
-    return np.where(array >= space.high, space.high, space.low)
-
-
-def _flat_specs(space):
-    return keras.tree.flatten(tensor_specs(space))
-
-
-def _has_start(space):
-    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and bool(np.any(space.start))
 
 
 def clip(space, action):

@@ -10,8 +10,8 @@ import keras_rl_prob
 
 ROOT = pathlib.Path(keras_rl_prob.__file__).parent
 LEVELS = (
-    {"observations", "quiet", "spaces", "trajectory", "version"},
-    {"masks"},
+    {"checks", "observations", "python_calls", "quiet", "spaces", "trajectory", "version"},
+    {"border", "masks"},
     {"ops", "envs", "replay"},
     {"distributions", "drivers"},
     {"layers"},
@@ -24,8 +24,8 @@ LEVELS = (
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 REQUIRED = {"gymnasium", "keras", "numpy", "tensorflow", "tensorflow_probability"}
 OPTIONAL = {
-    "PIL", "ale_py", "envpool", "gfootball", "keras_tuner", "matplotlib", "moviepy", "onnx", "ray", "sklearn", "tensorboard",
-    "tf2onnx", "torch",
+    "PIL", "ale_py", "envpool", "gfootball", "keras_tuner", "matplotlib", "moviepy", "onnx", "onnxruntime", "ray", "sklearn",
+    "tensorboard", "tf2onnx", "torch",
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = [path for path in FILES if path.name == "__init__.py"]

@@ -11,7 +11,7 @@ from gymnasium import spaces as gym_spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 import keras_rl_prob as krp
-from keras_rl_prob import networks, spaces
+from keras_rl_prob import border, networks, spaces
 from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal, StatefulRNN
 
 Box, Discrete, MultiDiscrete, MultiBinary = (
@@ -55,7 +55,7 @@ def encoded(space, count=4):
     space.seed(1)
     batch = concatenate(space, [space.sample() for _ in range(count)], create_empty_array(space, count))
     return tf.nest.pack_sequence_as(
-        spaces.tensor_specs(space), list(map(tf.constant, spaces.Codec(space).encode(batch)))
+        spaces.tensor_specs(space), list(map(tf.constant, border.Codec(space).encode(batch)))
     )
 
 
@@ -105,7 +105,7 @@ def test_every_action_space_has_heads_that_match(space):
     action = spaces.clip(space, joint.action(joint.sample(tf.constant([3, 4]))))
     for part, spec in zip(tf.nest.flatten(action), tf.nest.flatten(spaces.tensor_specs(space)), strict=True):
         assert part.shape == (64, *spec.shape)
-    batch = spaces.Codec(space).decode([x.numpy() for x in tf.nest.flatten(action)])
+    batch = border.Codec(space).decode([x.numpy() for x in tf.nest.flatten(action)])
     for row in range(64):
         assert space.contains(spaces.map_values(lambda x, i=row: x[i, ...], space, batch))
     krp.agents.contract.check_network(network, ("action", "value"), Box(-1.0, 1.0, (3,)), space)
@@ -318,7 +318,7 @@ def test_features_of_an_observation(space, value, features):
     encoder = keras.Model(*networks.encoder(space))
     batch = spaces.map_values(lambda x: np.array([x]), space, value)
     nest = tf.nest.pack_sequence_as(
-        spaces.tensor_specs(space), list(map(tf.constant, spaces.Codec(space).encode(batch)))
+        spaces.tensor_specs(space), list(map(tf.constant, border.Codec(space).encode(batch)))
     )
     np.testing.assert_allclose(encoder(nest), [features], rtol=1e-6)
 

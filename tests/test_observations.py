@@ -8,7 +8,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 import keras_rl_prob as krp
-from keras_rl_prob import networks
+from keras_rl_prob import border, networks
 from keras_rl_prob.observations import image_axes
 
 
@@ -93,7 +93,7 @@ def test_images_are_scaled_by_the_bounds_of_their_space(space, scale, offset):
 )
 def test_integers_are_scaled_by_bounds_that_say_something(space, value, features):
     encoder = keras.Model(*networks.encoder(space))
-    (encoded,) = krp.spaces.Codec(space).encode(np.array([value], space.dtype))
+    (encoded,) = border.Codec(space).encode(np.array([value], space.dtype))
     np.testing.assert_allclose(encoder(encoded), [features], rtol=1e-5)
 
 
@@ -103,3 +103,27 @@ def test_a_network_that_would_be_huge_is_warned_of():
         pytest.raises(UserWarning, match=r"139 million weights.*ResizeObservation"),
     ):
         networks.encoder(Box(0, 255, (480, 640, 3), np.uint8))
+
+
+INTEGERS = Box(-100, 100, (3,), np.int16)
+
+
+def test_integers_are_normalised_where_the_network_takes_numbers():
+    agent = krp.PPO(normalize_observations=True)
+    agent.build((INTEGERS, Discrete(2)))
+    (layer,) = agent.observation_normalizers
+    assert agent.network.inputs[0].dtype == "float32"
+    x = np.array([[10, -20, 60], [30, -40, 100]], np.int16)
+    layer.update(x)
+    normalized = agent.normalize(x).numpy()
+    np.testing.assert_allclose(normalized, [[-1, 1, -1], [1, -1, 1]], atol=0.05)
+
+
+def test_integers_that_the_network_takes_as_they_are_are_said_to_stay_so():
+    inputs = keras.Input((3,), dtype="int32")
+    x = keras.layers.Flatten()(keras.layers.Embedding(201, 2)(inputs + 100))
+    outputs = {"action": krp.layers.DenseCategorical((2,))(x), "value": keras.layers.Dense(1)(x)}
+    agent = krp.PPO(keras.Model(inputs, outputs), normalize_observations=True)
+    with pytest.warns(UserWarning, match=r"`normalize_observations` leaves the observation .* as it is.*int32"):
+        agent.build((INTEGERS, Discrete(2)))
+    assert isinstance(agent.observation_normalizers[0], keras.layers.Identity)

@@ -5,23 +5,25 @@ import contextlib
 import random
 
 import keras
-import tensorflow as tf
 
-from keras_rl_prob import spaces
+from keras_rl_prob import checks
 from keras_rl_prob.agents import arguments, contract
+from keras_rl_prob.agents.acting import ActingModel
 from keras_rl_prob.agents.evaluation import Evaluation, once, put_aside
-from keras_rl_prob.agents.export import export_policy
+from keras_rl_prob.agents.fit_callbacks import prepared
 from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.learning import LearningModel
 from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
-from keras_rl_prob.agents.policy import Policy, deterministic_actions
-from keras_rl_prob.agents.progress import with_progress
-from keras_rl_prob.agents.training import Training, mend_backups
-from keras_rl_prob.envs import NativeEnv, is_owned, opened, raising_as_itself, spaces_of
+from keras_rl_prob.agents.training import Training
+from keras_rl_prob.agents.vocabulary import constructor_arguments, reject_unknown
+from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of
 from keras_rl_prob.layers import Unrolled
+from keras_rl_prob.python_calls import interruptible, raising_as_itself
+
+MAX_STEPS = 100_000  # of an episode of an evaluation
 
 
-class Agent(LearningModel, abc.ABC):
+class Agent(ActingModel, LearningModel, abc.ABC):
     """Base of all agents: `compile`, `fit(env)`, `evaluate(env)`, `predict`, `save`, for any environment.
 
     A subclass gives the default network, the source of its updates and `train_step`. The agent is built when `fit` or
@@ -35,8 +37,19 @@ class Agent(LearningModel, abc.ABC):
         name: Name of the model.
     """
 
-    def __init__(self, network=None, *, normalize_observations=False, name=None, **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __new__(cls, *args, **kwargs):
+        """Says what was meant by an argument that there is not, before Python says only that there is none."""
+        known = constructor_arguments(cls, Agent)
+        reject_unknown(cls, {name: value for name, value in kwargs.items() if name not in known}, known)
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, network=None, *, normalize_observations=False, name=None):
+        super().__init__(name=name)
+        if network is not None and not isinstance(network, keras.layers.Layer):
+            raise TypeError(
+                f"`network` must be a Functional `keras.Model` or `None`; the environment belongs to `fit`. "
+                f"Received: network={network!r}"
+            )
         self.network = network
         self.normalize_observations = normalize_observations
         self.observation_space = self.action_space = None
@@ -78,7 +91,9 @@ class Agent(LearningModel, abc.ABC):
 
     # ---- Keras' surface ---------------------------------------------------------------------------------------
 
-    def compile(self, optimizer=None, *, steps_per_execution=None, jit_compile="auto", run_eagerly=False):
+    def compile(
+        self, optimizer=None, *, steps_per_execution=None, jit_compile="auto", run_eagerly=False, **unsupported
+    ):
         """Chooses how the network is trained.
 
         Args:
@@ -89,7 +104,9 @@ class Agent(LearningModel, abc.ABC):
             jit_compile: Whether to compile with XLA; `"auto"` compiles unless the network has convolutions that run on
                 a CPU, where TensorFlow's own kernels are faster; the loops of LSTM and GRU are compiled there too.
             run_eagerly: Whether `train_step` runs as plain Python, for debugging.
+            **unsupported: None; `loss`, `metrics` and the like, which belong to the agent, raise a `TypeError`.
         """
+        reject_unknown(Agent.compile, unsupported)
         self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution
         super().compile(optimizer or self.default_optimizer(), jit_compile=False, run_eagerly=run_eagerly)
         self._forget_graphs()
@@ -105,6 +122,7 @@ class Agent(LearningModel, abc.ABC):
         observation_space, action_space = spaces_of(env)
         network = self.network or self.default_network(normalized_spaces(env) if self.normalize_observations else env)
         self.check_network(network, observation_space, action_space)
+        contract.warn_of_inert_layers(network)
         self._forget_graphs()
         self.network = network
         self.observation_space, self.action_space = observation_space, action_space
@@ -181,8 +199,10 @@ class Agent(LearningModel, abc.ABC):
             ValueError: `compile` was not called, or arguments do not fit each other, the network or the environment.
             FloatingPointError: An observation, a reward or a loss is not finite; no weights were changed by it.
         """
-        arguments.reject_supervised(unsupported, epochs)
+        reject_unknown(Agent.fit, unsupported)
+        epochs = checks.integer("epochs", epochs)
         self._assert_compile_called("fit")
+        callbacks = prepared(callbacks, verbose, validation_freq if validation_data is not None else 1)
         seed = random.randrange(2**31) if seed is None else seed
         if validation_data is env and not is_owned(env) and not isinstance(env, NativeEnv):
             raise ValueError(
@@ -195,11 +215,12 @@ class Agent(LearningModel, abc.ABC):
             steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
             execution = arguments.whole_executions(self._requested_steps_per_execution, updates, steps_per_epoch)
             self._prepare_for(made, updates, execution)
-            stack.enter_context(raising_as_itself(made))
+            stack.enter_context(raising_as_itself())
+            stack.enter_context(interruptible())
             if validation_data is not None:
                 self._evaluation = self.evaluation(validation_data, validation_episodes, True, 0, stack)
                 stack.callback(setattr, self, "_evaluation", None)
-            self._rest()
+            self._rest(goes_on=bool(initial_epoch))
             source = self._graphs.source(made, seed, stack)
             self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
             stack.callback(self._end_training)
@@ -207,14 +228,13 @@ class Agent(LearningModel, abc.ABC):
                 self._training.restore(self._position, initial_epoch)
             else:
                 self.begin_training()
-            mend_backups(callbacks)
             return super().fit(
                 source.dataset(),
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 validation_data=None if validation_data is None else once(),
                 validation_freq=validation_freq,
-                callbacks=with_progress(callbacks, verbose),
+                callbacks=callbacks,
                 initial_epoch=initial_epoch,
                 verbose=verbose,
                 shuffle=False,
@@ -229,6 +249,7 @@ class Agent(LearningModel, abc.ABC):
         seed=0,
         verbose="auto",
         callbacks=None,
+        max_steps=MAX_STEPS,
         **cached,
     ):
         """Plays whole episodes and reports their mean return; changes nothing in the agent.
@@ -244,6 +265,7 @@ class Agent(LearningModel, abc.ABC):
             seed: Integer; the same seed gives the same episodes, so that evaluations can be compared.
             verbose: `"auto"`, 0, 1 or 2.
             callbacks: List of Keras callbacks.
+            max_steps: Steps after which an episode is cut off and counts as far as it had come, with a warning.
             **cached: What `keras.Model.fit` passes for its own validation.
 
         Returns:
@@ -252,14 +274,18 @@ class Agent(LearningModel, abc.ABC):
         """
         if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
-        arguments.reject_supervised(cached)
-        self._assert_compile_called("evaluate")
+        reject_unknown(Agent.evaluate, cached)
         with contextlib.ExitStack() as stack:
-            evaluation = self.evaluation(env, episodes, deterministic, seed, stack)
+            evaluation = self.evaluation(env, episodes, deterministic, seed, stack, max_steps)
             stack.enter_context(put_aside(self))
             self._evaluation, self.steps_per_execution = evaluation, 1
             logs = super().evaluate(once(), verbose=verbose, callbacks=callbacks, return_dict=True)
         return logs if return_dict else [logs["return"], logs["length"]]
+
+    def _assert_compile_called(self, method_name=None):
+        """Keras' check, which only concerns training here: evaluation needs no optimizer."""
+        if method_name != "evaluate":
+            super()._assert_compile_called(method_name)
 
     def make_test_function(self, force=False):
         """Keras' batch of data is one evaluation."""
@@ -274,66 +300,9 @@ class Agent(LearningModel, abc.ABC):
         """What Keras' `evaluate` returns: the logs also where the metrics, those of the training, have the same names."""
         return logs
 
-    def policy(self, num_envs=None, deterministic=True, seed=0):
-        """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
-        self._check_built("policy")
-        return Policy(self, num_envs, deterministic, seed)
-
-    def export(self, filepath, format="tf_saved_model"):
-        """Writes the policy for use without this library: `(observation, is_first, state)` to `(action, state)`.
-
-        See `keras_rl_prob.agents.export.export_policy` for what is in the files.
-
-        Args:
-            filepath: Folder of a SavedModel, or file of an ONNX model.
-            format: `"tf_saved_model"` or `"onnx"`, which takes `pip install "keras_rl_prob[onnx]"`.
-        """
-        self._check_built("export")
-        export_policy(self, filepath, format)
-
-    def predict_step(self, data):
-        """Deterministic actions for a batch of observations, or of sequences of them with time on axis 1."""
-        return deterministic_actions(self, data[0] if isinstance(data, tuple) and len(data) == 1 else data)
-
-    def make_predict_function(self, force=False):
-        """Keras calls `predict_function` with a list of batches; every batch shape has its own trace."""
-        self._check_built("predict")
-        if self.predict_function is None or force:
-            step = self.predict_step if self.run_eagerly else tf.function(self.predict_step, autograph=False)
-
-            def predict_batches(batches):
-                actions = [step(batch) for batch in batches]
-                return keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *actions)
-
-            self.predict_function = predict_batches
-
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 
-    def initial_state(self, batch_size):
-        """Recurrent state at the start of an episode, a nest of zeros `[batch_size, ...]`; `()` without memory."""
-        return self._unrolled.initial_state(batch_size)
-
-    def normalize(self, observation):
-        """Observations as the network takes them: real-valued ones normalised if so configured, all else as it is."""
-        if not self.normalize_observations:
-            return observation
-        flat = keras.tree.flatten(observation)
-        normalized = [layer(x) for layer, x in zip(self.observation_normalizers, flat, strict=True)]
-        return keras.tree.pack_sequence_as(observation, normalized)
-
-    def distribution(self, parameters):
-        """The `Joint` distribution over actions for a nest of the heads' parameters."""
-        return self._heads.distribution(parameters)
-
-    def unroll(self, observation, is_first, state):
-        """The network's outputs for sequences `[T, B, ...]`, and the recurrent state after them."""
-        return self._unrolled(self.normalize(observation), is_first, state)
-
-    def environment_action(self, raw, parameters):
-        """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
-        return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
-
-    def evaluation(self, env, episodes, deterministic, seed, stack):
+    def evaluation(self, env, episodes, deterministic, seed, stack, max_steps=MAX_STEPS):
         """A function without arguments that plays the episodes of an evaluation, each time anew.
 
         Args:
@@ -342,20 +311,22 @@ class Agent(LearningModel, abc.ABC):
             deterministic: As in `evaluate`.
             seed: As in `evaluate`.
             stack: `contextlib.ExitStack` that closes what is opened here.
+            max_steps: As in `evaluate`.
 
         Returns:
             The function. It returns `{"return": ..., "length": ...}`, floats.
         """
-        arguments.check_positive_integer("episodes", episodes)
+        episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
         count = None
         if is_owned(env):
             count = arguments.evaluation_envs(episodes, max(1, len(env)) if isinstance(env, list) else 1)
-        made = stack.enter_context(opened(env, count))
+        made = stack.enter_context(opened(env, count if isinstance(env, list) else None, count or 1))
         if self.built:
             contract.check_same_spaces(self, made)
         else:
             self.build(made)
-        return Evaluation(*self._graphs.player(made, deterministic), made, -(-episodes // made.num_envs), seed)
+        rounded = -(-episodes // made.num_envs)
+        return Evaluation(*self._graphs.player(made, deterministic), made, rounded, seed, max_steps)
 
     @property
     def last_rollout(self):
@@ -366,12 +337,6 @@ class Agent(LearningModel, abc.ABC):
         environment step.
         """
         return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
-
-    def _check_built(self, method):
-        if not self.built:
-            raise ValueError(
-                f"`{method}` needs a built agent: call `fit(env)` or `build(env)` first. Received: {self.name} unbuilt"
-            )
 
     def _prepare_for(self, env, updates, steps_per_execution=None):
         """Builds the agent, its optimizer and its train function for `env`, or checks that they fit it."""

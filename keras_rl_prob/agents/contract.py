@@ -1,5 +1,7 @@
 """What a network must be for an agent to use it, checked before anything is built."""
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,6 +11,10 @@ from keras_rl_prob import masks, spaces
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.layers import Dueling, Head, NoisyDense, QValues, StatefulRNN
 
+NOISES = (
+    keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D,
+    keras.layers.GaussianDropout, keras.layers.AlphaDropout, keras.layers.GaussianNoise,
+)  # fmt: skip
 HEAD_FOR = {"continuous": "DenseNormal", "discrete": "DenseCategorical", "binary": "DenseBernoulli"}
 
 
@@ -144,6 +150,33 @@ def _describe(leaf):
     if isinstance(leaf, gym_spaces.MultiDiscrete):
         shape = (*leaf.shape, int(leaf.nvec.max()))
     return f"{HEAD_FOR[kind]}({shape})"
+
+
+def warn_of_inert_layers(network):
+    """Warns of layers that only do something in Keras' own training: agents run their network as for inference.
+
+    The update must see the network that acted, else the probability ratio of the first update would not be 1; and rows of a
+    rollout depend on each other, so that their statistics are no batch's.
+    """
+    layers = [(layer.name, cure) for layer in network._flatten_layers() if (cure := _cure_of_inert(layer))]
+    if layers:
+        found = "; ".join(f"{name!r}: {cure}" for name, cure in layers)
+        warnings.warn(
+            "These layers do not do here what they do in supervised training, for agents learn with the network that acted, "
+            f"`training=False`. {found}",
+            stacklevel=2,
+        )
+
+
+def _cure_of_inert(layer):
+    """What to use in the place of a layer that does nothing, or only half of what it should; `None` for all others."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return "its statistics stay as they are; `LayerNormalization`, or `normalize_observations=True`"
+    if isinstance(layer, keras.layers.SpectralNormalization):
+        return "it leaves the weights as they are; `kernel_constraint` or `kernel_regularizer`"
+    if isinstance(layer, NOISES):
+        return "it passes its input on; `entropy_coef`, `kernel_regularizer` or `krp.layers.NoisyDense`"
+    return None
 
 
 def has_memory(network):

@@ -3,10 +3,10 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_rl_prob import networks
-from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
 from keras_rl_prob.agents.q_learning import QLearning
 from keras_rl_prob.agents.replay_source import ReplaySource
@@ -125,14 +125,15 @@ class DQN(QLearning):
             "n_step": n_step,
         }
         for argument, value in numbers.items():
-            check_positive_integer(argument, value)
-            setattr(self, argument, value)
+            setattr(self, argument, checks.integer(argument, value))
         if capacity < batch_size:
             raise ValueError(
                 f"`capacity` must be at least `batch_size`. Received: capacity={capacity}, batch_size={batch_size}"
             )
         if n_step >= capacity:
             raise ValueError(f"`n_step` must be below `capacity`. Received: n_step={n_step}, capacity={capacity}")
+        if isinstance(target_update, np.generic):
+            target_update = target_update.item()
         fraction = isinstance(target_update, float) and 0.0 < target_update < 1.0
         if not (fraction or (isinstance(target_update, int) and target_update >= 1)):
             raise ValueError(
@@ -140,7 +141,10 @@ class DQN(QLearning):
                 "between 0 "
                 f"and 1, the part of the way at every step. Received: target_update={target_update!r}"
             )
-        self.learning_starts, self.double, self.dueling, self.noisy = learning_starts, double, dueling, noisy
+        self.learning_starts = checks.integer("learning_starts", learning_starts, least=0)
+        self.double, self.dueling, self.noisy = double, dueling, noisy
+        if not isinstance(prioritized, bool):
+            checks.instance("prioritized", prioritized, (PrioritizedReplay,), none=False)
         self.prioritized, self.target_update, self.rescale_values = prioritized, target_update, rescale_values
         self.online_updates, self.poisson_updates = online_updates, poisson_updates
         self.frame_axis, self.checkpoint_replay = frame_axis, checkpoint_replay
@@ -191,14 +195,11 @@ class DQN(QLearning):
 
     # ---- noise ------------------------------------------------------------------------------------------------
 
-    def resample_noise(self, seed):
-        """Draws new noise for the noisy layers of the network and of the target network."""
-        if self.noisy is not None:
-            for network in (self.network, self.target_network):
-                for layer in network._flatten_layers():
-                    if isinstance(layer, NoisyDense):
-                        seed += [0, 7]
-                        layer.resample(seed)
+    @property
+    def noisy_layers(self):
+        """Those of the network and of the target network."""
+        target = [layer for layer in self.target_network._flatten_layers() if isinstance(layer, NoisyDense)]
+        return [*super().noisy_layers, *target]
 
     # ---- from rollouts to transitions -------------------------------------------------------------------------
 

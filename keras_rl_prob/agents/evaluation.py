@@ -1,10 +1,11 @@
 """Episodes to be played again and again, for `evaluate`, validation and callbacks."""
 
 import contextlib
+import warnings
 
 import tensorflow as tf
 
-from keras_rl_prob.envs import raising_as_itself
+from keras_rl_prob.python_calls import raising_as_itself
 
 
 class Evaluation:
@@ -16,16 +17,24 @@ class Evaluation:
         env: The environment to play in.
         episodes_per_env: Positive integer.
         seed: Integer.
+        max_steps: Largest number of steps of an episode, a positive integer.
     """
 
-    def __init__(self, play, placeholder, env, episodes_per_env, seed):
+    def __init__(self, play, placeholder, env, episodes_per_env, seed, max_steps):
         self._play, self._placeholder, self._env = play, placeholder, env
-        self._arguments = episodes_per_env, seed
+        self._arguments, self._max_steps = (episodes_per_env, seed, max_steps), max_steps
 
     def __call__(self):
         """Returns a dict of the mean undiscounted `"return"` and the mean `"length"` in environment steps, floats."""
-        with raising_as_itself(self._env), self._placeholder.standing_for(self._env):
-            return {key: float(value) for key, value in self._play(*self._arguments).items()}
+        with raising_as_itself(), self._placeholder.standing_for(self._env):
+            results = self._play(self._env, *self._arguments)
+        if cut := results.pop("cut"):
+            warnings.warn(
+                f"{cut} episodes of the evaluation had not ended after {self._max_steps} steps, and count as far as they had "
+                "come: `max_steps` lets them last longer, a time limit of the environment ends them.",
+                stacklevel=2,
+            )
+        return results
 
 
 def once():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rl_prob import masks, spaces
+from keras_rl_prob import border, masks, spaces
 
 
 def episode_rows(episodes, observation_space, action_space):
@@ -22,7 +22,7 @@ def episode_rows(episodes, observation_space, action_space):
         ValueError: An episode's parts do not fit each other or the spaces, or an action was forbidden by the mask in the
             observation.
     """
-    observations, actions = spaces.Codec(observation_space), spaces.Codec(action_space)
+    observations, actions = border.Codec(observation_space), border.Codec(action_space)
     parts = []
     for number, episode in enumerate(episodes):
         get = episode.get if isinstance(episode, dict) else lambda name, e=episode: getattr(e, name)

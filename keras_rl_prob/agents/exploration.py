@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_rl_prob import checks
 from keras_rl_prob.agents.arguments import current
 from keras_rl_prob.layers import QValues
+from keras_rl_prob.python_calls import call
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -18,8 +20,8 @@ class EpsilonGreedy:
             `keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.9999)` is the compound one. Values above 1 count as 1.
         minimum: What epsilon does not fall below.
         policy: The other policy: a Python callable that takes a batch of observations, a nest of arrays `[B, ...]`, and returns
-            actions `[B]`, such as a scripted bot. `None` draws among the actions that are allowed, which also happens where
-            the other policy wants one that an action mask forbids.
+            actions `[B]`, both as the environment has them, such as a scripted bot. `None` draws among the actions that are
+            allowed, which also happens where the other policy wants one that an action mask forbids.
 
     Example:
     ```python
@@ -28,7 +30,10 @@ class EpsilonGreedy:
     """
 
     def __init__(self, epsilon=None, minimum=0.0, policy=None):
-        self.epsilon, self.minimum, self.policy = epsilon, minimum, policy
+        self.epsilon = checks.number("epsilon", epsilon, none=True, schedule=True)
+        self.minimum, self.policy = checks.fraction("minimum", minimum), policy
+        if policy is not None and not callable(policy):
+            raise ValueError(f"`policy` must be a callable, or `None`. Received: policy={policy!r}")
         self._schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05) if epsilon is None else epsilon
 
     name = "epsilon"
@@ -42,39 +47,45 @@ class EpsilonGreedy:
         """Epsilon after `env_steps` environment steps, a float32 scalar."""
         return tf.clip_by_value(tf.cast(current(self._schedule, env_steps), tf.float32), self.minimum, 1.0)
 
-    def act(self, values, observation, env_steps, seed):
+    def act(self, values, observation, env_steps, seed, start=0):
         """Chooses actions.
 
         Args:
             values: float32 `[B, actions]`; those of forbidden actions are -1e9.
-            observation: Nest `[B, ...]` that the values belong to.
+            observation: Nest `[B, ...]` that the values belong to, as the environment gave it.
             env_steps: int64 scalar.
             seed: int32 `[2]`.
+            start: Integer; the number that the environment has for the first action, which is 0 here.
 
         Returns:
             int32 `[B]`.
         """
-        explores = tf.random.stateless_uniform(values.shape[:1], seed) < self.value(env_steps)
+        explores = tf.random.stateless_uniform(tf.shape(values)[:1], seed) < self.value(env_steps)
         greedy = tf.argmax(values, -1, tf.int32)
-        legal, ranks = QValues.legal(values), tf.random.stateless_uniform(values.shape, seed + [1, 0])
+        legal, ranks = QValues.legal(values), tf.random.stateless_uniform(tf.shape(values), seed + [1, 0])
         other = tf.argmax(tf.where(legal, ranks, -1.0), -1, tf.int32)
         if self.policy is not None:
-            wanted = self._asked(values, observation, explores)
+            wanted = self._asked(values, observation, explores, start)
             forbidden = tf.reduce_any(tf.one_hot(wanted, values.shape[-1], True, False) & ~legal, -1)
             other = tf.where(forbidden, other, wanted)
         return tf.where(explores, other, greedy)
 
-    def _asked(self, values, observation, explores):
+    def _asked(self, values, observation, explores, start):
         """What the other policy wants, int32 `[B]`; it is only asked where a row explores."""
 
         def act(*flat):
-            actions = self.policy(tf.nest.pack_sequence_as(observation, list(flat)))
-            return np.broadcast_to(np.asarray(actions, np.int32), values.shape[:1])
+            actions = np.asarray(self.policy(tf.nest.pack_sequence_as(observation, list(flat)))) - start
+            if not ((actions >= 0) & (actions < values.shape[-1]) & (actions == np.rint(actions))).all():
+                raise ValueError(
+                    f"`policy` of EpsilonGreedy must return integers from {start} to {start + values.shape[-1] - 1}, "
+                    f"an action for each environment. Received: {actions + start}"
+                )
+            return np.broadcast_to(actions.astype(np.int32), values.shape[:1])
 
         def asked():
-            return tf.ensure_shape(tf.numpy_function(act, tf.nest.flatten(observation), tf.int32), values.shape[:1])
+            return tf.ensure_shape(call(act, tf.nest.flatten(observation), [tf.int32])[0], values.shape[:1])
 
-        return tf.cond(tf.reduce_any(explores), asked, lambda: tf.zeros(values.shape[:1], tf.int32))
+        return tf.cond(tf.reduce_any(explores), asked, lambda: tf.zeros(tf.shape(values)[:1], tf.int32))
 
     def get_config(self):
         """The constructor's arguments."""
@@ -106,17 +117,17 @@ class Boltzmann:
     name, compilable = "temperature", True
 
     def __init__(self, temperature=1.0):
-        self.temperature = temperature
+        self.temperature = checks.number("temperature", temperature, above=0.0, schedule=True)
 
     def value(self, env_steps):
         """The temperature after `env_steps` environment steps, a float32 scalar."""
         return tf.cast(current(self.temperature, env_steps), tf.float32)
 
-    def act(self, values, observation, env_steps, seed):
+    def act(self, values, observation, env_steps, seed, start=0):
         """Chooses actions, int32 `[B]`; see `EpsilonGreedy.act`."""
         below = values - tf.reduce_max(values, -1, keepdims=True)  # else a low temperature could bring them below -1e9
         logits = tf.where(QValues.legal(values), below / self.value(env_steps), -np.inf)
-        uniform = tf.random.stateless_uniform(values.shape, seed, minval=1e-20)
+        uniform = tf.random.stateless_uniform(tf.shape(values), seed, minval=1e-20)
         return tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)
 
     def get_config(self):

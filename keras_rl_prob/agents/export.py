@@ -2,20 +2,21 @@
 
 import os
 import pathlib
-import re
 import tempfile
 
+import gymnasium
+import keras
 import numpy as np
 import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
-from keras_rl_prob import spaces
+from keras_rl_prob import border, spaces
 from keras_rl_prob.agents.persistence import write_whole
 
 SAVED_MODEL = "saved_model.pb"  # what makes a folder an export
 
 
-def export_policy(agent, filepath, format="tf_saved_model"):
+def export_policy(agent, filepath, format=None):
     """Exports the policy of an agent: one step of it, with the recurrent state as an input and as an output.
 
     Observations go in as an environment gives them and actions come out as it takes them: normalisation, squashing,
@@ -34,16 +35,17 @@ def export_policy(agent, filepath, format="tf_saved_model"):
     `sample(observation, is_first, state, seed)` with an int32 `seed` `[2]`, both of which return `(action, state)`; and
     `initial_state(batch_size)`.
 
-    A file is written whole or not at all, and takes the place of an earlier export only when it is complete.
+    What only a critic sees is no input. A file is written whole or not at all: it is run beside the agent first, and takes the
+    place of an earlier export only when both agree.
 
     Args:
         agent: A built agent.
         filepath: Folder of a SavedModel, or file of an ONNX model.
-        format: `"tf_saved_model"` or `"onnx"`.
+        format: `"tf_saved_model"` or `"onnx"`; `None` for what the name says, ONNX where it ends with `.onnx`.
 
     Raises:
-        ValueError: `format` is unknown, the policy has operations that ONNX lacks, or `filepath` is a folder of other
-            things.
+        ValueError: `format` is unknown or not that of the name, the policy has operations that ONNX lacks, what was written
+            does not act as the agent, or `filepath` is a folder of other things.
         ImportError: `"onnx"` without tf2onnx.
 
     Example:
@@ -56,10 +58,14 @@ def export_policy(agent, filepath, format="tf_saved_model"):
     action, state = policy.serve(np.zeros((1, 4), np.float32), [True], state)
     ```
     """
-    writers = {"tf_saved_model": _write_saved_model, "onnx": _write_onnx}
-    if format not in writers:
-        raise ValueError(f"`format` must be one of {list(writers)}. Received: format={format!r}")
-    filepath = pathlib.Path(filepath)
+    writers, filepath = {"tf_saved_model": _write_saved_model, "onnx": _write_onnx}, pathlib.Path(filepath)
+    by_name = "onnx" if filepath.suffix.lower() == ".onnx" else "tf_saved_model"
+    format = by_name if format is None else format
+    if format not in writers or (by_name == "onnx" and format != "onnx"):
+        raise ValueError(
+            f'`format` must be one of {list(writers)}, and `"onnx"` for a file that ends with `.onnx`. '
+            f"Received: format={format!r}, filepath={str(filepath)!r}"
+        )
     filepath.absolute().parent.mkdir(parents=True, exist_ok=True)
     writers[format](Step(agent), filepath)
 
@@ -71,31 +77,34 @@ class Step:
         agent: A built agent.
 
     Attributes:
+        observation_space: The part of the agent's that its actions depend on; a critic alone may see more.
         specs: Nests of `tf.TensorSpec`s with a batch axis: observation, `is_first` and recurrent state.
     """
 
     def __init__(self, agent):
-        self.agent = agent
+        self.agent, self._used = agent, _seen_by_actions(agent.network)
+        self.observation_space = _part(agent.observation_space, iter(self._used))
         observation = spaces.map_structure(
-            lambda leaf: tf.TensorSpec((None, *leaf.shape), leaf.dtype), agent.observation_space
+            lambda leaf: tf.TensorSpec((None, *leaf.shape), leaf.dtype), self.observation_space
         )
         state = tf.nest.map_structure(lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), agent.initial_state(1))
         self.specs = (observation, tf.TensorSpec((None,), tf.bool), state)
 
     def __call__(self, observation, is_first, state, seed=None):
         """Returns `(action, state)`; the mode of the policy without a `seed`, int32 `[2]`, and else a sample."""
-        flat = zip(spaces.leaves(self.agent.observation_space), tf.nest.flatten(observation), strict=True)
-        specs = spaces.tensor_specs(self.agent.observation_space)
-        encoded = [_encode(*pair, spec.dtype) for pair, spec in zip(flat, tf.nest.flatten(specs), strict=True)]
-        encoded = tf.nest.pack_sequence_as(specs, encoded)
-        action, _, state = self.agent.act(encoded, is_first, state, seed, deterministic=seed is None)
-        flat = zip(spaces.leaves(self.agent.action_space), tf.nest.flatten(action), strict=True)
-        return tf.nest.pack_sequence_as(action, [_decode(*pair) for pair in flat]), state
+        seen, rows = iter(tf.nest.flatten(observation)), tf.shape(is_first)[0]
+        leaves = zip(self._used, spaces.leaves(self.agent.observation_space), strict=True)
+        flat = [next(seen) if used else tf.zeros((rows, *leaf.shape), leaf.dtype) for used, leaf in leaves]
+        whole = tf.nest.pack_sequence_as(spaces.tensor_specs(self.agent.observation_space), flat)
+        encoded = border.encode(self.agent.observation_space, whole)
+        deterministic, seed = seed is None, tf.constant([0, 0]) if seed is None else seed
+        action, _, state = self.agent.act(encoded, is_first, state, seed, deterministic)
+        return border.decode(self.agent.action_space, action), state
 
     def flat(self):
         """The step as a `tf.function` with an argument for each tensor, which returns a dict of tensors."""
         states = [f"state_{i}" for i in range(len(tf.nest.flatten(self.specs[2])))]
-        inputs = [*_names("observation", self.agent.observation_space), "is_first", *states]
+        inputs = [*_names("observation", self.observation_space), "is_first", *states]
         outputs = [*_names("action", self.agent.action_space), *(f"next_{name}" for name in states)]
 
         def step(*tensors):
@@ -107,31 +116,56 @@ class Step:
         return tf.function(step, input_signature=signature, autograph=False)
 
 
-def _encode(space, x, dtype):
-    """`Codec.encode` of one leaf, in the graph."""
-    start = getattr(space, "start", None)
-    return tf.cast(x if start is None else x - tf.constant(start, x.dtype), dtype)
-
-
-def _decode(space, x):
-    """`Codec.decode` of one leaf, in the graph."""
-    if isinstance(space, gym_spaces.Box):
-        x = x if np.issubdtype(space.dtype, np.floating) else tf.round(x)
-        return tf.clip_by_value(tf.cast(x, space.dtype), space.low, space.high)
-    x = tf.cast(x, space.dtype)
-    return x if getattr(space, "start", None) is None else x + tf.constant(space.start, x.dtype)
-
-
 def _names(prefix, space):
     """Names of a space's leaves that graphs allow."""
-    names = [f"{prefix}_{name}" if name else prefix for name in spaces.leaf_names(space)]
-    names = [re.sub("[^0-9A-Za-z]", "_", name) for name in names]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"The components of `{prefix}_space` must have keys that differ in letters and digits, since exported tensors "
-            f"are named after them. Received: {prefix}_space={space}, whose tensors would be {names}"
-        )
-    return names
+    return [f"{prefix}_{name}" if name else prefix for name in spaces.graph_names(space)]
+
+
+def _seen_by_actions(network):
+    """Which inputs of a network its actions depend on, a bool for each."""
+    tensors, layers, nodes = keras.tree.flatten(network.output["action"]), set(), set()
+    while tensors:
+        layer, index, _ = tensors.pop()._keras_history
+        layers.add(layer)
+        if (layer, index) not in nodes:
+            nodes.add((layer, index))
+            tensors += layer._inbound_nodes[index].input_tensors
+    return [x._keras_history.operation in layers for x in network.inputs]
+
+
+def _part(space, used):
+    """A space without those components of Dicts of which nothing is used; `used` yields a bool for each of its leaves."""
+    if not isinstance(space, gym_spaces.Dict):
+        parts = [next(used) for _ in spaces.leaves(space)]
+        return space if any(parts) else None
+    parts = {key: _part(space.spaces[key], used) for key in sorted(space.spaces)}
+    parts = {key: part for key, part in parts.items() if part is not None}
+    return gym_spaces.Dict(parts) if parts else None
+
+
+def _check(step, path, run):
+    """Raises a `ValueError` unless what was written acts as the agent on random observations, in batches of 1 and 7.
+
+    Args:
+        step: The `Step` that was written.
+        path: Where it was written.
+        run: Function of flat inputs that gives what the file makes of them, a dict of arrays.
+    """
+    function = step.flat()
+    for rows in (1, 7):
+        batch = gymnasium.vector.utils.batch_space(step.observation_space, rows)
+        batch.seed(rows)
+        observation = [np.asarray(x) for _, x in spaces.pairs(step.observation_space, batch.sample())]
+        state = [x.numpy() for x in tf.nest.flatten(step.agent.initial_state(rows))]
+        inputs = [*observation, np.arange(rows) == 0, *state]
+        expected, got = function(*map(tf.constant, inputs)), run(inputs)
+        for name, value in expected.items():
+            same = np.isclose(got[name], value, rtol=1e-2, atol=1e-3)
+            if got[name].shape != value.shape or np.mean(same) < 0.8:  # two actions may be equally good
+                raise ValueError(
+                    f"The file would not act as the agent. Expected: {name}={value.numpy().tolist()}. Received: "
+                    f"{got[name].tolist()}. Nothing was written to {path}"
+                )
 
 
 def _write_saved_model(step, path):
@@ -142,10 +176,23 @@ def _write_saved_model(step, path):
     size = tf.TensorSpec((), tf.int32, "batch_size")
     module.initial_state = tf.function(step.agent.initial_state, input_signature=[size], autograph=False)
     # Not the layers themselves: Keras' variables would be saved as copies, and a session then lack those of the graph.
-    module.variables_used = list(module.serve.get_concrete_function().variables)
+    functions = module.serve, module.sample
+    used = {id(x): x for function in functions for x in function.get_concrete_function().variables}
+    module.variables_used = list(used.values())
     network = tf.train.TrackableView(step.agent.network)
     module.tables = [x for x in network.descendants() if isinstance(x, tf.saved_model.experimental.TrackableResource)]
-    _replace_folder(path, lambda folder: tf.saved_model.save(module, folder, signatures=step.flat()))
+
+    def write(folder):
+        tf.saved_model.save(module, folder, signatures=step.flat())
+        served = tf.saved_model.load(folder).signatures["serving_default"]
+        names = [spec.name for spec in step.flat().input_signature]
+        _check(step, path, lambda inputs: _arrays(served(**dict(zip(names, map(tf.constant, inputs), strict=True)))))
+
+    _replace_folder(path, write)
+
+
+def _arrays(tensors):
+    return {name: x.numpy() for name, x in tensors.items()}
 
 
 def _replace_folder(path, write):
@@ -170,13 +217,15 @@ def _replace_folder(path, write):
 def _write_onnx(step, path):
     try:
         import onnx  # noqa: PLC0415 (optional dependency)
+        import onnxruntime  # noqa: PLC0415 (optional dependency)
         import tf2onnx  # noqa: PLC0415 (optional dependency)
     except ImportError as error:
         raise ImportError(
-            f'`format="onnx"` needs tf2onnx: `pip install "keras_rl_prob[onnx]"`. Received: {error}'
+            f'`format="onnx"` needs tf2onnx and onnxruntime: `pip install "keras_rl_prob[onnx]"`. Received: {error}'
         ) from error
     function = step.flat()
     model, _ = tf2onnx.convert.from_function(function, function.input_signature)
+    _bind_constants(model.graph, function.get_concrete_function(), onnx.numpy_helper.from_array)
     unknown = sorted({node.op_type for node in _nodes(model.graph) if not onnx.defs.has(node.op_type, node.domain)})
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -187,7 +236,26 @@ def _write_onnx(step, path):
         ) from error
     for tensor in [*model.graph.input, *model.graph.output]:
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
-    write_whole(path, lambda temporary: temporary.write_bytes(model.SerializeToString()))
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content)
+    names = [x.name for x in session.get_outputs()]
+
+    def run(inputs):
+        given = {x.name: value for x, value in zip(function.input_signature, inputs, strict=True)}
+        wanted = {x.name for x in session.get_inputs()}
+        return dict(zip(names, session.run(None, {k: v for k, v in given.items() if k in wanted}), strict=True))
+
+    _check(step, path, run)
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _bind_constants(graph, function, from_array):
+    """Makes what a function has captured besides variables part of an ONNX graph, instead of inputs that nobody knows."""
+    for value, placeholder in function.graph.captures:
+        if placeholder.dtype != tf.resource:
+            graph.initializer.append(from_array(value.numpy(), placeholder.name))
+            for unknown in [x for x in graph.input if x.name == placeholder.name]:
+                graph.input.remove(unknown)
 
 
 def _nodes(graph):

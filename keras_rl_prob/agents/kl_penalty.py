@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from keras_rl_prob import checks
 from keras_rl_prob.ops.losses import adapt_kl_beta, kl_cutoff
 
 
@@ -37,9 +38,8 @@ class KLPenalty:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value < 0 or (field.name == "target" and value == 0):
-                raise ValueError(f"`{field.name}` must be positive. Received: {field.name}={value}")
+            above = 0.0 if field.name == "target" else None
+            checks.number(field.name, getattr(self, field.name), above=above)
 
     def loss(self, kl, beta):
         """The penalty for a mean KL, scalars."""

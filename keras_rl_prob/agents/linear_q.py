@@ -3,8 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import networks
-from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.exploration import EpsilonGreedy
 from keras_rl_prob.agents.q_learning import QLearning
 from keras_rl_prob.agents.replay_source import Replayed
@@ -118,8 +117,7 @@ class LinearQ(QLearning):
             normalize_observations=normalize_observations,
             name=name,
         )
-        check_positive_integer("rollout_steps", rollout_steps)
-        self.rollout_steps = rollout_steps
+        self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
 
     def get_config(self):
         """The constructor's arguments."""

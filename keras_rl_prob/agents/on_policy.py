@@ -183,6 +183,11 @@ class OnPolicySource(RolloutSource):
         super().__init__(agent, env, driver, seed, preparation)
         self._sequences = agent.rollout_steps // sequence_length * env.num_envs
 
+    def collect(self):
+        """A rollout with new noise."""
+        self.agent.resample_noise(self.driver.key + [3, 0])
+        return super().collect()
+
     def prepare(self, rollout):
         """A `Collected`."""
         return Collected(rollout, self._order())

@@ -1,8 +1,11 @@
 """What an agent writes to files and reads from them."""
 
+import contextlib
 import io
 import os
 import pathlib
+import stat
+import tempfile
 
 import keras
 
@@ -68,11 +71,26 @@ class PersistentModel(keras.Model):
         A `fit` that has just begun goes on from there (`BackupAndRestore`), a later one if its `initial_epoch` is not 0.
         """
         own, position = training.split(store)
-        super().load_own_variables(own)
+        with self._counting_on():
+            super().load_own_variables(own)
         if self._training is None:
             self._ended, self._position = None, position or None
         elif position and not self._training.has_begun:
             self._training.restore(position)
+
+    def set_weights(self, weights):
+        """Sets all weights; in a running training (`EarlyStopping(restore_best_weights=True)`), not what counts steps."""
+        with self._counting_on():
+            super().set_weights(weights)
+
+    @contextlib.contextmanager
+    def _counting_on(self):
+        """Keeps `env_steps` and `failure` as they are, if a training has played: what was played stays counted."""
+        counters = [self.env_steps, self.failure] if self._training and self._training.has_begun else []
+        before = [counter.numpy() for counter in counters]
+        yield
+        for counter, value in zip(counters, before, strict=True):
+            counter.assign(value)
 
     def position(self):
         """Where the training stands, or the last one stood: a dict of arrays, or `None` if there was none."""
@@ -85,9 +103,13 @@ class PersistentModel(keras.Model):
             self._ended, self._position = self._training, None
         self._training = None
 
-    def _rest(self):
-        """Keeps where the last training stood apart from its source, which is about to be used for another, or to go."""
-        self._ended, self._position = None, self.position()
+    def _rest(self, goes_on=True):
+        """Keeps where the last training stood apart from its source, which is about to be used for another, or to go.
+
+        Args:
+            goes_on: Whether that is of use still; a replay memory is copied for it.
+        """
+        self._ended, self._position = None, self.position() if goes_on else None
 
     @property
     def _initial_epoch(self):
@@ -100,6 +122,11 @@ class PersistentModel(keras.Model):
 
     def save(self, filepath, overwrite=True, **kwargs):
         """Saves the agent as a `.keras` file: configuration, weights, normalisers, optimizer, where its training stands."""
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "`filepath` must end with `.keras`: the old HDF5 format cannot hold an agent. `save_weights` takes names that "
+                f"end with `.weights.h5`. Received: filepath={str(filepath)!r}"
+            )
         self._write(super().save, filepath, ".keras", overwrite, kwargs)
 
     def save_weights(self, filepath, overwrite=True, **kwargs):
@@ -132,14 +159,51 @@ class _Memory(io.BytesIO):
 
 
 def write_whole(path, write):
-    """Calls `write(temporary)` and then puts the file in the place of `path`, so that whatever fails leaves the old one."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f"part.{path.name}")
+    """Calls `write(temporary)` and then puts the file in the place of `path`, so that whatever fails leaves the old one.
+
+    A link at `path` stays one: the file that it leads to is replaced. The new file has the mode and, if it may be given away,
+    the owner of the old one.
+
+    Args:
+        path: Where the file goes.
+        write: Callable that writes to the path that it gets, of a file that is there and empty.
+    """
+    path = pathlib.Path(os.path.realpath(path))
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix="part.", suffix=f".{path.name}"
+    )  # no file that was there before
+    os.close(handle)
+    temporary = pathlib.Path(name)
     try:
         write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        _like_the_old(path, temporary)
+        _synchronize(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if os.name == "posix":
+        _synchronize(path.parent)  # else a crash of the machine could bring the old name back
+
+
+def _like_the_old(path, temporary):
+    """Gives a new file the mode and the owner of the one whose place it takes, else the mode of any new file."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        return
+    if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (temporary.stat().st_uid, temporary.stat().st_gid):
+        with contextlib.suppress(PermissionError):
+            os.chown(temporary, old.st_uid, old.st_gid)
+    temporary.chmod(stat.S_IMODE(old.st_mode))
+
+
+def _synchronize(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rl_prob import spaces
+from keras_rl_prob import border, spaces
 
 
 class Policy:
@@ -28,7 +28,7 @@ class Policy:
     def __init__(self, agent, num_envs=None, deterministic=True, seed=0):
         self._agent, self._single = agent, num_envs is None
         self._num_envs, self._seed = num_envs or 1, seed
-        self._observations, self._actions = spaces.Codec(agent.observation_space), spaces.Codec(agent.action_space)
+        self._observations, self._actions = border.Codec(agent.observation_space), border.Codec(agent.action_space)
         self._specs = spaces.tensor_specs(agent.observation_space)
         self._act = self._traced(deterministic)
         self._steps = 0
@@ -68,6 +68,7 @@ class Policy:
             An action as the environment takes it.
         """
         is_first = self._is_first if is_first is None else np.asarray(is_first, bool)
+        self._check_rows(observation)
         if self._single:
             observation = spaces.map_values(lambda x: np.asarray(x)[None], self._agent.observation_space, observation)
         flat = self._observations.encode(observation)
@@ -78,6 +79,18 @@ class Policy:
         self._steps += 1
         decoded = self._actions.decode([x.numpy() for x in tf.nest.flatten(action)])
         return spaces.map_values(lambda x: x[0], self._agent.action_space, decoded) if self._single else decoded
+
+    def _check_rows(self, observation):
+        """Raises a `ValueError` where a policy for one environment gets a batch, or the other way round."""
+        space, value = next(spaces.pairs(self._agent.observation_space, observation))
+        shape, rows = np.shape(value), () if self._single else (self._num_envs,)
+        if len(shape) - len(space.shape) in (0, 1) and shape[: len(shape) - len(space.shape)] != rows:
+            made = "one environment, `policy()`" if self._single else f"`policy(num_envs={self._num_envs})`"
+            raise ValueError(
+                f"A policy takes as many observations as it was made for. Expected: those of {made}. Received: an observation "
+                f"of the shape {shape} for {space}; `policy(num_envs={shape[0] if len(shape) > len(space.shape) else None})` "
+                "would take it"
+            )
 
 
 def deterministic_actions(agent, observation):

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import networks, spaces
+from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer, current
+from keras_rl_prob.agents.arguments import current
 from keras_rl_prob.agents.contract import has_memory, reject_q_values
 from keras_rl_prob.agents.on_policy import OnPolicySource
 from keras_rl_prob.drivers import Driver
@@ -19,7 +19,8 @@ class PolicyGradient(Agent):
     A subclass gives `policy_loss`. All updates on a rollout see its advantages as they were when it was collected.
 
     Args:
-        network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`, or `None`.
+        network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`, or `None`. With
+            `NoisyDense` layers it explores by them too: their noise is drawn for each rollout, and stays for its updates.
         rollout_steps: Rows collected from each environment before the updates.
         discount: Gamma.
         gae_lambda: Lambda of the advantages and of the value targets.
@@ -51,11 +52,13 @@ class PolicyGradient(Agent):
         name,
     ):
         super().__init__(network, normalize_observations=normalize_observations, name=name)
-        check_positive_integer("rollout_steps", rollout_steps)
-        check_fraction("discount", discount)
-        check_fraction("gae_lambda", gae_lambda)
-        self.rollout_steps, self.discount, self.gae_lambda = rollout_steps, discount, gae_lambda
-        self.value_coef, self.entropy_coef = value_coef, entropy_coef
+        self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
+        self.discount, self.gae_lambda = (
+            checks.fraction("discount", discount),
+            checks.fraction("gae_lambda", gae_lambda),
+        )
+        self.value_coef = checks.number("value_coef", value_coef)
+        self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
         self.normalize_advantages, self.normalize_rewards = normalize_advantages, normalize_rewards
 
     def get_config(self):
@@ -87,7 +90,7 @@ class PolicyGradient(Agent):
 
     def names_for_heads(self, quantity):
         """`quantity_head` for each head, if there are several: the total tells all of a single one."""
-        heads = spaces.leaf_names(self.action_space)
+        heads = spaces.graph_names(self.action_space)
         return [f"{quantity}_{head}" for head in heads] if len(heads) > 1 else []
 
     # ---- acting -----------------------------------------------------------------------------------------------
@@ -105,7 +108,8 @@ class PolicyGradient(Agent):
         Returns:
             `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
         """
-        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state)
+        noisy = bool(self.noisy_layers) and not deterministic
+        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
         policy = self.distribution(outputs["action"])
         raw = policy.mode() if deterministic else policy.sample(seed)
         record = {"raw": raw, "parameters": outputs["action"], "value": self._values(outputs, is_first)}
@@ -113,7 +117,8 @@ class PolicyGradient(Agent):
 
     def value(self, observation, is_first, state):
         """Value `[B]` of observations, the recurrent state `state` being zeroed where `is_first`."""
-        return self._values(self._unrolled.step(self.normalize(observation), is_first, state)[0], is_first)
+        noisy, observation = bool(self.noisy_layers), self.normalize(observation)
+        return self._values(self._unrolled.step(observation, is_first, state, training=noisy)[0], is_first)
 
     def final_value(self, observation, state):
         """Value `[B]` of final observations, the recurrent state being that of before the reset."""
@@ -183,7 +188,8 @@ class PolicyGradient(Agent):
 
     def loss_and_logs(self, data):
         """The loss of a `Minibatch` and a dict of its parts, scalars."""
-        outputs, _ = self._unrolled(data.observation, data.is_first, data.state)
+        noisy = bool(self.noisy_layers)  # as it was drawn for the rollout
+        outputs, _ = self._unrolled(data.observation, data.is_first, data.state, training=noisy)
         policy = self.distribution(outputs["action"])
         advantage = masked_normalize(data.advantage, data.valid) if self.normalize_advantages else data.advantage
         policy_losses, logs = self.policy_loss(policy, policy.log_prob(data.raw), advantage, data)

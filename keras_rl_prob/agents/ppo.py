@@ -3,7 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob.agents.arguments import check_positive_integer, current
+from keras_rl_prob import checks
+from keras_rl_prob.agents.arguments import current
+from keras_rl_prob.agents.kl_penalty import KLPenalty
 from keras_rl_prob.agents.policy_gradient import PolicyGradient
 from keras_rl_prob.ops.losses import clipped_surrogate, clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean
@@ -88,18 +90,18 @@ class PPO(PolicyGradient):
             normalize_rewards=normalize_rewards,
             name=name,
         )
-        check_positive_integer("minibatches", minibatches)
-        check_positive_integer("update_epochs", update_epochs)
-        self.sequence_length, self.minibatches, self.update_epochs = sequence_length, minibatches, update_epochs
-        self.clip_ratio, self.value_clip = clip_ratio, value_clip
-        self.kl_penalty, self.target_kl = kl_penalty, target_kl
-        if sequence_length is not None:
-            check_positive_integer("sequence_length", sequence_length)
-            if rollout_steps % sequence_length:
-                raise ValueError(
-                    "`sequence_length` must divide `rollout_steps`. "
-                    f"Received: sequence_length={sequence_length}, rollout_steps={rollout_steps}"
-                )
+        self.minibatches = checks.integer("minibatches", minibatches)
+        self.update_epochs = checks.integer("update_epochs", update_epochs)
+        self.sequence_length = checks.integer("sequence_length", sequence_length, none=True)
+        self.clip_ratio = checks.number("clip_ratio", clip_ratio, above=0.0, none=True, schedule=True)
+        self.value_clip = checks.number("value_clip", value_clip, above=0.0, none=True, schedule=True)
+        self.kl_penalty = checks.instance("kl_penalty", kl_penalty, (KLPenalty,))
+        self.target_kl = checks.number("target_kl", target_kl, above=0.0, none=True)
+        if self.sequence_length is not None and self.rollout_steps % self.sequence_length:
+            raise ValueError(
+                "`sequence_length` must divide `rollout_steps`. "
+                f"Received: sequence_length={sequence_length}, rollout_steps={rollout_steps}"
+            )
 
     def get_config(self):
         """The constructor's arguments."""

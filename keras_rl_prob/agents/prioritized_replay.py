@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob.agents.arguments import check_fraction, current
+from keras_rl_prob import checks
+from keras_rl_prob.agents.arguments import current
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -29,8 +30,9 @@ class PrioritizedReplay:
     """
 
     def __init__(self, alpha=0.6, beta=None, epsilon=1e-6):
-        check_fraction("alpha", alpha)
-        self.alpha, self.beta, self.epsilon = alpha, beta, epsilon
+        self.alpha = checks.fraction("alpha", alpha)
+        self.beta = checks.number("beta", beta, 0.0, 1.0, none=True, schedule=True)
+        self.epsilon = checks.number("epsilon", epsilon, above=0.0)
 
     def current_beta(self, env_steps):
         """Beta after `env_steps` environment steps, a float32 scalar."""

@@ -3,10 +3,10 @@
 import keras
 import tensorflow as tf
 
+from keras_rl_prob import border, checks
 from keras_rl_prob.agents import contract
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.arguments import check_fraction
-from keras_rl_prob.agents.exploration import EpsilonGreedy
+from keras_rl_prob.agents.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
 
 
@@ -31,9 +31,10 @@ class QLearning(Agent):
 
     def __init__(self, network, *, discount, exploration, huber_delta, reward_clip, normalize_observations, name):
         super().__init__(network, normalize_observations=normalize_observations, name=name)
-        check_fraction("discount", discount)
-        self.discount, self.exploration = discount, exploration
-        self.huber_delta, self.reward_clip = huber_delta, reward_clip
+        self.discount = checks.fraction("discount", discount)
+        self.exploration = checks.instance("exploration", exploration, (EpsilonGreedy, Boltzmann))
+        self.huber_delta = checks.number("huber_delta", huber_delta, above=0.0, none=True)
+        self.reward_clip = checks.number("reward_clip", reward_clip, above=0.0, none=True)
 
     def get_config(self):
         """The constructor's arguments."""
@@ -73,13 +74,15 @@ class QLearning(Agent):
         Returns:
             `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
         """
-        noisy = self.noisy is not None and not deterministic
+        noisy = bool(self.noisy_layers) and not deterministic
         outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
         values, exploration = outputs["action"], None if deterministic else self.exploration_in_use
         if exploration is None:
             raw = tf.argmax(values, -1, tf.int32)
         else:
-            raw = exploration.act(values, observation, tf.convert_to_tensor(self.env_steps), seed)
+            seen = border.decode(self.observation_space, observation, bounded=False)
+            steps, start = tf.convert_to_tensor(self.env_steps), int(self.action_space.start)
+            raw = exploration.act(values, seen, steps, seed, start)
         return self.environment_action(raw, values), {"raw": raw, "parameters": values}, state
 
     def final_value(self, observation, state):
@@ -111,16 +114,13 @@ class QLearning(Agent):
         return reward + discount * next_value
 
     def _values(self, network, observation):
-        return network(self.normalize(observation), training=self.noisy is not None)["action"]
+        return network(self.normalize(observation), training=bool(self.noisy_layers))["action"]
 
     def _next_value(self, observation):
         return bootstrap_values(self._values(self.network, observation))
 
     def keep_errors(self, index, errors):
         """Takes the absolute errors `[N]` of update `index`, for agents with priorities."""
-
-    def resample_noise(self, seed):
-        """Draws new noise, for agents with noisy weights."""
 
     def _loss_of_errors(self, data, value, target):
         """Mean of the weighted losses `[N]`; the errors may become priorities."""

@@ -5,9 +5,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import masks, networks, spaces
+from keras_rl_prob import border, checks, masks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.arguments import check_positive_integer
 from keras_rl_prob.agents.rollouts import RolloutSource
 from keras_rl_prob.drivers import Driver
 
@@ -79,8 +78,7 @@ class RandomAgent(Agent):
 
     def __init__(self, network=None, *, rollout_steps=128, name=None):
         super().__init__(network, name=name)
-        check_positive_integer("rollout_steps", rollout_steps)
-        self.rollout_steps = rollout_steps
+        self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
 
     def get_config(self):
         """The constructor's arguments."""
@@ -98,7 +96,7 @@ class RandomAgent(Agent):
 
     def act(self, observation, is_first, state, seed, deterministic=False):
         """One step: `(action, record, state)`."""
-        raw = masks.sample(self.action_space, is_first.shape[0], seed, self._mask(observation))
+        raw = masks.sample(self.action_space, tf.shape(is_first)[0], seed, self._mask(observation))
         outputs, state = self._unrolled.step(observation, is_first, state)
         return raw, {"raw": raw, "parameters": outputs["action"]}, state
 
@@ -134,11 +132,12 @@ class RandomAgent(Agent):
 
     def predict_step(self, data):
         """Random actions for a batch of observations, or of sequences of them with time on axis 1."""
-        data = data[0] if isinstance(data, tuple) and len(data) == 1 else data
+        data = border.encode(self.observation_space, data[0] if isinstance(data, tuple) and len(data) == 1 else data)
         leaf, space = keras.tree.flatten(data)[0], spaces.leaves(self.observation_space)[0]
         axes = tf.shape(leaf)[: len(leaf.shape) - len(space.shape)]  # [B], or [B, T]
         rows = tf.nest.map_structure(
             lambda x, spec: tf.reshape(x, (-1, *spec.shape)), data, spaces.tensor_specs(self.observation_space)
         )
         actions = masks.sample(self.action_space, tf.reduce_prod(axes), tf.constant([0, 0]), self._mask(rows))
-        return tf.nest.map_structure(lambda x: tf.reshape(x, tf.concat([axes, tf.shape(x)[1:]], 0)), actions)
+        actions = tf.nest.map_structure(lambda x: tf.reshape(x, tf.concat([axes, tf.shape(x)[1:]], 0)), actions)
+        return border.decode(self.action_space, actions)

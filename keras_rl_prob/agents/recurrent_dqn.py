@@ -3,8 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import networks
-from keras_rl_prob.agents.arguments import check_fraction, check_positive_integer
+from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.contract import check_has_memory
 from keras_rl_prob.agents.dqn import DQN
 from keras_rl_prob.agents.sequence_source import SequenceSource
@@ -77,12 +76,9 @@ class RecurrentDQN(DQN):
         prioritized=True,
         **kwargs,
     ):
-        check_positive_integer("sequence_length", sequence_length)
-        check_positive_integer("period", period)
-        check_fraction("eta", eta)
-        if not isinstance(burn_in, int) or burn_in < 0:
-            raise ValueError(f"`burn_in` must be an integer of at least 0. Received: burn_in={burn_in!r}")
-        if rollout_steps % period:
+        sequence_length, period = checks.integer("sequence_length", sequence_length), checks.integer("period", period)
+        burn_in, eta = checks.integer("burn_in", burn_in, least=0), checks.fraction("eta", eta)
+        if checks.integer("rollout_steps", rollout_steps) % period:
             raise ValueError(
                 f"`period` must divide `rollout_steps`. Received: period={period}, rollout_steps={rollout_steps}"
             )
@@ -144,7 +140,7 @@ class RecurrentDQN(DQN):
 
     def _values_of(self, unrolled, data):
         """Values `[L + n, N, actions]` of the rows after the burn-in."""
-        observation, noisy = self.normalize(data.observation), self.noisy is not None
+        observation, noisy = self.normalize(data.observation), bool(self.noisy_layers)
         state, start = data.state, self.burn_in
 
         def rows(of):

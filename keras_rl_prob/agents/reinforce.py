@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob import checks
 from keras_rl_prob.agents.policy_gradient import PolicyGradient
 from keras_rl_prob.drivers import EpisodeDriver
 
@@ -63,10 +63,9 @@ class Reinforce(PolicyGradient):
         normalize_rewards=False,
         name=None,
     ):
-        check_positive_integer("max_episode_steps", max_episode_steps)
         super().__init__(
             network,
-            rollout_steps=max_episode_steps,
+            rollout_steps=checks.integer("max_episode_steps", max_episode_steps),
             discount=discount,
             gae_lambda=1.0,
             value_coef=value_coef,

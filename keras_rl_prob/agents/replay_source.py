@@ -145,7 +145,9 @@ class ReplaySource(RolloutSource):
             tf.cond(self._count > 0, self._settle, lambda: None)
 
         def another(count, report):
-            further = self.store(self.play())
+            rollout = self.play()
+            with tf.control_dependencies(tf.nest.flatten(rollout)):  # where an environment fails, nothing is stored
+                further = self.store(rollout)
             failure = tf.maximum(report["failure"], further["failure"])
             return count + 1, {**{name: report[name] + further[name] for name in report}, "failure": failure}
 

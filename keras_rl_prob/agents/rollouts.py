@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import masks
+from keras_rl_prob import border, masks
 from keras_rl_prob.agents.failures import LARGEST_NORMALIZED
 from keras_rl_prob.drivers import EpisodeStatistics, rollout_source
 from keras_rl_prob.layers import RunningNormalization
@@ -69,6 +69,7 @@ class RolloutFollower:
         """What the last rollout was like: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
         kept = tf.nest.map_structure(lambda variable: variable.read_value(), self._last)
         action = self.agent.environment_action(kept.pop("raw"), kept["parameters"])
+        action = border.decode(self.agent.action_space, action)
         return tf.nest.map_structure(lambda x: x.numpy(), kept | {"action": action})
 
 

@@ -67,6 +67,11 @@ def split(store):
     """The entries of a Keras `store` that belong to the agent itself, and those of its training's position."""
     entries = {key: store[key] for key in set(store.keys())}
     position = {key: np.array(entries.pop(key)) for key in list(entries) if key.startswith(PREFIX)}
+    numbered = [int(name) for key in position if (name := key.removeprefix(PREFIX)).isdecimal()]
+    names = [*map(str, range(max(numbered, default=-1) + 1)), "epoch", "num_envs"]
+    missing = [f"{PREFIX}{name}" for name in names if f"{PREFIX}{name}" not in position]
+    if position and missing:
+        raise ValueError(f"The file lacks part of where its training stood. Missing: {missing}")
     return entries, position
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob import checks
 
 
 class EnvStepLimit(keras.callbacks.Callback):
@@ -24,7 +24,7 @@ class EnvStepLimit(keras.callbacks.Callback):
 
     def __init__(self, limit):
         super().__init__()
-        check_positive_integer("limit", limit)
+        checks.integer("limit", limit)
         self.limit = limit
 
     def on_train_batch_end(self, batch, logs=None):

@@ -4,7 +4,7 @@ import contextlib
 
 import keras
 
-from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob import checks
 
 
 class EvaluateReturn(keras.callbacks.Callback):
@@ -47,9 +47,8 @@ class EvaluateReturn(keras.callbacks.Callback):
 
     def __init__(self, env, every=1, episodes=20, deterministic=True, seed=0, name="eval"):
         super().__init__()
-        check_positive_integer("every", every)
-        check_positive_integer("episodes", episodes)
-        self.env, self.every, self.episodes = env, every, episodes
+        self.env = env
+        self.every, self.episodes = checks.integer("every", every), checks.integer("episodes", episodes)
         self.deterministic, self.seed, self.name = deterministic, seed, name
         self._opened = contextlib.ExitStack()
 

@@ -72,16 +72,18 @@ def check_recordable(env, path):
 def _drawn_id(env):
     """The id of a Gymnasium environment that looks like `env`."""
     try:
-        if isinstance(env, str) and env.startswith(
-            "tf/"
-        ):  # native environments are named after those whose physics they have
-            return next(known for known in (env[3:], f"krp/{env[3:]}") if known in gymnasium.registry)
-        return envs.spec(env)
+        return gymnasium_id(env) if isinstance(env, str) and env.startswith("tf/") else envs.spec(env)
     except (AttributeError, TypeError, ValueError, StopIteration) as error:
         raise ValueError(
             "`env` must be the id of an environment that Gymnasium can draw, or a callable that makes one with "
             f'`render_mode="rgb_array"`. Received: env={env!r}. {error}'.rstrip()
         ) from error
+
+
+def gymnasium_id(native_id):
+    """The id of the environment whose physics a native one has, after which that is named; `StopIteration` for none."""
+    name = native_id.removeprefix("tf/")
+    return next(known for known in (name, f"krp/{name}") if known in gymnasium.registry)
 
 
 def _make(env):

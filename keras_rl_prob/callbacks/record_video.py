@@ -5,7 +5,7 @@ import pathlib
 
 import keras
 
-from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob import checks
 from keras_rl_prob.callbacks.record_episode import check_recordable, record_episode
 
 
@@ -37,9 +37,7 @@ class RecordVideo(keras.callbacks.Callback):
 
     def __init__(self, env, path, every=None, max_frames=500, seed=0):
         super().__init__()
-        if every is not None:
-            check_positive_integer("every", every)
-        check_positive_integer("max_frames", max_frames)
+        every, max_frames = checks.integer("every", every, none=True), checks.integer("max_frames", max_frames)
         self.env, self.path, self.every, self.max_frames, self.seed = env, os.fspath(path), every, max_frames, seed
         check_recordable(env, self._path_after(0))
         self._epoch = 0

@@ -82,7 +82,7 @@ class RolloutHistograms(keras.callbacks.Callback):
         histograms = {name: rows[name] for name in ("advantage", "value", "target", "log_prob") if name in rows}
         joint = self.model.distribution(rows["parameters"])
         heads = zip(
-            spaces.leaf_names(self.model.action_space),
+            spaces.graph_names(self.model.action_space),
             keras.tree.flatten(rows["action"]),
             keras.tree.flatten(joint.distributions),
             strict=True,

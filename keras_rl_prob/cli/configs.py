@@ -67,7 +67,7 @@ def load(name):
 
 def read(path):
     """What is in a JSON file."""
-    with blaming(f"{path} cannot be read as JSON", ValueError):
+    with blaming(f"{path} cannot be read as JSON", ValueError, OSError):
         return json.loads(path.read_text(encoding="utf-8"))
 
 

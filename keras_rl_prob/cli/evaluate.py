@@ -12,6 +12,7 @@ Examples:
 import pathlib
 
 from keras_rl_prob import presets
+from keras_rl_prob.agents.arguments import evaluation_envs
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import blaming
 
@@ -31,7 +32,7 @@ def run(args):
     agent = runs.load_agent(args.run, args.checkpoint)
     with blaming(None, *configs.WRONG):
         result = agent.evaluate(
-            presets.make_env(config, validation=True),
+            presets.make_env(config, validation=True, num_envs=evaluation_envs(args.episodes, 1)),
             episodes=args.episodes,
             deterministic=not args.stochastic,
             seed=args.seed,

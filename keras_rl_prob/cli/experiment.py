@@ -11,13 +11,17 @@ Examples:
   keras-rl-prob experiment --resume runs/20260131T093000-pendulum-experiment
 """
 
+import json
 import pathlib
 import statistics
 
 from keras_rl_prob import presets
+from keras_rl_prob.agents.arguments import evaluation_envs
 from keras_rl_prob.cli import configs, plot, runs, training
 from keras_rl_prob.cli.bootstrap import bootstrap_interval
 from keras_rl_prob.cli.errors import UserError
+
+EXPERIMENT, EPISODES = "experiment.json", 100
 
 
 def add_arguments(parser):
@@ -27,7 +31,7 @@ def add_arguments(parser):
         "--seeds", type=configs.positive, default=5, metavar="N", help="how many, from --seed (1) on; default: 5"
     )
     parser.add_argument(
-        "--episodes", type=configs.positive, default=100, metavar="N", help="of each evaluation; default: 100"
+        "--episodes", type=configs.positive, metavar="N", help=f"of each evaluation; default: {EPISODES}"
     )
     parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
     parser.add_argument("--resume", type=pathlib.Path, metavar="EXPERIMENT", help="the folder of one to go on with")
@@ -35,7 +39,7 @@ def add_arguments(parser):
 
 def run(args):
     """Trains, evaluates, and prints the table."""
-    folders = _resumed(args) if args.resume else _created(args)
+    folders, episodes = _resumed(args) if args.resume else _created(args)
     returns = {}
     for folder in folders:
         config = runs.read_config(folder)
@@ -45,10 +49,10 @@ def run(args):
                 print(f"Stopped. To go on: keras-rl-prob experiment --resume {folder.parent}")
                 return 128 + signal
         agent = runs.load_agent(folder, "final")
-        env = presets.make_env(config, validation=True)
-        result = agent.evaluate(env, episodes=args.episodes, return_dict=True, verbose=0)
+        env = presets.make_env(config, validation=True, num_envs=evaluation_envs(episodes, 1))
+        result = agent.evaluate(env, episodes=episodes, return_dict=True, verbose=0)
         returns[folder.name] = float(result["return"])
-    _report(returns, args.episodes)
+    _report(returns, episodes)
     try:
         plot.draw(folders, folders[0].parent / runs.CURVE)
     except UserError as error:
@@ -66,14 +70,20 @@ def _created(args):
     for seed, run_folder in enumerate(folders, args.seed):
         run_folder.mkdir()
         runs.write_config(run_folder, {**config, "seed": seed})
-    return folders
+    episodes = args.episodes or EPISODES
+    (folder / EXPERIMENT).write_text(json.dumps({"episodes": episodes}) + "\n", encoding="utf-8")
+    return folders, episodes
 
 
 def _resumed(args):
     """The run folders of an experiment that was cut short."""
     if args.config or args.seed is not None or list(configs.overrides(args)):
         raise UserError("--resume goes on with the settings of the experiment, and takes no others")
-    return runs.seeds_of(args.resume)
+    note = args.resume / EXPERIMENT
+    noted = configs.read(note) if note.is_file() else {}
+    if not isinstance(noted, dict):
+        raise UserError(f"{note} is not what `keras-rl-prob experiment` has written")
+    return runs.seeds_of(args.resume), args.episodes or noted.get("episodes", EPISODES)
 
 
 def _report(returns, episodes):

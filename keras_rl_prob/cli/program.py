@@ -9,6 +9,7 @@ and see what a command does, with examples, by
 
 import argparse
 import functools
+import os
 import sys
 
 import tensorflow as tf
@@ -47,6 +48,8 @@ def main(argv=None):
     0
     """
     args = _parser().parse_args(argv)
+    if "" not in sys.path and os.getcwd() not in sys.path:  # as `python -m` has it: `env.id=mymodule:My-v0` is found
+        sys.path.insert(0, os.getcwd())
     tf.get_logger().setLevel("ERROR")  # what TensorFlow thinks of how often it traces is of no use here
     try:
         return COMMANDS[args.command].run(args) or 0

@@ -43,11 +43,20 @@ def read_config(folder):
     if not path.is_file():
         raise UserError(f"{folder} is no run folder, it has no {CONFIG}: give one that `keras-rl-prob train` has made")
     config = configs.read(path)
+    _name_module(path, config)
     with blaming(f"{path} is no configuration", *configs.WRONG):
         config = presets.complete(config)
         if not isinstance(config.get("seed"), int):
             raise ValueError("it has no seed")
     return config
+
+
+def _name_module(path, config):
+    """Says which module will be imported because a run folder, perhaps of somebody else, names it in `env.id`."""
+    env = config.get("env") if isinstance(config, dict) else None
+    module, colon, _ = str(env.get("id", "") if isinstance(env, dict) else "").rpartition(":")
+    if colon:
+        print(f"{path} has the module {module!r} imported, for its environment", flush=True)
 
 
 def seeds_of(folder):

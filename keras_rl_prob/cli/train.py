@@ -24,7 +24,7 @@ Examples:
 
 import pathlib
 
-from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob import checks
 from keras_rl_prob.cli import configs, runs, training
 from keras_rl_prob.cli.errors import UserError, blaming
 
@@ -73,6 +73,6 @@ def resumed(args):
         raise UserError("--resume goes on with the settings of the run. Only more epochs can be given, by --epochs N")
     with blaming(None, *configs.WRONG):
         epochs = changes.get("fit.epochs", config["fit"]["epochs"])
-        check_positive_integer("fit.epochs", epochs)
+        checks.integer("fit.epochs", epochs)
     config["fit"]["epochs"] = epochs
     return config

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import callbacks, presets
+from keras_rl_prob.agents.arguments import evaluation_envs
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import blaming
 from keras_rl_prob.cli.interrupts import StopOnSignal
@@ -29,7 +30,7 @@ def built(config):
 
 def fit(agent, folder, config):
     """Trains an agent in its run folder from where that stands; returns the signal that cut it short, or `None`."""
-    env, epochs = presets.make_env(config), config["fit"]["epochs"]
+    env, epochs, episodes = presets.make_env(config), config["fit"]["epochs"], config["fit"]["validation_episodes"]
     print(
         f"{type(agent).__name__} on {config['env']['id']}, seed {config['seed']}, until epoch {epochs}, in {folder}",
         flush=True,
@@ -40,13 +41,11 @@ def fit(agent, folder, config):
         StopOnSignal() as stop,
         blaming(f"{folder} cannot go on", RestoreError),
         blaming(broken, *reasons),
-        warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", message="Can save best model only")  # an epoch without validation
         agent.fit(
             env,
             **config["fit"],
-            validation_data=presets.make_env(config, validation=True),
+            validation_data=presets.make_env(config, validation=True, num_envs=evaluation_envs(episodes, 1)),
             num_envs=config["env"]["num_envs"],
             seed=config["seed"],
             callbacks=[*_recorders(folder, config), stop, Backup(folder / "backup", delete_checkpoint=False)],
@@ -79,13 +78,7 @@ def _recorders(folder, config):
     """The callbacks that write into a run folder."""
     best = [float(row["val_return"]) for row in runs.log_rows(folder) if row.get("val_return", "NA") != "NA"]
     recorders = [
-        keras.callbacks.ModelCheckpoint(
-            folder / runs.BEST,
-            monitor="val_return",
-            mode="max",
-            save_best_only=True,
-            initial_value_threshold=max(best, default=None),
-        ),
+        callbacks.BestCheckpoint(folder / runs.BEST, initial_value_threshold=max(best, default=None)),
         callbacks.RunLog(folder / runs.LOG),
     ]
     title = f"{config['name']}, seed {config['seed']}"

@@ -21,6 +21,7 @@ Examples:
 import importlib.util
 import json
 import pathlib
+import sys
 
 import keras
 
@@ -141,9 +142,12 @@ def _drawn(hp, key, text):
 
 def _report(tuner, tuning, folder):
     """Writes and prints the best settings."""
-    trials = tuner.oracle.get_best_trials(1)
+    trials = [trial for trial in tuner.oracle.get_best_trials(1) if trial.score is not None]
     if not trials:
-        raise UserError(f"No trial has come to an end. Look at the files trial.json in {folder}")
+        messages = [trial.message for trial in tuner.oracle.trials.values() if trial.message]
+        first = messages[0].strip().splitlines()[-1] if messages else "see the files trial.json in its folder"
+        print(f"keras-rl-prob tune: No trial of {folder} has come to an end. The first: {first}", file=sys.stderr)
+        return 1
     values = trials[0].hyperparameters.values
     _write(folder / BEST, _with(tuning, values))
     print(f"Best val_return: {trials[0].score:.2f}")

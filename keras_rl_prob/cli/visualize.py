@@ -12,8 +12,10 @@ import os
 import pathlib
 
 from keras_rl_prob import callbacks, presets
+from keras_rl_prob.callbacks.record_episode import gymnasium_id
 from keras_rl_prob.cli import configs, runs
-from keras_rl_prob.cli.errors import blaming
+from keras_rl_prob.cli.errors import UserError, blaming
+from keras_rl_prob.envs import spec
 
 
 def add_arguments(parser):
@@ -34,10 +36,20 @@ def run(args):
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window, no sound
     config = runs.read_config(args.run)
     agent = runs.load_agent(args.run, args.checkpoint)
-    env = config["env"]["id"]
-    env = env if env.startswith("tf/") else presets.make_env(config, validation=True)
+    env = _drawn(config)
     for episode in range(1, args.episodes + 1):
         path = args.outdir / f"episode_{episode}.{args.format}"
         with blaming(None, *configs.WRONG):
             played = callbacks.record_episode(agent, env, path, args.max_frames, seed=args.seed + episode - 1)
         print(f"{path}: return {played['return']:.2f}, length {played['length']}", flush=True)
+
+
+def _drawn(config):
+    """The environment to draw: where the run's is native, Gymnasium's with the same physics and the same time limit."""
+    env = config["env"]
+    if not env["id"].startswith("tf/"):
+        return presets.make_env(config, validation=True)
+    kwargs = env["kwargs"] | env["validation_kwargs"]
+    if set(kwargs) - {"max_episode_steps"}:
+        raise UserError(f"{env['id']} cannot be drawn with other arguments than its own. Received: {kwargs}")
+    return spec(gymnasium_id(env["id"]), **kwargs) if kwargs else env["id"]

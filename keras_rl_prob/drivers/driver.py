@@ -106,7 +106,8 @@ class Driver:
         carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)
         rows, carry, final_value, states = self._rollout(carry, self._key.read_value())
         tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
-        self._key.assign_add([0, self.steps])
+        with tf.control_dependencies(tf.nest.flatten(carry)):  # not where an environment has failed
+            self._key.assign_add([0, self.steps])
         observation, is_first, valid, record, reward, discount, ended = rows
         return Rollout(
             observation, is_first, valid, record, reward, discount, ended, final_value, states, carry[1], carry[2]

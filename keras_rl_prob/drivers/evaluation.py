@@ -1,6 +1,39 @@
 """Whole episodes in a graph, for `evaluate`."""
 
+import time
+from typing import Any, NamedTuple
+
 import tensorflow as tf
+
+from keras_rl_prob.trajectory import TimeStep
+
+FIRST_CALL = 16  # steps
+CALL = 0.5  # seconds; Python answers to Ctrl-C between calls
+
+
+class Played(NamedTuple):
+    """How far an evaluation has come.
+
+    Attributes:
+        steps: int32 scalar; rows so far.
+        env_state: Nest `[B, ...]`.
+        step: `TimeStep` `[B, ...]` that the agent sees next.
+        state: Nest `[B, ...]`; the agent's recurrent state.
+        score: float32 `[B]`; return so far of the episode under way.
+        length: float32 `[B]`; its environment steps so far.
+        episodes: int32 `[B]`; how many have ended.
+        scores, lengths: float32 `[B]`; sums over those.
+    """
+
+    steps: tf.Tensor
+    env_state: Any
+    step: TimeStep
+    state: Any
+    score: tf.Tensor
+    length: tf.Tensor
+    episodes: tf.Tensor
+    scores: tf.Tensor
+    lengths: tf.Tensor
 
 
 def play_episodes(agent, env, deterministic, jit_compile=True):
@@ -17,47 +50,77 @@ def play_episodes(agent, env, deterministic, jit_compile=True):
         jit_compile: Whether to compile with XLA if the environments are native.
 
     Returns:
-        A function of the number of episodes, a positive integer, and an integer seed; the same seed gives the same episodes. It
-        returns a dict of the mean undiscounted `"return"` and the mean `"length"` in environment steps, float32 scalars.
+        A function of the environment to reset, which is `env` or what that stands for, the number of episodes, a positive
+        integer, an integer seed, and the largest number of steps of an episode; the same seed gives the same episodes. It
+        returns a dict of the mean undiscounted `"return"` and the mean `"length"` in environment steps, floats, and of the
+        number of episodes that were `"cut"` off: they count as far as they had come, and their environments play no more.
     """
 
-    def play(episodes_per_env, key):
-        def body(t, env_state, step, state, score, length, played, total_score, total_length):
-            seed = key[1] + [0, t]
-            action, _, state = agent.act(step.observation, step.is_first, state, seed, deterministic)
-            acted = step.is_first | ~step.is_last
-            env_state, step = env.step(env_state, action)
-            score, length = score + step.reward, length + tf.cast(acted, tf.float32)
-            counted = step.is_last & (played < episodes_per_env)
-            total_score += tf.where(counted, score, 0.0)
-            total_length += tf.where(counted, length, 0.0)
-            played += tf.cast(counted, tf.int32)
-            score, length = tf.where(step.is_last, 0.0, score), tf.where(step.is_last, 0.0, length)
-            return t + 1, env_state, step, state, score, length, played, total_score, total_length
+    def play(played, key, episodes_per_env, max_steps, until):
+        """Plays on, up to a number of rows; whether that is not enough comes with it."""
 
-        env_state, step = env.reset(key[0])
-        zeros = tf.zeros((env.num_envs,))
-        carry = (
-            0,
-            env_state,
-            step,
-            agent.initial_state(env.num_envs),
-            zeros,
-            zeros,
-            tf.cast(zeros, tf.int32),
-            zeros,
-            zeros,
+        def is_playing(played):
+            return tf.reduce_any((played.episodes < episodes_per_env) & (played.length < max_steps))
+
+        def row(played):
+            step = played.step
+            seed = key + [0, played.steps]
+            action, _, state = agent.act(step.observation, step.is_first, played.state, seed, deterministic)
+            goes_on = played.length < max_steps
+            acted = goes_on & (step.is_first | ~step.is_last)
+            env_state, step = env.step(played.env_state, action)
+            score = played.score + tf.where(acted, step.reward, 0.0)
+            length = played.length + tf.cast(acted, tf.float32)
+            ended = goes_on & step.is_last
+            counted = ended & (played.episodes < episodes_per_env)
+            return (
+                Played(
+                    played.steps + 1,
+                    env_state,
+                    step,
+                    state,
+                    tf.where(ended, 0.0, score),
+                    tf.where(ended, 0.0, length),
+                    played.episodes + tf.cast(counted, tf.int32),
+                    played.scores + tf.where(counted, score, 0.0),
+                    played.lengths + tf.where(counted, length, 0.0),
+                ),
+            )
+
+        (played,) = tf.while_loop(
+            lambda played: is_playing(played) & (played.steps < until), row, (played,), parallel_iterations=1
         )
-        *_, total_score, total_length = tf.while_loop(
-            lambda *loop: tf.reduce_any(loop[6] < episodes_per_env), body, carry, parallel_iterations=1
-        )
-        episodes = tf.cast(episodes_per_env * env.num_envs, tf.float32)
-        return {"return": tf.reduce_sum(total_score) / episodes, "length": tf.reduce_sum(total_length) / episodes}
+        return played, is_playing(played)
 
     play = tf.function(play, jit_compile=jit_compile and env.compilable, autograph=False)
 
-    def play_with(episodes_per_env, seed):
+    def play_with(played_env, episodes_per_env, seed, max_steps):
         key = tf.random.stateless_uniform((2, 2), (seed, 1), None, None, tf.int32)
-        return play(tf.constant(episodes_per_env), key)
+        env_state, step = played_env.reset(key[0])
+        zeros = tf.zeros((env.num_envs,))
+        none, steps = tf.cast(zeros, tf.int32), tf.constant(0)
+        played = Played(steps, env_state, step, agent.initial_state(env.num_envs), zeros, zeros, none, zeros, zeros)
+        most = tf.constant(episodes_per_env), tf.constant(max_steps, tf.float32)
+        is_playing, rows = True, FIRST_CALL
+        while is_playing:
+            started = time.perf_counter()
+            played, is_playing = play(played, key[1], *most, played.steps + rows)
+            is_playing = bool(is_playing)  # waits
+            rows = _next_rows(rows, time.perf_counter() - started)
+        return _means(played, episodes_per_env)
 
     return play_with
+
+
+def _next_rows(rows, seconds):
+    """How many rows to play in the next call, after so many took so long."""
+    return rows * 2 if seconds < CALL / 2 else max(1, int(rows * CALL / seconds))
+
+
+def _means(played, episodes_per_env):
+    """What `play_episodes` promises; an episode that has not ended in an environment that should have played more is cut."""
+    cut = tf.cast(played.episodes < episodes_per_env, tf.float32)
+    episodes = tf.reduce_sum(cut) + tf.reduce_sum(tf.cast(played.episodes, tf.float32))
+    totals = {"return": played.scores + cut * played.score, "length": played.lengths + cut * played.length}
+    means = {name: float(tf.reduce_sum(total) / episodes) for name, total in totals.items()}
+    return means | {"cut": int(tf.reduce_sum(cut))}

@@ -19,7 +19,9 @@ def rollout_source(collect, prepare):
 
     @tf.autograph.experimental.do_not_convert
     def next_rollout(_):
-        return prepare(collect())
+        rollout = collect()
+        with tf.control_dependencies(tf.nest.flatten(rollout)):  # where an environment fails, nothing is counted
+            return prepare(rollout)
 
     source = tf.data.Dataset.range(tf.int64.max).map(next_rollout)
     options = tf.data.Options()

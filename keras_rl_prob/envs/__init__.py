@@ -2,7 +2,7 @@
 
 from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of
 from keras_rl_prob.envs.gfootball import GFootballEnv
-from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv, raising_as_itself
+from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
 from keras_rl_prob.envs.gymnasium_ids import make_one, spec
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
@@ -42,7 +42,6 @@ __all__ = [
     "make_one",
     "native_ids",
     "opened",
-    "raising_as_itself",
     "record_episodes",
     "register_environments",
     "spaces_of",

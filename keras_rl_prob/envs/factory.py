@@ -6,10 +6,11 @@ import functools
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from keras_rl_prob import spaces
+from keras_rl_prob import checks, spaces
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
 from keras_rl_prob.envs.gymnasium_ids import make_many, make_one
 from keras_rl_prob.envs.native import NativeEnv, make_native
+from keras_rl_prob.envs.single import OLD_GYM, SingleEnv
 
 DEFAULT_NUM_ENVS = 32
 ACCEPTED = (
@@ -39,8 +40,7 @@ def make(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
         TypeError: `env` is none of these.
         ValueError: The id is unknown, `num_envs` does not fit, the spaces are not supported or differ.
     """
-    if num_envs is not None and (not isinstance(num_envs, int) or num_envs < 1):
-        raise ValueError(f"`num_envs` must be a positive integer. Received: num_envs={num_envs!r}")
+    num_envs = checks.integer("num_envs", num_envs, none=True)
     count = _number(len(env), num_envs, default_num_envs) if isinstance(env, list) else num_envs or default_num_envs
     made = _make(env, count)
     try:
@@ -74,8 +74,7 @@ def spaces_of(env):
         ValueError: A space is not supported.
     """
     if not isinstance(env, tuple):
-        count = max(1, len(env)) if isinstance(env, list) else 1
-        with opened(env, count if is_owned(env) else None) as made:
+        with opened(env, len(env) or None if isinstance(env, list) else None, 1) as made:
             return made.observation_space, made.action_space
     for name, space in zip(("observation_space", "action_space"), env, strict=True):
         spaces.check_supported(space, name)
@@ -103,7 +102,7 @@ def _make(env, count):
     if isinstance(env, gymnasium.vector.VectorEnv) or _looks_like_vector_env(env):
         return GymnasiumEnv(env)
     if isinstance(env, gymnasium.Env):
-        return GymnasiumEnv(gymnasium.vector.SyncVectorEnv([lambda: env]))
+        return GymnasiumEnv(gymnasium.vector.SyncVectorEnv([lambda: SingleEnv(env)]))
     if isinstance(env, str) and env.startswith("tf/"):
         return make_native(env, count)
     if isinstance(env, str | EnvSpec):
@@ -115,7 +114,8 @@ def _make(env, count):
         if isinstance(first, gymnasium.vector.VectorEnv | NativeEnv) or _looks_like_vector_env(first):
             return _make(first, count)
         return _alternating([env], count, first)
-    raise TypeError(f"`env` must be {ACCEPTED}. Received: env={env!r} of type {type(env).__name__}")
+    cure = f". {OLD_GYM}" if _looks_like_env(env) else ""
+    raise TypeError(f"`env` must be {ACCEPTED}. Received: env={env!r} of type {type(env).__name__}{cure}")
 
 
 def _maker(item):
@@ -156,10 +156,11 @@ def _alternating(makers, count, *made):
             env = made[index] if index < len(made) else maker()
             if not isinstance(env, gymnasium.Env):
                 getattr(env, "close", lambda: None)()
+                cure = f". {OLD_GYM}" if _looks_like_env(env) else ""
                 raise TypeError(
-                    f"`env` as a callable must make a `gymnasium.Env`. Received: env={maker!r}, which made {env!r}"
+                    f"`env` as a callable must make a `gymnasium.Env`. Received: env={maker!r}, which made {env!r}{cure}"
                 )
-            if any(env is other for other in envs):
+            if any(env is other.env for other in envs):
                 raise ValueError(
                     f"`env` as a callable must make a new environment at each call. Received: env={maker!r}"
                 )
@@ -168,12 +169,17 @@ def _alternating(makers, count, *made):
                 if envs and getattr(env, name) != getattr(envs[0], name):
                     raise ValueError(
                         f"Environments of one batch must have the same `{name}`. Received: {getattr(envs[0], name)} of "
-                        f"{envs[0]} and {getattr(env, name)} of {env} (environments 0 and {index})"
+                        f"{envs[0].env} and {getattr(env, name)} of {env} (environments 0 and {index})"
                     )
-            envs.append(env)
+            envs.append(SingleEnv(env, index))
         vector_env = gymnasium.vector.SyncVectorEnv([functools.partial(lambda env: env, env) for env in envs])
         stack.pop_all()
     return GymnasiumEnv(vector_env)
+
+
+def _looks_like_env(env):
+    """Whether something that is no `gymnasium.Env` has its methods, as those of the old gym do."""
+    return not isinstance(env, type) and all(callable(getattr(env, name, None)) for name in ("reset", "step"))
 
 
 def _looks_like_vector_env(env):

@@ -2,24 +2,28 @@
 
 import contextlib
 import copy
-import ctypes
-import threading
+import warnings
 
 import gymnasium
 import numpy as np
 import tensorflow as tf
 from gymnasium.vector import AutoresetMode
 
-from keras_rl_prob import masks, spaces
+from keras_rl_prob import border, masks, python_calls, spaces
+from keras_rl_prob.envs.single import described
 from keras_rl_prob.trajectory import TimeStep
+
+NEEDED = ("num_envs", "single_observation_space", "single_action_space")
+FINAL = {"final_obs", "final_observation", "terminal_observation", "terminal_obs"}
+WORKER_DIED = EOFError, BrokenPipeError, ConnectionError
 
 
 class GymnasiumEnv:
     """A `gymnasium.vector.VectorEnv` as `reset(seed)` and `step(env_state, action)` inside a TensorFlow graph.
 
-    All three autoreset modes become the rows that `TimeStep` describes. An exception raised by the environment is kept in
-    `error`, so that whoever runs the graph can raise it as it was. So is what is raised here: where a number is not finite, or
-    the `"action_mask"` in an observation allows no action though the episode goes on.
+    All three autoreset modes become the rows that `TimeStep` describes. An exception of the environment comes out as itself
+    under `python_calls.raising_as_itself`. So does what is raised here: where a number is not finite, or the `"action_mask"` in
+    an observation allows no action though the episode goes on.
 
     A graph takes over shapes and dtypes, but no value of the environment: it calls whatever environment the object stands for
     when it runs (`placeholder`).
@@ -31,14 +35,18 @@ class GymnasiumEnv:
     compilable = False
 
     def __init__(self, vector_env):
+        missing = [name for name in NEEDED if getattr(vector_env, name, None) is None]
+        if missing:
+            raise TypeError(
+                f"A vector environment must have {', '.join(map('`{}`'.format, NEEDED))}. Received: {vector_env!r} without "
+                f"{missing}. Set what is missing, or pass a callable that makes one `gymnasium.Env`"
+            )
         self.vector_env = vector_env
         self.num_envs = vector_env.num_envs
         self.observation_space = vector_env.single_observation_space
         self.action_space = vector_env.single_action_space
-        self.error = None
-        mode = (vector_env.metadata or {}).get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        self._mode = mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
-        self._observations, self._actions = spaces.Codec(self.observation_space), spaces.Codec(self.action_space)
+        self._mode, self._mode_is_known = _autoreset_mode(vector_env)
+        self._observations, self._actions = border.Codec(self.observation_space), border.Codec(self.action_space)
         self._specs = spaces.tensor_specs(self.observation_space)
         self._flat_specs = tf.nest.flatten(self._specs)
         self._masks = masks.choices(self.observation_space, self.action_space)
@@ -115,7 +123,7 @@ class GymnasiumEnv:
         return tf.nest.pack_sequence_as(self._specs, shaped)
 
     def _reset(self, seed):
-        self._steps, self.error = 0, None
+        self._steps = 0
         with self._naming_misfits():
             observation, _ = self.vector_env.reset(seed=int(np.abs(seed).sum() % 2**31))
         encoded = self._encode(observation)
@@ -128,6 +136,8 @@ class GymnasiumEnv:
         with self._naming_misfits():
             observation, reward, terminated, truncated, info = self.vector_env.step(action)
         is_last = np.logical_or(terminated, truncated)
+        if not self._mode_is_known and is_last.any():
+            self._check_mode(info)
         discount, reward = np.logical_not(terminated).astype(np.float32), np.array(reward, np.float32)
         if not reward.shape == discount.shape == np.shape(truncated) == (self.num_envs,):
             raise ValueError(
@@ -156,7 +166,7 @@ class GymnasiumEnv:
         except (ValueError, TypeError, LookupError) as error:
             batch = gymnasium.vector.utils.batch_space(self.observation_space, self.num_envs)
             raise ValueError(
-                f"{spaces.misfit(batch, observation) or error} from the vector environment at step {self._steps}"
+                f"{border.misfit(batch, observation) or error} from the vector environment at step {self._steps}"
             ) from error
         return encoded
 
@@ -164,7 +174,13 @@ class GymnasiumEnv:
         """Resets what ended (DISABLED) or has been reset (SAME_STEP); puts the old episodes' last rows into `final`."""
         if self._mode is AutoresetMode.DISABLED:
             return self.vector_env.reset(options={"reset_mask": is_last})[0]
-        final_obs = info["final_obs"]
+        final_obs = info.get("final_obs", info.get("final_observation"))
+        if final_obs is None:
+            raise ValueError(
+                'A vector environment that resets within the step must put the final observations into `info["final_obs"]`, '
+                f"as Gymnasium's autoreset mode SAME_STEP asks for. Received: {described(self.vector_env)} with "
+                f"{sorted(info)} in `info`"
+            )
         for index in np.flatnonzero(is_last):
             if isinstance(final_obs, np.ndarray) and final_obs.dtype == object:  # one element for each environment
                 last = spaces.map_values(lambda x: np.asarray(x)[None], self.observation_space, final_obs[index])
@@ -196,55 +212,55 @@ class GymnasiumEnv:
                 raise
             raise ValueError(f"{misfit} at step {self._steps}") from error
 
-    def _call(self, name, inputs, dtypes):
-        """Runs a method in the graph; remembers what it raised and says in a note where that happened."""
+    def _check_mode(self, info):
+        """Raises a `ValueError` where an environment that declares no autoreset mode has been reset within the step."""
+        infos = info if isinstance(info, list | tuple) else [info]
+        known = FINAL & {key for one in infos if isinstance(one, dict) for key in one}
+        if known:
+            raise ValueError(
+                "A vector environment that resets within the step must say so: "
+                '`env.metadata = {**env.metadata, "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}`. '
+                f"Received: {described(self.vector_env)} without an autoreset mode and with {sorted(known)} in its infos"
+            )
 
-        def guarded(*args):
-            _keep_thread_state()
+    def _call(self, name, inputs, dtypes):
+        """Calls a method when the graph runs; a note on what it raised says where that happened."""
+
+        def method(*args):
             env = self._actual
             try:
                 return getattr(env, name)(*args)
             except Exception as error:
-                if env.error is None:
-                    what = (
-                        "a worker process of the environment has died"
-                        if isinstance(error, EOFError | OSError)
-                        else "see above"
-                    )
-                    error.add_note(
-                        f"Raised by the environment {env.vector_env} at step {env._steps} of this run ({what}). "
-                        "The agent is unharmed: mend the environment and call `fit` again to go on training."
-                    )
-                    env.error = error
+                died = isinstance(env.vector_env, gymnasium.vector.AsyncVectorEnv) and isinstance(error, WORKER_DIED)
+                what = "a worker process of the environment has died" if died else "see above"
+                error.add_note(
+                    f"Raised by the environment {described(env.vector_env)} at step {env._steps} of this run ({what}). "
+                    "The agent is unharmed: mend the environment and call `fit` again to go on training."
+                )
                 raise
 
-        outputs = tf.numpy_function(guarded, inputs, dtypes)
-        return outputs if isinstance(outputs, list | tuple) else [outputs]  # eagerly, a list of one comes back bare
+        return python_calls.call(method, inputs, dtypes)
 
 
-_THREAD = threading.local()
-
-
-def _keep_thread_state():
-    """Keeps what Python knows of the calling thread, one of TensorFlow's, for the next call.
-
-    Python makes it when such a thread enters and throws it away when it leaves; 0.02 ms, a fifth of a step of CartPole.
-    """
-    if not hasattr(_THREAD, "kept"):
-        _THREAD.kept = ctypes.pythonapi.PyGILState_Ensure()  # never released: nothing is left before the thread ends
-
-
-@contextlib.contextmanager
-def raising_as_itself(env):
-    """Raises an exception of a Python environment as itself instead of as the failure of a graph."""
-    try:
-        yield
-    except tf.errors.OpError:
-        error = getattr(env, "error", None)
-        if error is None:
-            raise
-        env.error = None
-        raise error from None
+def _autoreset_mode(vector_env):
+    """The `AutoresetMode` of a vector environment, and whether it says so itself."""
+    mode = (vector_env.metadata or {}).get("autoreset_mode")
+    if mode is None:
+        if not type(vector_env).__module__.startswith("envpool"):  # which resets with the next step
+            warnings.warn(
+                f'{described(vector_env)} does not say how it resets: `metadata["autoreset_mode"]` is missing. '
+                "gymnasium.vector.AutoresetMode.NEXT_STEP is assumed.",
+                stacklevel=2,
+            )
+        return AutoresetMode.NEXT_STEP, False
+    names = {name.lower().replace("_", ""): mode for mode in AutoresetMode for name in (mode.name, mode.value)}
+    known = mode if isinstance(mode, AutoresetMode) else names.get(str(mode).lower().replace("_", ""))
+    if known is None:
+        raise ValueError(
+            f"`autoreset_mode` in an environment's metadata must be one of {[mode.name for mode in AutoresetMode]}. "
+            f"Received: {mode!r} of {described(vector_env)}"
+        )
+    return known, True
 
 
 def _check_finite(name, array):
@@ -260,7 +276,7 @@ def _misfit(vector_env):
     """What is wrong with the first observation that a `SyncVectorEnv` cannot put into its batch; else `None`."""
     base = getattr(vector_env, "unwrapped", None)
     for env, observation in enumerate(getattr(base, "_env_obs", ())):
-        misfit = None if observation is None else spaces.misfit(base.single_observation_space, observation)
+        misfit = None if observation is None else border.misfit(base.single_observation_space, observation)
         if misfit:
             return f"{misfit} from environment {env}"
     return None

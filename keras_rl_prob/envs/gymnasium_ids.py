@@ -9,6 +9,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob.envs import atari
 from keras_rl_prob.envs.separate import SeparateEnv
+from keras_rl_prob.envs.single import SingleEnv
 
 # Start of an id -> the module that registers such ids, and the extra that installs it.
 PLUGINS = {
@@ -69,7 +70,13 @@ def make_many(env, count):
         env: Id of a Gymnasium environment, or an `EnvSpec`.
         count: How many.
     """
-    return _made(gymnasium.make_vec, spec(env), num_envs=count)
+    wanted = spec(env)
+    single = {} if wanted.vector_entry_point or "vectorization_mode" in wanted.kwargs else {"wrappers": [SingleEnv]}
+    made = _made(gymnasium.make_vec, wanted, num_envs=count, **single)
+    if single:
+        for index, one in enumerate(made.envs):
+            one.index = index
+    return made
 
 
 def _registered(env_id):

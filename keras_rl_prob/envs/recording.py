@@ -1,8 +1,13 @@
 """Episodes on record, for agents that learn from what others played."""
 
-import numpy as np
+import contextlib
 
-from keras_rl_prob import spaces
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from keras_rl_prob import checks, spaces
+from keras_rl_prob.envs.gymnasium_ids import make_one
 from keras_rl_prob.trajectory import Episode
 
 
@@ -10,7 +15,7 @@ def record_episodes(env, policy=None, episodes=1, seed=None):
     """Plays episodes and records them.
 
     Args:
-        env: A `gymnasium.Env`, which stays open.
+        env: A `gymnasium.Env`, which stays open; or an id, one with settings (`krp.envs.spec`) or a callable that makes one.
         policy: Callable from an observation to an action: a scripted bot, or `agent.policy()`, whose `reset` is called where an
             episode starts. `None` plays at random.
         episodes: How many.
@@ -21,12 +26,16 @@ def record_episodes(env, policy=None, episodes=1, seed=None):
 
     Example:
     ```python
-    env = gymnasium.make("CartPole-v1")
-    agent.add_experience(krp.envs.record_episodes(env, lambda observation: int(observation[2] > 0), episodes=20))
+    bot = lambda observation: int(observation[2] > 0)
+    agent.add_experience(krp.envs.record_episodes("CartPole-v1", bot, episodes=20))
     ```
     """
+    if not isinstance(env, gymnasium.Env):
+        made = make_one(env) if isinstance(env, str | EnvSpec) else env()
+        with contextlib.closing(made):
+            return record_episodes(made, policy, episodes, seed)
+    episodes, recorded = checks.integer("episodes", episodes), []
     env.action_space.seed(seed)
-    recorded = []
     for number in range(episodes):
         observation, _ = env.reset(seed=seed if number == 0 else None)
         if hasattr(policy, "reset"):

@@ -6,8 +6,7 @@ import inspect
 
 import keras
 
-from keras_rl_prob import agents, networks
-from keras_rl_prob.agents.arguments import check_positive_integer
+from keras_rl_prob import agents, checks, networks
 
 REQUIRED = inspect.Parameter.empty
 NOTES = ("name", "description", "seed", "version")
@@ -76,9 +75,9 @@ def _check_plain(config):
     seed = config.get("seed", 0)
     if not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise ValueError(f"`seed` must be an integer from 0 to 2**31 - 1. Received: seed={seed!r}")
-    check_positive_integer("env.num_envs", config["env"]["num_envs"])
+    checks.integer("env.num_envs", config["env"]["num_envs"])
     for name in ("epochs", "validation_episodes", "validation_freq"):
-        check_positive_integer(f"fit.{name}", config["fit"][name])
+        checks.integer(f"fit.{name}", config["fit"][name])
 
 
 def defaults(config):

@@ -42,12 +42,13 @@ def complete(config):
     return _completed(config)[0]
 
 
-def make_env(config, validation=False):
+def make_env(config, validation=False, num_envs=None):
     """What `fit`, `evaluate` and the builders of networks get as their environment.
 
     Args:
         config: A configuration as `check` describes it.
         validation: Whether it is the environment to evaluate in.
+        num_envs: How many native environments to make where there are `kwargs`; `None` for those of the training.
 
     Returns:
         The id, or where there are `kwargs` a native environment or an `EnvSpec`.
@@ -62,7 +63,7 @@ def make_env(config, validation=False):
     if not kwargs:
         return env["id"]
     if env["id"].startswith("tf/"):
-        return envs.make_native(env["id"], env["num_envs"], **kwargs)
+        return envs.make_native(env["id"], num_envs or env["num_envs"], **kwargs)
     return envs.spec(env["id"], **kwargs)
 
 

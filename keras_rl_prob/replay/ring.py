@@ -1,6 +1,22 @@
 """Rows of past play in graph variables."""
 
+import os
+
 import tensorflow as tf
+
+
+def _check_fits(specs, capacity):
+    """Raises a `MemoryError` for rows that take more than all the memory of the machine."""
+    size = capacity * sum(spec.shape.num_elements() * spec.dtype.size for spec in tf.nest.flatten(specs))
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not everywhere
+        return
+    if size > memory:
+        raise MemoryError(
+            f"The replay memory would take {size / 2**30:.1f} GiB, of {memory / 2**30:.1f} GiB that this machine has: set a "
+            "smaller `capacity`, make images smaller, or let `frame_axis` store single frames"
+        )
 
 
 class Ring:
@@ -13,6 +29,9 @@ class Ring:
         specs: Nest of `tf.TensorSpec`s `[num_envs, ...]` of a row.
         capacity: Rows.
 
+    Raises:
+        MemoryError: The machine has less memory than the rows take.
+
     Attributes:
         capacity: Rows.
         num_envs: Environments.
@@ -22,6 +41,7 @@ class Ring:
 
     def __init__(self, specs, capacity):
         self.capacity, self.num_envs = capacity, tf.nest.flatten(specs)[0].shape[0]
+        _check_fits(specs, capacity)
         self._rows = tf.nest.map_structure(
             lambda spec: tf.Variable(tf.zeros((capacity, *spec.shape), spec.dtype), trainable=False), specs
         )

@@ -8,7 +8,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import env_checker
 
-from keras_rl_prob import masks, spaces
+from keras_rl_prob import checks, masks, spaces
 from keras_rl_prob.envs import make_one
 from keras_rl_prob.testing.player import Player
 
@@ -46,9 +46,7 @@ def check_env(env, episodes=3, max_steps=10_000, seed=0):
     Example:
     >>> check_env("CartPole-v1")
     """
-    for name, value in (("episodes", episodes), ("max_steps", max_steps)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
     with _opened(env) as made:
         _check_spaces(made)
         _check_reset(made)

@@ -6,7 +6,7 @@ import dataclasses
 import gymnasium
 import numpy as np
 
-from keras_rl_prob import masks, spaces
+from keras_rl_prob import border, masks, spaces
 
 REMEMBERED = 1000  # steps of an episode that are kept to be compared
 
@@ -127,7 +127,7 @@ class Player:
         return result
 
     def _check_observation(self, observation, where, over):
-        misfit = spaces.misfit(self._env.observation_space, observation, exact=True)
+        misfit = border.misfit(self._env.observation_space, observation, exact=True)
         if misfit:
             raise ValueError(f"{misfit} {where}. Mend the observation, or let `observation_space` say what it is like")
         self._seen = observation, copy.deepcopy(observation)

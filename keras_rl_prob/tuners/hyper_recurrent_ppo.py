@@ -5,9 +5,8 @@ import math
 
 import keras
 
-from keras_rl_prob import networks
+from keras_rl_prob import checks, masks, networks
 from keras_rl_prob.agents import RecurrentPPO
-from keras_rl_prob.agents.arguments import check_positive_integer
 from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.layers import StatefulRNN
 
@@ -66,7 +65,7 @@ class HyperRecurrentPPO:
 
     def __init__(self, env, *, rollout_steps=128, jit_compile=False):
         _check_installed()
-        check_positive_integer("rollout_steps", rollout_steps)
+        rollout_steps = checks.integer("rollout_steps", rollout_steps)
         self.observation_space, self.action_space = spaces_of(env)
         self.rollout_steps, self.jit_compile = rollout_steps, jit_compile
         super().__init__()  # of `keras_tuner.HyperModel` in a class that derives from it too
@@ -126,7 +125,8 @@ class HyperRecurrentPPO:
             choices = [*networks.CELLS, "none"]
             raise ValueError(f"The hyperparameter `memory` must be one of {choices}. Received: memory={memory!r}")
         value = keras.layers.Dense(1)(x)
-        return keras.Model(inputs, {"action": networks.heads(self.action_space, x), "value": value})
+        mask = inputs[masks.KEY] if masks.places(self.observation_space, self.action_space) else None
+        return keras.Model(inputs, {"action": networks.heads(self.action_space, x, mask), "value": value})
 
 
 def _check_installed():

@@ -1,5 +1,6 @@
 """Bad input: what the message says, and that the agent is left as it was."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -45,7 +46,7 @@ class WithSpaces(BrokenEnv):
 
 def agent(network=None, **arguments):
     agent = krp.PPO(network, **{"rollout_steps": 16, "minibatches": 2, "update_epochs": 1, **arguments})
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     return agent
 
 
@@ -148,11 +149,11 @@ def test_constructor_arguments_out_of_range(arguments, message):
         ({"steps_per_epoch": 1}, ValueError, r"multiple of the 2.*such as 2\. Received"),
         ({"num_envs": 0}, ValueError, r"`num_envs` must be a positive integer"),
         ({"num_envs": 3, "env": "minibatches"}, ValueError, r"`minibatches` must divide the sequences.*minibatches=2"),
-        ({"y": np.zeros(3)}, TypeError, r"`y` is not an argument here"),
-        ({"sample_weight": np.ones(3)}, TypeError, r"`sample_weight` is not an argument here"),
-        ({"validation_split": 0.1}, TypeError, r"`validation_split` is not an argument here"),
-        ({"batch_size": 32}, TypeError, r"`batch_size` is not an argument here"),
-        ({"epochs": np.zeros(3)}, TypeError, r"`epochs` must be an integer"),
+        ({"y": np.zeros(3)}, TypeError, r"`y` is not an argument of `fit`: an agent learns from an environment"),
+        ({"sample_weight": np.ones(3)}, TypeError, r"`sample_weight` is not an argument of `fit`: an agent learns"),
+        ({"validation_split": 0.1}, TypeError, r"`validation_split` is not an argument of `fit`: an agent learns"),
+        ({"batch_size": 32}, TypeError, r"`batch_size` is not an argument of `fit`: an agent learns"),
+        ({"epochs": np.zeros(3)}, ValueError, r"`epochs` must be a positive integer"),
         ({"validation_data": 3}, TypeError, r"`env` must be an environment id"),
         (
             {"validation_data": "tf/Pendulum-v1"},
@@ -269,7 +270,7 @@ def test_numbers_that_are_not_finite_stop_training_before_weights_are_spoiled(tr
 
 def test_a_loss_that_is_not_finite_stops_training():
     trained = agent(value_coef=1e38)
-    trained.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
+    trained.compile(keras.optimizers.SGD(1e-3), run_eagerly=True)
     with pytest.raises(FloatingPointError, match=r"the loss or its gradient is not finite.*'loss'"):
         fit(trained)
     assert all(np.isfinite(weight).all() for weight in trained.get_weights())
@@ -338,6 +339,7 @@ def test_a_mask_that_allows_nothing_stops_the_training():
 
 def test_interrupting_leaves_a_usable_agent():
     interrupted = agent()
+    interrupted.compile(jit_compile=False)  # eagerly there is no call that comes to its end first
     fit(interrupted)
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))  # Ctrl-C
@@ -352,6 +354,91 @@ def test_interrupting_leaves_a_usable_agent():
     fit(interrupted)
     assert int(interrupted.optimizer.iterations.numpy()) == updates + 2
     assert np.isfinite(interrupted.evaluate("tf/CartPole-v1", episodes=2, verbose=0)[0])
+
+
+class Failing(gymnasium.Env):
+    """Random observations; raises once, when both environments together have taken so many steps."""
+
+    observation_space, action_space = spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(2)
+    steps, at = 0, None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self._seen(), {}
+
+    def step(self, action):
+        Failing.steps += 1
+        self.time += 1
+        if Failing.steps == Failing.at:
+            Failing.at = None
+            raise Trouble("once")
+        return self._seen(), float(action), self.time % 5 == 0, False, {}
+
+    def _seen(self):
+        return self.np_random.uniform(-1, 1, 3).astype(np.float32)
+
+
+REPLAY = {"rollout_steps": 4, "updates": 1, "batch_size": 4, "capacity": 200, "learning_starts": 4}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: krp.PPO(rollout_steps=4, minibatches=1), lambda: krp.DQN(**REPLAY), lambda: krp.A2C(rollout_steps=4)],
+)
+def test_an_error_of_the_environment_leaves_the_last_whole_rollout(make, tmp_path):
+    """Weights, memory and counters are as if training had ended there, and it goes on from there."""
+    states, again = [], []
+    for at in (None, 30):  # rollouts of 8 rows: the error comes in the fifth
+        keras.utils.set_random_seed(0)
+        trained = make()
+        trained.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+        Failing.steps, Failing.at, whole = 0, at, 4 if at is None else 9
+        updates = trained.updates_per_rollout(2)
+        arguments = {"num_envs": 2, "epochs": 1, "steps_per_epoch": whole * updates, "seed": 3, "verbose": 0}
+        with pytest.raises(Trouble) if at else contextlib.nullcontext():
+            trained.fit(Failing, **arguments)
+        position = trained.position()
+        trained.save_weights(tmp_path / "cut.weights.h5")
+        trained.load_weights(tmp_path / "cut.weights.h5")
+        for key, value in trained.position().items():
+            np.testing.assert_array_equal(value, position[key])
+        states.append([x.numpy() for x in trained.weights + trained.optimizer.variables] + list(position.values())[:-2])
+        trained.fit(Failing, **arguments | {"epochs": 2, "initial_epoch": 1, "steps_per_epoch": updates})
+        again.append(
+            int(trained.env_steps.numpy()) - int(states[-1][[w.name for w in trained.weights].index("env_steps")])
+        )
+    for x, y in zip(*states, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert again[0] == again[1] > 0
+
+
+class Interrupting(Failing):
+    """Ctrl-C comes while it plays."""
+
+    steps = 0
+
+    def step(self, action):
+        Interrupting.steps += 1
+        if Interrupting.steps == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().step(action)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_ctrl_c_does_not_wait_for_the_end_of_a_rollout_of_a_python_environment(eagerly):
+    trained = krp.PPO(rollout_steps=5000, minibatches=1, update_epochs=1)
+    trained.compile(keras.optimizers.SGD(0.1), run_eagerly=eagerly, jit_compile=False)
+    Interrupting.steps = 0
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trained.fit(Interrupting, num_envs=2, steps_per_epoch=1, verbose=0)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert Interrupting.steps <= 44
+    assert int(trained.env_steps.numpy()) == 0
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 class SpoiledNative(krp.envs.native.CartPole):

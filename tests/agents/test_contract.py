@@ -224,6 +224,36 @@ def test_resume_is_exact(traced, tmp_path):
     assert_same(traced.result, numbers(halves))
 
 
+class Stop(keras.callbacks.Callback):
+    """Raises after so many rollouts."""
+
+    def __init__(self, rollouts, error):
+        super().__init__()
+        self.left, self.error = rollouts, error
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise self.error
+
+
+@each
+def test_an_interrupted_training_goes_on_from_its_last_whole_rollout(traced, tmp_path):
+    """Three rollouts and an error of a callback, three more and Ctrl-C, then the last two of eight."""
+    if traced.name == "DQN without its replay":
+        pytest.skip("an exact resume needs the replay buffer")
+    updates, begun, path = traced.agent.updates_per_rollout(4), {}, tmp_path / "interrupted.weights.h5"
+    traced.at("fresh")
+    for error in (RuntimeError("power cut"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            fit(traced.agent, traced.name, [Stop(3, error)], epochs=9, **begun)
+        traced.agent.save_weights(path)
+        traced.scrambled().load_weights(path)
+        begun = {"initial_epoch": 1}
+    fit(traced.agent, traced.name, epochs=2, initial_epoch=1, steps_per_epoch=2 * updates)
+    assert_same(traced.result, numbers(traced.agent))
+
+
 @of("DQN", "DQN without its replay")
 def test_a_training_goes_on_with_its_replay_or_with_an_empty_one(traced):
     agent = traced.at("fresh")
@@ -260,7 +290,11 @@ def test_run_eagerly_gives_what_the_graph_gives(traced):
         np.testing.assert_allclose(values[0], graph[key][0], rtol=1e-3, atol=1e-5, err_msg=key)
 
 
-@of("RecurrentPPO", "Reinforce with baseline", "DQN with everything", "RecurrentDQN", "LinearQ")
+# One that learns from rollouts with memory and one from replay; the others only in `make test-all`.
+@of(
+    "RecurrentPPO", "DQN with everything",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("Reinforce with baseline", "RecurrentDQN", "LinearQ")),
+)  # fmt: skip
 def test_compiled_with_xla_it_trains_too(traced):
     agent = make(traced.name, jit_compile=True)
     history = fit(agent, traced.name)

@@ -136,9 +136,11 @@ def test_where_a_bot_wants_what_is_forbidden_an_allowed_action_is_drawn(mode):
     np.testing.assert_allclose(rates(actions[~allowed]), [1 / 3, 0, 1 / 3, 1 / 3, 0], atol=0.02)
 
 
-def test_what_a_bot_wants_that_is_no_action_is_left_to_the_environment_to_refuse():
-    actions = krp.EpsilonGreedy(1.0, policy=Bot(answer=7)).act(VALUES, OBSERVATION, STEP, SEED)
-    np.testing.assert_array_equal(actions, np.full(ROWS, 7))
+@pytest.mark.parametrize("answer", [7, -1, 1.5])
+def test_what_a_bot_wants_that_is_no_action_is_refused(answer):
+    exploration = krp.EpsilonGreedy(1.0, policy=lambda observation: np.full(ROWS, answer))
+    with pytest.raises(ValueError, match=rf"must return integers from 0 to 4.*Received: .*{answer}"):
+        exploration.act(VALUES, OBSERVATION, STEP, SEED)
 
 
 def test_a_bot_gets_an_observation_that_is_no_dict():

@@ -125,3 +125,32 @@ def test_a_thousand_calls_leak_nothing(agent):
         assert growth[2] < 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_a_policy_for_another_number_of_environments_is_named():
+    space = gymnasium.spaces.Dict({"x": gymnasium.spaces.Box(-1.0, 1.0, (2,)), "y": gymnasium.spaces.Discrete(3)})
+    agent = krp.A2C()
+    agent.build((space, gymnasium.spaces.Discrete(2)))
+    one, three = space.sample(), gymnasium.vector.utils.batch_space(space, 3).sample()
+    with pytest.raises(
+        ValueError, match=r"Expected: those of one environment, `policy\(\)`.*shape \(3, 2\).*`policy\(num_envs=3\)`"
+    ):
+        agent.policy()(three)
+    with pytest.raises(
+        ValueError, match=r"Expected: those of `policy\(num_envs=3\)`. Received: an observation of the shape \(2,\)"
+    ):
+        agent.policy(num_envs=3)(one)
+    with pytest.raises(ValueError, match=r"Expected: those of `policy\(num_envs=2\)`"):
+        agent.policy(num_envs=2)(three)
+    assert agent.action_space.contains(agent.policy()(one))
+
+
+def test_predictions_after_a_training_are_one_step(capsys):
+    agent = krp.PPO(rollout_steps=8, minibatches=2, update_epochs=2)
+    agent.compile(run_eagerly=True)
+    agent.fit("tf/CartPole-v1", num_envs=2, steps_per_epoch=4, verbose=0)
+    agent.predict(np.zeros((5, 4), np.float32))
+    printed = capsys.readouterr().out
+    assert "1/1" in printed
+    assert max(map(len, printed.replace("\x08", "").split("\r"))) < 120
+    assert agent.steps_per_execution == 4

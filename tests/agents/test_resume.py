@@ -98,7 +98,7 @@ def test_resumed_training_is_bit_identical(tmp_path, whole):
     assert {k: v[2:] for k, v in whole[0].history.history.items()} == resumed.history.history
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 10))])
 def test_training_killed_several_times_is_bit_identical(tmp_path, kills):
     script = pathlib.Path(__file__).with_name("killed_training.py")
     run = subprocess.run(
@@ -174,6 +174,26 @@ def test_weights_loaded_in_the_middle_do_not_rewind_the_environments(whole):
     agent = fit(another_agent(), [rewind], epochs=4)
     assert agent.history.epoch == [0, 1, 2, 3]
     assert not np.array_equal(rewind.actions[2], rewind.actions[3])
+
+
+@pytest.mark.parametrize("way", ["best weights", "load_weights"])
+def test_what_was_played_stays_counted_when_weights_are_restored(tmp_path, way):
+    """Worst epochs come last: what is restored is that of the first."""
+    fall = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_return=-epoch))
+    keep = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: epoch == 1 and agent.save_weights(tmp_path / "first.weights.h5"),
+        on_train_end=lambda logs: agent.load_weights(tmp_path / "first.weights.h5"),
+    )
+    stop = keras.callbacks.EarlyStopping("val_return", patience=1, restore_best_weights=True)
+    agent = another_agent()
+    fit(agent, [fall, keep if way == "load_weights" else stop], epochs=2, seed=5)
+    steps = agent.history.history["env_steps"]
+    assert len(steps) == 2
+    assert int(agent.env_steps.numpy()) == steps[1] > steps[0]
+    restored = [x.numpy() for x in agent.network.weights]
+    once = fit(another_agent(), epochs=1, seed=5)
+    for x, y in zip(restored, once.network.weights, strict=True):
+        np.testing.assert_array_equal(x, y.numpy())
 
 
 def test_a_training_with_another_number_of_environments_is_refused(tmp_path, whole):

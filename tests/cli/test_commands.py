@@ -10,6 +10,7 @@ import pytest
 from cli_run import rows
 from PIL import Image
 
+import keras_rl_prob
 import keras_rl_prob as krp
 from keras_rl_prob.cli import main, plot, program
 
@@ -56,6 +57,23 @@ def test_visualize_gives_the_environment_its_arguments(copy, tmp_path, capsys):
     (copy / "config.json").write_text(json.dumps(config))
     assert main(["visualize", str(copy), "--outdir", str(tmp_path), "--episodes", "1", "--format", "gif"]) == 0
     assert "length 3" in capsys.readouterr().out
+
+
+def test_native_environments_with_arguments_are_played_and_drawn_as_asked(copy, tmp_path, capsys, monkeypatch):
+    config = json.loads((copy / "config.json").read_text())
+    config["env"]["kwargs"] = {"max_episode_steps": 3}
+    (copy / "config.json").write_text(json.dumps(config))
+    made, make_native = [], keras_rl_prob.envs.make_native
+    count = lambda *args, **kwargs: made.append(args) or make_native(*args, **kwargs)  # noqa: E731
+    monkeypatch.setattr(keras_rl_prob.envs, "make_native", count)
+    assert main(["evaluate", str(copy), "--episodes", "6"]) == 0
+    assert made[-1] == ("tf/CartPole-v1", 6)
+    assert mean_return(capsys.readouterr().out) == 3.0
+    assert main(["visualize", str(copy), "--outdir", str(tmp_path), "--episodes", "1", "--format", "gif"]) == 0
+    assert "length 3" in capsys.readouterr().out
+    config["env"]["kwargs"] = {"zzz": 3}
+    (copy / "config.json").write_text(json.dumps(config))
+    assert main(["visualize", str(copy), "--outdir", str(tmp_path)]) == 2
 
 
 def test_plot_draws_one_picture_of_all_runs(finished, copy, tmp_path, capsys):

@@ -38,6 +38,10 @@ def change(run, **sections):
         (["--config", "cartpole", "--set", "agent.clip_ratio.x=1", "--set", "agent.clip_ratio.x.y=1"], "has no place"),
         (["--config", "cartpole", "--set", "agent.discount=2"], "`discount` must be between 0 and 1"),
         (["--config", "cartpole", "--set", "agent.minibatches=7"], "`minibatches` must divide"),
+        (["--config", "cartpole", "--set", "agent.value_coef=null"], "`value_coef` must be a number of at least 0"),
+        (["--config", "cartpole", "--set", "agent.kl_penalty=3"], "kl_penalty` must be"),
+        (["--config", "cartpole", "--set", 'agent.clip_ratio={"class": "EpsilonGreedy"}'], "clip_ratio` must be"),
+        (["--config", "cartpole_dqn", "--set", 'agent.exploration={"class": "KLPenalty"}'], "`exploration` must be"),
         (["--config", "cartpole", "--set", "env.id=Nope-v0"], "`env` must be an environment id"),
         (["--config", "cartpole", "--set", "env.id=tf/CartPoel-v1"], "Did you mean 'tf/CartPole-v1'"),
         (["--config", "cartpole", "--set", "env.id=nope:Nope-v0"], "No module named 'nope'"),
@@ -80,8 +84,8 @@ def test_run_folders_that_are_none(content, message, tmp_path, capsys):
 
 def test_configuration_files_that_are_none(tmp_path, capsys):
     path = tmp_path / "mine.json"
-    assert main(["train", "--config", str(path)]) == 1
-    assert f"No such file or directory: {path}" in told(capsys)
+    assert main(["train", "--config", str(path)]) == 2
+    assert f"{path} cannot be read as JSON: [Errno 2] No such file or directory" in told(capsys)
     path.write_text('{"agnet": {}}')
     assert main(["train", "--config", str(path)]) == 2
     assert "`agent.class` must be one of" in told(capsys)
@@ -185,3 +189,19 @@ def test_ctrl_c_outside_of_a_training_is_quiet(finished, capsys, monkeypatch):
     monkeypatch.setattr(evaluate.runs, "load_agent", interrupted)
     assert main(["evaluate", str(finished)]) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_the_module_of_a_run_is_named_before_it_is_imported(copy, capsys, monkeypatch, tmp_path):
+    """And modules in the current folder are found, as with `python -m`."""
+    (tmp_path / "poles_of_mine.py").write_text(
+        "import gymnasium\nprint('imported')\n"
+        "gymnasium.register('Pole-v7', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=20)\n"
+    )
+    change(copy, env={"id": "poles_of_mine:Pole-v7", "kwargs": {}})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in __import__("sys").path if path not in ("", str(tmp_path))])
+    assert main(["evaluate", str(copy), "--episodes", "2"]) == 0
+    printed = capsys.readouterr().out
+    named = f"{copy / 'config.json'} has the module 'poles_of_mine' imported, for its environment"
+    assert 0 <= printed.index(named) < printed.index("imported\n", printed.index(named) + len(named))
+    assert "mean return" in printed

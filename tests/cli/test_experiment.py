@@ -30,7 +30,10 @@ def test_resume_trains_what_is_missing_and_prints_the_table(experimented, capsys
         runs, "load_agent", lambda folder, name, load=runs.load_agent: load(experimented / "seed_4", name)
     )
     final.unlink()
-    assert main(["experiment", "--resume", str(experimented), "--episodes", "4"]) == 0
+    played = []
+    monkeypatch.setattr(experiment, "evaluation_envs", lambda episodes, kinds: played.append(episodes) or 4)
+    assert main(["experiment", "--resume", str(experimented)]) == 0
+    assert played == [4, 4]  # as they were asked for when it began
     final.write_bytes(content)
     assert trained == [("seed_5", 5)]
     value = float(rows(experimented / "seed_4")[-1]["val_return"])

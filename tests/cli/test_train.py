@@ -103,7 +103,7 @@ def test_without_the_extras_it_trains_and_says_what_is_missing(finished, tmp_pat
         importlib.util, "find_spec", lambda name, *args: None if name == "tensorboard" else usual_find(name, *args)
     )
     recorders = training._recorders(tmp_path, runs.read_config(finished))
-    assert [type(recorder).__name__ for recorder in recorders] == ["ModelCheckpoint", "RunLog"]
+    assert [type(recorder).__name__ for recorder in recorders] == ["BestCheckpoint", "RunLog"]
     printed = capsys.readouterr().out
     assert 'Without curve.png. Learning curves need Matplotlib: pip install "keras_rl_prob[plot]"' in printed
     assert (

@@ -140,6 +140,25 @@ def test_when_all_trials_fail_it_says_why(tmp_path, capsys, monkeypatch):
     assert "ValueError: no such luck" in capsys.readouterr().err
 
 
+def test_when_no_trial_has_a_result_there_is_no_best(tmp_path, capsys, monkeypatch):
+    """KerasTuner itself stops after three failures in a row: here it is asked for fewer."""
+    agent, calls = tune._agent, []
+
+    def failing(tuning, hp):
+        calls.append(hp)
+        if len(calls) > 2:
+            raise ValueError("no such luck")
+        return agent(tuning, hp)
+
+    monkeypatch.setattr(tune, "_agent", failing)
+    assert main([*TUNE, "--logdir", str(tmp_path), "--trials", "2"]) == 1
+    told = capsys.readouterr()
+    assert re.search(r"No trial of .* has come to an end. The first: .*no such luck", told.err)
+    assert told.err.count("\n") == 1
+    (folder,) = tmp_path.iterdir()
+    assert not (folder / "best.json").exists()
+
+
 def test_without_keras_tuner_it_names_the_extra(capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "keras_tuner", None)
     assert main(TUNE) == 2

@@ -113,7 +113,7 @@ def test_what_the_user_made_is_used_as_it_is_and_left_open(make_env, count):
     with opened(env) as made:
         assert made.num_envs == count
         if isinstance(env, gymnasium.Env):
-            assert made.vector_env.envs == (env,) or made.vector_env.envs == [env]
+            assert [single.env for single in made.vector_env.envs] == [env]
         else:
             assert env is (made.vector_env if isinstance(env, gymnasium.vector.VectorEnv) else made)
     assert Counted.open == open_before
@@ -182,7 +182,12 @@ def test_what_the_user_made_is_not_closed_when_it_cannot_be_used():
         ),
         (lambda: None, None, TypeError, r"`env` as a callable must make a `gymnasium.Env`.*which made None"),
         *(
-            (Counted, number, ValueError, rf"`num_envs` must be a positive integer. Received: num_envs={number!r}")
+            (
+                Counted,
+                number,
+                ValueError,
+                rf"`num_envs` must be a positive integer, or `None`. Received: num_envs={number!r}",
+            )
             for number in (0, -1, 2.0, "4")
         ),
         (lambda: Counted(spaces.Text(5)), None, ValueError, r"`observation_space` must be made of Box.*contains Text"),

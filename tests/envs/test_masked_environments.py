@@ -7,7 +7,8 @@ import tensorflow as tf
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from keras_rl_prob.envs import GymnasiumEnv, raising_as_itself
+from keras_rl_prob.envs import GymnasiumEnv
+from keras_rl_prob.python_calls import raising_as_itself
 
 SOME, NONE = (0, 1, 0), (0, 0, 0)
 
@@ -47,7 +48,7 @@ def played(makers, steps, mode=AutoresetMode.NEXT_STEP, kind=SyncVectorEnv):
     reset, step = tf.function(env.reset, autograph=False), tf.function(env.step, autograph=False)
     rows = []
     try:
-        with raising_as_itself(env):
+        with raising_as_itself():
             state, row = reset(tf.constant([0, 0]))
             for _ in range(steps):
                 rows.append(row.observation["action_mask"].numpy())

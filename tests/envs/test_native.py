@@ -309,7 +309,7 @@ def test_recall_needs_memory():
         (lambda: native.CartPole(0), "`num_envs` must be a positive integer. Received: num_envs=0"),
         (lambda: native.CartPole(2.0), "`num_envs` must be a positive integer. Received: num_envs=2.0"),
         (lambda: native.CartPole(2, max_episode_steps=0), "`max_episode_steps` must be a positive.*_steps=0"),
-        (lambda: native.Recall(2, delay=-1), "`delay` must be a non-negative integer. Received: delay=-1"),
+        (lambda: native.Recall(2, delay=-1), "`delay` must be an integer of at least 0. Received: delay=-1"),
         (lambda: native.CartPole(2).reset(3), r"`seed` must be an integer tensor of shape \(2,\). Received: seed=3"),
     ],
 )

@@ -71,7 +71,7 @@ def test_open_schedules_end_with_the_training():
         ("agent.minibatches", 7, "`minibatches` must divide"),
         ("agent.discount", 2, "`discount` must be between 0 and 1"),
         ("agent.rollout_steps", 1.5, "`rollout_steps` must be a positive integer"),
-        ("agent.kl_penalty", {"class": "KLPenalty", "target": -1}, "`target` must be positive"),
+        ("agent.kl_penalty", {"class": "KLPenalty", "target": -1}, "`target` must be a positive number"),
         ("fit.steps_per_epoch", 7, "a multiple of the 16"),
         ("optimizer.clipnorm", 1.0, "Only one of `clipnorm`"),
         ("network.cell", "lstmm", "`cell` must be one of"),

@@ -95,3 +95,11 @@ def test_variables_are_all_of_the_state():
     other.add(last)
     rows += [tf.nest.map_structure(lambda x, t=t: x[t : t + 1], last) for t in range(2)]
     check(other, [tf.nest.map_structure(lambda x: x[0].numpy(), row) for row in rows])
+
+
+def test_a_memory_that_the_machine_cannot_hold_is_refused_before_it_is_made():
+    specs = {"x": tf.TensorSpec((4, 84, 84, 4), tf.uint8), "y": tf.TensorSpec((4,), tf.float32)}
+    with pytest.raises(
+        MemoryError, match=r"would take 105\d\d.\d GiB, of .* GiB that this machine has: set a smaller `capacity`"
+    ):
+        Ring(specs, 10**8)

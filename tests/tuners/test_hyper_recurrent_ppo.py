@@ -6,6 +6,7 @@ import sys
 import gymnasium
 import keras
 import keras_tuner as kt
+import numpy as np
 import pytest
 
 import keras_rl_prob as krp
@@ -207,3 +208,13 @@ def test_all_else_is_searched_beside_the_users_hyperparameters(hypermodel, tmp_p
     assert all(1e-4 <= values["learning_rate"] <= 3e-3 for values in trials)
     assert len({values["learning_rate"] for values in trials}) == 30
     assert sum(values["learning_rate"] < 5.5e-4 for values in trials) in range(8, 23)  # half of them, on a log scale
+
+
+def test_action_masks_reach_the_heads():
+    observation = gymnasium.spaces.Dict(
+        {"action_mask": gymnasium.spaces.MultiBinary(3), "x": gymnasium.spaces.Box(-1.0, 1.0, (2,))}
+    )
+    agent = HyperRecurrentPPO((observation, gymnasium.spaces.Discrete(3))).build(kt.HyperParameters())
+    masks = np.eye(3, dtype=np.int8)
+    actions = agent.predict({"action_mask": masks, "x": np.zeros((3, 2), np.float32)}, verbose=0)
+    np.testing.assert_array_equal(actions, [0, 1, 2])

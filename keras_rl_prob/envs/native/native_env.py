@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import tensorflow as tf
 
+from keras_rl_prob import checks
 from keras_rl_prob.trajectory import TimeStep
 
 NEXT_KEY = (0, 1)  # from one step's key to the following one's
@@ -73,16 +74,9 @@ class NativeEnv(abc.ABC):
     max_episode_steps: int | None = None
 
     def __init__(self, num_envs, *, max_episode_steps=None):
-        if not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"`num_envs` must be a positive integer. Received: num_envs={num_envs!r}")
-        if max_episode_steps is not None:
-            if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
-                raise ValueError(
-                    "`max_episode_steps` must be a positive integer, or None for the environment's own limit. "
-                    f"Received: max_episode_steps={max_episode_steps!r}"
-                )
-            self.max_episode_steps = max_episode_steps
-        self.num_envs = num_envs
+        if max_episode_steps is not None:  # else it is the environment's own
+            self.max_episode_steps = checks.integer("max_episode_steps", max_episode_steps, none=True)
+        self.num_envs = checks.integer("num_envs", num_envs)
 
     @property
     def signature(self):

@@ -3,6 +3,7 @@
 import gymnasium
 import tensorflow as tf
 
+from keras_rl_prob import checks
 from keras_rl_prob.envs.native.native_env import NativeEnv
 
 CUES = 4
@@ -35,9 +36,7 @@ class Recall(NativeEnv):
 
     def __init__(self, num_envs, *, delay=4, max_episode_steps=None):
         super().__init__(num_envs, max_episode_steps=max_episode_steps)
-        if not isinstance(delay, int) or delay < 0:
-            raise ValueError(f"`delay` must be a non-negative integer. Received: delay={delay!r}")
-        self.delay = delay
+        self.delay = checks.integer("delay", delay, least=0)
 
     def initial_state(self, seed):
         """Returns `cue` and `time`, int32 `[B]` each."""

@@ -3,7 +3,7 @@
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
-from keras_rl_prob import spaces
+from keras_rl_prob import border
 
 
 class CheckObservation(gymnasium.Wrapper, RecordConstructorArgs):
@@ -45,6 +45,6 @@ class CheckObservation(gymnasium.Wrapper, RecordConstructorArgs):
         return observation, *rest
 
     def _check(self, observation):
-        misfit = spaces.misfit(self.env.observation_space, observation)
+        misfit = border.misfit(self.env.observation_space, observation)
         if misfit:
             raise ValueError(f"{misfit} at step {self._step} of episode {self._episode}, from {self.env}")

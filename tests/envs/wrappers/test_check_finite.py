@@ -66,6 +66,5 @@ def test_it_finds_what_another_wrapper_hides():
     env = Script(numbers(), [[np.array([x], np.float32) for x in (0, np.nan, 1)]])
     made = make_batch(hiding(CheckFinite(env)))
     state, _ = made.reset(np.array([0, 1], np.int32))
-    with pytest.raises(Exception, match=r"numpy_function|nan"):
+    with pytest.raises(FloatingPointError, match="nan"):
         made.step(state, np.zeros(1, np.int32))
-    assert isinstance(made.error, FloatingPointError)

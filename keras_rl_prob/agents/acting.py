@@ -1,0 +1,104 @@
+"""What an agent does once it is built, besides learning: act."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import border, spaces
+from keras_rl_prob.agents.export import export_policy
+from keras_rl_prob.agents.policy import Policy, deterministic_actions
+from keras_rl_prob.layers import NoisyDense
+
+
+class ActingModel:
+    """The part of an agent that concerns acting: `policy`, `export`, `predict`, and what they and the drivers use.
+
+    Attributes:
+        network, observation_space, action_space, normalize_observations: See `Agent`.
+        observation_normalizers: A layer for each leaf of an observation, if there is normalisation.
+    """
+
+    def policy(self, num_envs=None, deterministic=True, seed=0):
+        """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
+        self._check_built("policy")
+        return Policy(self, num_envs, deterministic, seed)
+
+    def export(self, filepath, format=None):
+        """Writes the policy for use without this library: `(observation, is_first, state)` to `(action, state)`.
+
+        See `keras_rl_prob.agents.export.export_policy` for what is in the files.
+
+        Args:
+            filepath: Folder of a SavedModel, or file of an ONNX model.
+            format: `"tf_saved_model"`, or `"onnx"`, which takes `pip install "keras_rl_prob[onnx]"`; `None` for ONNX where
+                `filepath` ends with `.onnx`.
+        """
+        self._check_built("export")
+        export_policy(self, filepath, format)
+
+    def predict(self, x, *args, **kwargs):
+        """Actions for observations, as `keras.Model.predict`: the mode of the policy, recurrent state at zero."""
+        kept, self.steps_per_execution = self.steps_per_execution, 1  # that of `fit` is no concern of this
+        try:
+            return super().predict(x, *args, **kwargs)
+        finally:
+            self.steps_per_execution = kept
+
+    def predict_step(self, data):
+        """Deterministic actions for observations as environments give them, `[B, ...]` or sequences `[B, T, ...]`."""
+        data = data[0] if isinstance(data, tuple) and len(data) == 1 else data
+        return border.decode(
+            self.action_space, deterministic_actions(self, border.encode(self.observation_space, data))
+        )
+
+    def make_predict_function(self, force=False):
+        """Keras calls `predict_function` with a list of batches; every batch shape has its own trace."""
+        self._check_built("predict")
+        if self.predict_function is None or force:
+            step = self.predict_step if self.run_eagerly else tf.function(self.predict_step, autograph=False)
+
+            def predict_batches(batches):
+                actions = [step(batch) for batch in batches]
+                return keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *actions)
+
+            self.predict_function = predict_batches
+
+    def initial_state(self, batch_size):
+        """Recurrent state at the start of an episode, a nest of zeros `[batch_size, ...]`; `()` without memory."""
+        return self._unrolled.initial_state(batch_size)
+
+    def normalize(self, observation):
+        """Observations as the network takes them: real-valued ones normalised if so configured, all else as it is."""
+        if not self.normalize_observations:
+            return observation
+        flat = keras.tree.flatten(observation)
+        normalized = [layer(x) for layer, x in zip(self.observation_normalizers, flat, strict=True)]
+        return keras.tree.pack_sequence_as(observation, normalized)
+
+    def distribution(self, parameters):
+        """The `Joint` distribution over actions for a nest of the heads' parameters."""
+        return self._heads.distribution(parameters)
+
+    @property
+    def noisy_layers(self):
+        """List of the `NoisyDense` layers, by which the agent explores where there are any."""
+        return [layer for layer in self.network._flatten_layers() if isinstance(layer, NoisyDense)]
+
+    def resample_noise(self, seed):
+        """Draws new noise for the noisy layers; `seed`: int32 `[2]`."""
+        for layer in self.noisy_layers:
+            seed += [0, 7]
+            layer.resample(seed)
+
+    def unroll(self, observation, is_first, state):
+        """The network's outputs for sequences `[T, B, ...]`, and the recurrent state after them."""
+        return self._unrolled(self.normalize(observation), is_first, state)
+
+    def environment_action(self, raw, parameters):
+        """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
+        return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
+
+    def _check_built(self, method):
+        if not self.built:
+            raise ValueError(
+                f"`{method}` needs a built agent: call `fit(env)` or `build(env)` first. Received: {self.name} unbuilt"
+            )

@@ -1,0 +1,105 @@
+"""Arguments that are none: what was meant, by spelling or in the words of other libraries."""
+
+import difflib
+import inspect
+
+OPTIMIZER = "`compile(optimizer=keras.optimizers.Adam(...))`, which takes a rate or a schedule and `global_clipnorm`"
+LENGTH = "`epochs` and `steps_per_epoch`, or `callbacks=[krp.callbacks.EnvStepLimit(...)]`"
+# Word of another library -> our words for it: arguments, the first of which that there is, or else a sentence.
+SYNONYMS = {
+    "gamma": ("discount",),
+    "n_steps": ("rollout_steps", "n_step"),
+    "num_steps": ("rollout_steps",),
+    "train_freq": ("rollout_steps",),
+    "gradient_steps": ("updates",),
+    "ent_coef": ("entropy_coef",),
+    "vf_coef": ("value_coef",),
+    "clip_range": ("clip_ratio",),
+    "clip_param": ("clip_ratio",),
+    "clip_coef": ("clip_ratio",),
+    "clip_range_vf": ("value_clip",),
+    "batch_size": ("batch_size", "minibatches"),
+    "minibatch_size": ("minibatches",),
+    "n_epochs": ("update_epochs",),
+    "lam": ("gae_lambda",),
+    "lambda_": ("gae_lambda",),
+    "buffer_size": ("capacity",),
+    "memory_size": ("capacity",),
+    "target_update_interval": ("target_update",),
+    "tau": ("target_update",),
+    "epsilon": ("exploration",),
+    "exploration_fraction": ("exploration",),
+    "exploration_final_eps": ("exploration",),
+    "policy": ("network",),
+    "model": ("network",),
+    "policy_kwargs": ("network",),
+    "n_envs": ("num_envs", "`fit(num_envs=...)`"),
+    "num_envs": ("num_envs", "`fit(num_envs=...)`"),
+    "env": ("env", "`fit(env)`: the environment belongs to it"),
+    "seed": ("seed", "`fit(seed=...)`"),
+    "verbose": ("verbose", "`fit(verbose=...)`"),
+    "n_eval_episodes": ("episodes",),
+    "eval_env": ("validation_data",),
+    "callback": ("callbacks",),
+    "total_timesteps": (LENGTH,),
+    "nb_steps": (LENGTH,),
+    "num_timesteps": (LENGTH,),
+    "learning_rate": (OPTIMIZER,),
+    "lr": (OPTIMIZER,),
+    "max_grad_norm": (OPTIMIZER,),
+    "device": ("`tf.device`",),
+    "tensorboard_log": ("`fit(callbacks=[keras.callbacks.TensorBoard(...)])`",),
+    "loss": ("nothing: the loss belongs to the agent",),
+    "metrics": ("nothing: the metrics belong to the agent",),
+}
+SUPERVISED = {
+    "x",
+    "y",
+    "batch_size",
+    "sample_weight",
+    "class_weight",
+    "validation_split",
+    "validation_batch_size",
+    "shuffle",
+}
+
+
+def constructor_arguments(cls, base):
+    """Names of the arguments that a subclass of `base` takes, those that it hands on to other classes included."""
+    names = []
+    for one in cls.__mro__:
+        if "__init__" in vars(one):
+            parameters = inspect.signature(one.__init__).parameters
+            names += [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+                break
+        if one is base:
+            break
+    return [name for name in names if name != "self"]
+
+
+def reject_unknown(function, unknown, known=None):
+    """Raises a `TypeError` for arguments that a function or a class does not have; it says what was meant.
+
+    Args:
+        function: A function, or a class for its constructor.
+        unknown: Dict of what was passed beyond the arguments of the function.
+        known: Names of those arguments, unless they are in its signature.
+    """
+    if not unknown:
+        return
+    name, value = next(iter(unknown.items()))
+    known = list(inspect.signature(function).parameters) if known is None else known
+    raise TypeError(
+        f"`{name}` is not an argument of `{function.__name__}`{_meaning(name, known)}. Received: {name}={value!r}"
+    )
+
+
+def _meaning(name, known):
+    ours = next((one for one in SYNONYMS.get(name, ()) if one in known or not one.isidentifier()), None)
+    if ours:
+        return f". Use {ours if '`' in ours or ' ' in ours else f'`{ours}`'}"
+    if name in SUPERVISED:
+        return ": an agent learns from an environment, which makes its own data, targets and batches"
+    close = difflib.get_close_matches(name, known, 1)
+    return f". Did you mean `{close[0]}`?" if close else ""

@@ -1,0 +1,32 @@
+"""`BestCheckpoint`: the best of the agents that were evaluated."""
+
+import keras
+
+
+class BestCheckpoint(keras.callbacks.ModelCheckpoint):
+    """Keras' `ModelCheckpoint` that saves the best only, where not every epoch has a value to compare.
+
+    `fit(validation_freq=...)` evaluates in some epochs and not in others; Keras' own callback takes the latter for the best.
+
+    Args:
+        filepath: Where to save, a name that ends with `.keras`, or with `.weights.h5` for `save_weights_only=True`.
+        monitor: Entry of an epoch's logs.
+        mode: `"max"` or `"min"`.
+        **kwargs: Other arguments of `keras.callbacks.ModelCheckpoint` but `save_best_only`.
+
+    Example:
+    ```python
+    agent.fit(
+        "CartPole-v1", epochs=100, validation_data="CartPole-v1", validation_freq=5,
+        callbacks=[krp.callbacks.BestCheckpoint("best.keras")],
+    )
+    ```
+    """
+
+    def __init__(self, filepath, monitor="val_return", mode="max", **kwargs):
+        super().__init__(filepath, monitor=monitor, mode=mode, save_best_only=True, **kwargs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves if this epoch was evaluated and is the best so far."""
+        if self.monitor in (logs or {}):
+            super().on_epoch_end(epoch, logs)

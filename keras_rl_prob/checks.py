@@ -1,0 +1,95 @@
+"""Checks of arguments. Each returns what was given, as plain Python numbers, or says what was expected and what was received.
+
+Public constructors and methods check with these and nothing else.
+"""
+
+import numbers
+
+import keras
+import numpy as np
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+
+def integer(name, value, least=1, none=False):
+    """An integer of at least `least`, NumPy's included; `None` too if `none`.
+
+    Raises:
+        ValueError: It is something else; booleans and whole floats are.
+
+    Example:
+    >>> integer("capacity", np.int64(3))
+    3
+    >>> integer("capacity", 1e3)
+    Traceback (most recent call last):
+    ValueError: `capacity` must be a positive integer. Received: capacity=1000.0
+    """
+    if none and value is None:
+        return None
+    if not isinstance(value, numbers.Integral | np.integer) or isinstance(value, bool) or value < least:
+        kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        raise ValueError(f"`{name}` must be {kind}{_or_none(none)}. Received: {name}={value!r}")
+    return int(value)
+
+
+def number(name, value, least=0.0, most=None, above=None, none=False, schedule=False):
+    """A finite real number.
+
+    Args:
+        name: What the argument is called.
+        value: What was given.
+        least: Smallest number allowed.
+        most: Largest number allowed, or `None`.
+        above: What it must be greater than, in the place of `least`.
+        none: Whether `None` will do.
+        schedule: Whether a Keras schedule will do.
+
+    Raises:
+        ValueError: It is not.
+
+    Example:
+    >>> number("value_coef", -1)
+    Traceback (most recent call last):
+    ValueError: `value_coef` must be a number of at least 0. Received: value_coef=-1
+    """
+    if (none and value is None) or (schedule and isinstance(value, Schedule)):
+        return value
+    real = isinstance(value, numbers.Real | np.floating | np.integer) and not isinstance(value, bool)
+    fits = real and np.isfinite(value) and (value > above if above is not None else value >= least)
+    if not fits or (most is not None and value > most):
+        if most is not None:
+            kind = f"between {least:g} and {most:g}"
+        elif above is not None:
+            kind = f"a number above {above:g}" if above else "a positive number"
+        else:
+            kind = f"a number of at least {least:g}"
+        more = ", or a schedule of `keras.optimizers.schedules`" if schedule else ""
+        raise ValueError(f"`{name}` must be {kind}{more}{_or_none(none)}. Received: {name}={value!r}")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def fraction(name, value):
+    """A number between 0 and 1."""
+    return number(name, value, 0.0, 1.0)
+
+
+def instance(name, value, kinds, none=True):
+    """An object of one of several classes; `None` too if `none`.
+
+    Args:
+        name: What the argument is called.
+        value: What was given.
+        kinds: Tuple of classes.
+        none: Whether `None` will do.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(value, kinds) or (none and value is None):
+        return value
+    expected = " or ".join(f"`krp.{kind.__name__}(...)`" for kind in kinds)
+    raise ValueError(f"`{name}` must be {expected}{_or_none(none)}. Received: {name}={value!r}")
+
+
+def _or_none(none):
+    return ", or `None`" if none else ""

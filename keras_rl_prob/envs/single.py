@@ -1,0 +1,85 @@
+"""What single environments return, looked at where it comes from."""
+
+import numbers
+
+import gymnasium
+import numpy as np
+
+OLD_GYM = (
+    "Environments of the old gym return other things: put `gymnasium.make('GymV21Environment-v0', env=env)` of the package "
+    "shimmy around them"
+)
+CHECK = "`krp.testing.check_env` looks at a whole environment"
+
+
+class SingleEnv(gymnasium.Wrapper):
+    """Around each environment of a batch: names it where it returns something else than Gymnasium asks for.
+
+    What is right in itself but no element of the observation space is found for a whole batch, where it is quicker. Infos stay
+    behind: nobody asks for them, and Gymnasium's batches break where those of two environments differ.
+
+    Args:
+        env: A `gymnasium.Env`.
+        index: Its number in the batch.
+    """
+
+    def __init__(self, env, index=0):
+        super().__init__(env)
+        self.index = index
+
+    def reset(self, *, seed=None, options=None):
+        """Resets the environment; `ValueError` unless it returns an observation and infos."""
+        result = self.env.reset(seed=seed, options=options)
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            raise self._error("reset", "a tuple of observation and info", _described(result), OLD_GYM)
+        self._check_observation("reset", result[0])
+        return result[0], {}
+
+    def step(self, action):
+        """Steps the environment; `ValueError` unless it returns five values, of which the reward is a number."""
+        result = self.env.step(action)
+        if not isinstance(result, tuple | list) or len(result) != 5:
+            expected = "a tuple of observation, reward, terminated, truncated and info"
+            raise self._error("step", expected, _described(result), OLD_GYM)
+        observation, reward, *ends, _ = result
+        self._check_observation("step", observation)
+        if not isinstance(reward, numbers.Real | np.bool_) and not _is_scalar(reward):
+            cure = "`gymnasium.wrappers.TransformReward` makes one number of several, as of a vector of objectives"
+            raise self._error("step", "one real number as reward", repr(reward), cure)
+        for name, end in zip(("terminated", "truncated"), ends, strict=True):
+            if not isinstance(end, bool | np.bool_ | int) and not _is_scalar(end):
+                raise self._error("step", f"True or False as `{name}`", repr(end), CHECK)
+        return observation, float(reward), *map(bool, ends), {}
+
+    def _check_observation(self, method, observation):
+        if observation is None:
+            raise self._error(method, f"an element of {self.env.observation_space} as observation", "None", CHECK)
+
+    def _error(self, method, expected, received, cure):
+        name = type(self.env.unwrapped).__name__
+        return ValueError(
+            f"`{name}.{method}` must return {expected}. Received: {received} (environment {self.index}). {cure}"
+        )
+
+
+def described(vector_env):
+    """What a batch of environments is called in errors: by the user's class, where it can be seen."""
+    single = getattr(getattr(vector_env, "unwrapped", None), "envs", None) or ()
+    kinds = sorted({type(getattr(env, "unwrapped", env)).__name__ for env in single})
+    return f"{' and '.join(kinds)} ({len(single)} of them)" if kinds else str(vector_env)
+
+
+def _is_scalar(value):
+    """Whether a value is a real number in another guise, such as an array or a tensor without axes."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        return False
+    return array.shape == () and array.dtype.kind in "biuf"
+
+
+def _described(result):
+    """A returned value in few words."""
+    if isinstance(result, tuple | list):
+        return f"a {type(result).__name__} of {len(result)} values"
+    return f"a value of type {type(result).__name__}"

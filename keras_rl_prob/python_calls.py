@@ -1,0 +1,109 @@
+"""Python functions in graphs, whose exceptions come out as they were instead of as the failure of a graph."""
+
+import collections
+import contextlib
+import ctypes
+import os
+import signal
+import threading
+
+import numpy as np
+import tensorflow as tf
+
+_RAISED: collections.deque[BaseException] = collections.deque(maxlen=8)
+_THREAD = threading.local()
+_SIGNALS: list[int] = []  # the file that Python writes signals to, while there is one
+
+
+class PythonCallError(Exception):
+    """What a graph sees of an exception; `raising_as_itself` knows the exception by the number at its end."""
+
+
+def call(function, inputs, dtypes):
+    """Calls a Python function when the graph runs; eagerly, at once.
+
+    Args:
+        function: Callable of arrays that returns arrays; whatever it raises, `raising_as_itself` raises.
+        inputs: List of tensors.
+        dtypes: List of the dtypes of what it returns.
+
+    Returns:
+        List of tensors of unknown shape.
+    """
+    if tf.executing_eagerly():
+        outputs = function(*map(np.array, inputs))
+        flat = outputs if isinstance(outputs, list | tuple) else [outputs]
+        return [tf.convert_to_tensor(x, dtype) for x, dtype in zip(flat, dtypes, strict=True)]
+
+    def guarded(*args):
+        _keep_thread_state()
+        try:
+            _raise_if_interrupted()
+            return function(*args)
+        except BaseException as error:  # TensorFlow takes a StopIteration for the end of the data
+            _RAISED.append(error)
+            raise PythonCallError(f"{type(error).__name__}: {error} (raised {id(error)})") from error
+
+    outputs = tf.numpy_function(guarded, inputs, dtypes)
+    return outputs if isinstance(outputs, list | tuple) else [outputs]
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Lets Ctrl-C end a graph at its next call of a Python function, instead of when the graph has come to its end.
+
+    Python handles signals in its main thread, which waits for the graph; but that one has come it writes to a file at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reads, writes = os.pipe()
+    os.set_blocking(reads, False)
+    os.set_blocking(writes, False)
+    before, outer = signal.set_wakeup_fd(writes, warn_on_full_buffer=False), _SIGNALS[:]
+    _SIGNALS[:] = [reads]
+    try:
+        yield
+    finally:
+        _SIGNALS[:] = outer
+        signal.set_wakeup_fd(before)
+        os.close(writes)
+        with contextlib.suppress(OSError):
+            if before != -1:
+                os.write(before, os.read(reads, 64))  # whoever waits for signals hears of those that came meanwhile
+        os.close(reads)
+
+
+def _raise_if_interrupted():
+    """Raises a `KeyboardInterrupt` where the main thread is about to, once it may."""
+    if not _SIGNALS or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    with contextlib.suppress(BlockingIOError):
+        if signal.SIGINT in os.read(_SIGNALS[0], 64):
+            raise KeyboardInterrupt
+
+
+class raising_as_itself(contextlib.AbstractContextManager):
+    """Raises what a function of `call` raised in a graph as it was.
+
+    No generator: Python lets none of them raise a `StopIteration`.
+    """
+
+    def __exit__(self, kind, error, traceback):
+        """Takes the graph's error out of sight."""
+        if isinstance(error, KeyboardInterrupt):
+            _RAISED.clear()
+        if isinstance(error, tf.errors.OpError | RuntimeError):  # the latter where Ctrl-C meets TensorFlow's own error
+            for raised in reversed(_RAISED):
+                if f"(raised {id(raised)})" in str(error) or isinstance(raised, KeyboardInterrupt):
+                    _RAISED.remove(raised)
+                    raise raised from None
+
+
+def _keep_thread_state():
+    """Keeps what Python knows of the calling thread, one of TensorFlow's, for the next call.
+
+    Python makes it when such a thread enters and throws it away when it leaves; 0.02 ms, a fifth of a step of CartPole.
+    """
+    if not hasattr(_THREAD, "kept"):
+        _THREAD.kept = ctypes.pythonapi.PyGILState_Ensure()  # never released: nothing is left before the thread ends

@@ -1,0 +1,75 @@
+"""Policies whose layers are noisy explore by them, and learn with the noise that acted."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rl_prob as krp
+from keras_rl_prob.layers import DenseCategorical, NoisyDense, StatefulRNN
+
+
+def network(memory=False):
+    x = inputs = keras.Input((4,))
+    x = NoisyDense(16, activation="tanh", sigma=2.0)(x)
+    if memory:
+        x = StatefulRNN(keras.layers.GRUCell(8))(x)
+    return keras.Model(inputs, {"action": DenseCategorical((2,))(x), "value": keras.layers.Dense(1)(x)})
+
+
+class Watch(keras.callbacks.Callback):
+    """Remembers the noise and the rollout after each update."""
+
+    def __init__(self):
+        self.noise, self.rollouts = [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.noise.append(np.concatenate([x.numpy() for x in self.model.network.layers[1].non_trainable_weights]))
+        self.rollouts.append(self.model.last_rollout)
+
+
+AGENTS = {
+    "PPO": lambda: krp.PPO(network(), rollout_steps=8, minibatches=1, update_epochs=1),
+    "RecurrentPPO": lambda: krp.RecurrentPPO(network(True), rollout_steps=8, minibatches=1, update_epochs=1),
+    "A2C": lambda: krp.A2C(network()),
+    "Reinforce": lambda: krp.Reinforce(network(), max_episode_steps=8, baseline=True),
+}
+
+
+@pytest.mark.parametrize("kind", AGENTS)
+def test_the_noise_is_drawn_for_each_rollout(kind):
+    agent, watch = AGENTS[kind](), Watch()
+    agent.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    agent.fit("tf/CartPole-v1", num_envs=2, steps_per_epoch=3, seed=1, verbose=0, callbacks=[watch])
+    assert len({noise.tobytes() for noise in watch.noise}) == 3
+    assert all(np.abs(noise).min() > 0 for noise in watch.noise)
+    observation = np.full((1, 4), 0.3, np.float32)
+    quiet, noisy = (agent.network(observation, training=training)["action"].numpy() for training in (False, True))
+    assert np.abs(quiet - noisy).max() > 1e-3
+    actor = tf.function(agent.act, autograph=False)
+    state, key = agent.initial_state(1), tf.constant([0, 1])
+    for deterministic, expected in ((True, quiet), (False, noisy)):
+        record = actor(tf.constant(observation), tf.constant([True]), state, key, deterministic)[1]
+        np.testing.assert_allclose(record["parameters"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_the_update_sees_the_noise_that_acted(memory):
+    """With a learning rate of 0 the ratio stays 1, and so the KL 0, through all updates on the rollout."""
+    agent_class = krp.RecurrentPPO if memory else krp.PPO
+    agent = agent_class(network(memory), rollout_steps=8, minibatches=2, update_epochs=2)
+    agent.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    logs = agent.fit("tf/CartPole-v1", num_envs=2, steps_per_epoch=8, seed=1, verbose=0).history
+    assert abs(logs["kl"][0]) < 1e-6
+    assert logs["clip_fraction"][0] == 0
+
+
+def test_evaluation_and_predictions_are_without_noise():
+    agent = AGENTS["PPO"]()
+    agent.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    agent.build("tf/CartPole-v1")
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    before = agent.predict(observations, verbose=0), agent.evaluate("tf/CartPole-v1", 4, verbose=0)
+    agent.resample_noise(tf.constant([3, 4]))
+    np.testing.assert_array_equal(agent.predict(observations, verbose=0), before[0])
+    assert agent.evaluate("tf/CartPole-v1", 4, verbose=0) == before[1]

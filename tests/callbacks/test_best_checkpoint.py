@@ -1,0 +1,80 @@
+"""The best of the agents that were validated is kept, and what monitors a number knows which way is better."""
+
+import keras
+import pytest
+
+import keras_rl_prob as krp
+
+
+def train(callbacks, epochs=4, **arguments):
+    agent = krp.A2C()
+    agent.compile(run_eagerly=True)
+    arguments |= {"epochs": epochs, "steps_per_epoch": 1, "num_envs": 2, "seed": 3, "verbose": 0}
+    agent.fit("tf/CartPole-v1", callbacks=callbacks, **arguments)
+    return agent
+
+
+class Returns(keras.callbacks.Callback):
+    """Puts validation results into the logs, and gives each epoch's agent its number of environment steps as a mark."""
+
+    def __init__(self, returns):
+        self.returns = returns
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.returns[epoch] is not None:
+            logs["val_return"] = self.returns[epoch]
+
+
+@pytest.mark.parametrize("returns", [[1.0, None, 3.0, None], [3.0, None, 2.0, None], [None, 2.0, None, 2.0]])
+def test_epochs_without_a_validation_are_passed_over(returns, tmp_path):
+    best = tmp_path / "best.keras"
+    train([Returns(returns), krp.callbacks.BestCheckpoint(best)])
+    expected = max((value, -epoch) for epoch, value in enumerate(returns) if value is not None)[1]
+    assert int(keras.saving.load_model(best).env_steps) == (1 - expected) * 10
+
+
+def test_other_arguments_are_those_of_keras(tmp_path):
+    callback = krp.callbacks.BestCheckpoint(
+        tmp_path / "x.weights.h5", save_weights_only=True, initial_value_threshold=2.5
+    )
+    train([Returns([1.0, None, 2.0, None]), callback])
+    assert not (tmp_path / "x.weights.h5").exists()
+
+
+def test_keras_own_callback_is_refused_where_it_would_be_wrong(tmp_path):
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_return", save_best_only=True)
+    with pytest.raises(ValueError, match=r"`krp.callbacks.BestCheckpoint\(.*best.keras.*validation_freq=2"):
+        train([checkpoint], validation_data="tf/CartPole-v1", validation_freq=2)
+    assert checkpoint.model is None
+
+
+@pytest.mark.parametrize("monitor", ["return", "val_return", "eval_return"])
+@pytest.mark.parametrize("kind", [keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau])
+def test_larger_returns_are_better(kind, monitor):
+    callback = kind(monitor, patience=1)
+    assert callback.mode == "auto"
+    train([Returns([1.0] * 2), krp.callbacks.EvaluateReturn("tf/CartPole-v1", episodes=2), callback], epochs=2)
+    assert callback.monitor_op(2.0, 1.0)
+    assert not callback.monitor_op(1.0, 2.0)
+
+
+def test_smaller_losses_are_better(tmp_path):
+    callback = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "value_loss", save_best_only=True)
+    train([callback], epochs=1)
+    assert callback.monitor_op(1.0, 2.0)
+
+
+@pytest.mark.parametrize("monitor", ["entropy", "val_length"])
+def test_what_is_better_must_be_said_where_it_is_not_known(monitor):
+    played = []
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: played.append(1))
+    with pytest.raises(
+        ValueError, match=rf"`mode` of EarlyStopping must say whether '{monitor}' should be large or small"
+    ):
+        train([watch, keras.callbacks.EarlyStopping(monitor)])
+    assert not played
+
+
+def test_a_checkpoint_of_every_epoch_needs_no_direction(tmp_path):
+    train([keras.callbacks.ModelCheckpoint(tmp_path / "last.keras")], epochs=1)
+    assert (tmp_path / "last.keras").exists()
