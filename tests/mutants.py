@@ -99,7 +99,7 @@ MUTANTS = {
         "agents/learning.py",
         "updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)",
         "updates = tf.constant(True) & self.allows_update(data, logs)",
-        ("tests/agents/test_agent_errors.py::test_native_numbers_that_are_not_finite_are_named",),
+        ("tests/agents/test_agent_errors.py::test_native_numbers_that_are_no_use_are_named",),
     ),
     "kept memory": Mutant(
         "agents/replay_source.py",
@@ -112,6 +112,30 @@ MUTANTS = {
         "return _Same(type(self)), _compared([dict(vars(x)) for x in (self, *ancestry[: ancestry.index(NativeEnv)])])",
         "return _Same(type(self)), self.num_envs",
         ("tests/agents/test_reuse.py",),
+    ),
+    "actions counted from 0": Mutant(
+        "border.py",
+        'return x if getattr(space, "start", None) is None else x + tf.constant(space.start, x.dtype)',
+        "return x",
+        ("tests/test_border_properties.py", "tests/agents/test_border.py"),
+    ),
+    "steps that go back": Mutant(
+        "agents/persistence.py",
+        "counters = [self.env_steps, self.failure] if self._training and self._training.has_begun else []",
+        "counters = []",
+        ("tests/agents/test_resume.py::test_what_was_played_stays_counted_when_weights_are_restored",),
+    ),
+    "noise that stays": Mutant(
+        "agents/on_policy.py",
+        "self.agent.resample_noise(self.driver.key + [3, 0])",
+        "pass",
+        ("tests/agents/test_noisy_policies.py",),
+    ),
+    "an export that nobody ran": Mutant(
+        "agents/export.py",
+        "if got[name].shape != value.shape or np.mean(same) < 0.8:  # two actions may be equally good",
+        "if False:",
+        ("tests/agents/test_export.py::test_what_does_not_act_as_the_agent_is_not_written",),
     ),
 }
 

@@ -121,7 +121,7 @@ def test_advantages_are_n_step_returns_minus_the_value(mode, steps):
     agent.build(env)
     for index, weight in enumerate(agent.network.weights):  # large enough for values that differ
         weight.assign(tf.random.stateless_normal(weight.shape, (index, 7)) * 0.5)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent._prepare_for(env, 1)
     rollout = agent.prepare(next(iter(agent.make_source(env, 0).dataset())))
     assert rollout.updates == 1
@@ -150,7 +150,7 @@ def value_of(agent, *observation):
 
 def test_one_gradient_step_for_each_rollout_with_rmsprop_by_default():
     agent = krp.A2C(rollout_steps=4)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     optimizer = agent.optimizer
     assert isinstance(optimizer, keras.optimizers.RMSprop)
     rate = float(optimizer.learning_rate.numpy())
@@ -197,7 +197,7 @@ def test_the_recurrent_policy_is_the_one_that_acted_in_every_rollout(jit_compile
 @pytest.mark.parametrize("env", [HybridTask, "tf/Pendulum-v1"], ids=["hybrid", "continuous"])
 def test_all_kinds_of_actions_are_trained(env, network):
     agent = krp.A2C(network and network(env, units=8), normalize_observations=True, gae_lambda=0.9)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent.build(env)
     before = agent.network.get_weights()
     history = agent.fit(env, epochs=1, steps_per_epoch=6, num_envs=4, verbose=0).history

@@ -40,7 +40,7 @@ def owned(**arguments):
 
 def trained(agent, env, rollouts=2, num_envs=4):
     """An agent that was fitted for some rollouts; whatever is forbidden raises."""
-    agent.compile(keras.optimizers.SGD(0.01), jit_compile=False)
+    agent.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
     steps = rollouts * agent.updates_per_rollout(num_envs)
     arguments = {} if isinstance(env, SyncVectorEnv) else {"num_envs": num_envs}
     history = agent.fit(env, epochs=1, steps_per_epoch=steps, seed=1, verbose=0, **arguments).history
@@ -65,7 +65,7 @@ def test_random_play_does_nothing_that_is_forbidden(actions):
 
 def test_random_predictions_for_batches_and_sequences_are_allowed():
     agent = krp.RandomAgent()
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent.build(SPACES)
     for axes in ((200,), (20, 10)):
         observation = tf.nest.map_structure(lambda x: x.numpy(), observations(0, *axes))
@@ -295,7 +295,7 @@ SPACES = (spaces.Dict({"action_mask": spaces.MultiBinary(4), "x": spaces.Box(-1.
 
 def valued(make, network, **arguments):
     agent = make(network, **arguments)
-    agent.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+    agent.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
     agent.build(SPACES)
     scramble(agent.network, 1)
     scramble(agent.target_network, 2)

@@ -212,7 +212,7 @@ def test_a_policy_is_reset_where_an_episode_starts():
 def test_an_agents_policy_is_recorded():
     env = gymnasium.make("CartPole-v1")
     agent = krp.DQN(krp.networks.q_network(env, units=(4,)))
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent.build(env)
     for episode in krp.envs.record_episodes(env, agent.policy(), episodes=2, seed=0):
         values = agent.network(episode.observations[:-1])["action"].numpy()
@@ -270,7 +270,7 @@ def test_recorded_sequences_have_no_state_and_played_ones_have_theirs(capacity):
         network, sequence_length=3, burn_in=1, period=2, n_step=1, rollout_steps=4, capacity=capacity, batch_size=8,
         learning_starts=1,
     )  # fmt: skip
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     made = krp.envs.make(env)
     agent._prepare_for(made, agent.updates)
     agent.add_experience(krp.envs.record_episodes(ScriptedEnv(7, SCRIPT), episodes=20))

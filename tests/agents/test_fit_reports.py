@@ -30,7 +30,7 @@ class Watch(keras.callbacks.Callback):
 def watched():
     keras.utils.set_random_seed(3)
     agent = krp.PPO(rollout_steps=12, minibatches=2, update_epochs=2, normalize_rewards=False)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     watch = Watch()
     agent.fit(HybridTask, epochs=1, steps_per_epoch=8, num_envs=3, verbose=0, callbacks=[watch])
     return agent, watch
@@ -87,7 +87,7 @@ def test_each_head_has_its_own_entropy_and_kl(watched):
 
 def bar(capsys, verbose, callbacks=()):
     agent = krp.PPO(rollout_steps=16, minibatches=2, update_epochs=1)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     history = agent.fit(
         "tf/CartPole-v1", epochs=2, steps_per_epoch=4, num_envs=8, seed=1, verbose=verbose, callbacks=[*callbacks]
     ).history

@@ -13,7 +13,7 @@ DQN = {"rollout_steps": 4, "updates": 2, "batch_size": 8, "capacity": 400, "lear
 
 
 def trained(agent, optimizer, **arguments):
-    agent.compile(optimizer, jit_compile=False)
+    agent.compile(optimizer, run_eagerly=True)
     agent.fit(ENV, epochs=2, steps_per_epoch=4, num_envs=4, seed=1, verbose=0, **arguments)
     return agent
 
@@ -86,7 +86,7 @@ class Curious(krp.PPO):
 @pytest.mark.parametrize("built_first", [False, True])
 def test_layers_and_reports_of_a_subclass_are_trained_and_logged(built_first, tmp_path):
     agent = Curious(**SMALL)
-    agent.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    agent.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     if built_first:
         agent.build(ENV)
     history = agent.fit(ENV, epochs=2, steps_per_epoch=8, num_envs=4, seed=1, verbose=0).history
@@ -99,7 +99,7 @@ def test_layers_and_reports_of_a_subclass_are_trained_and_logged(built_first, tm
     assert not np.array_equal(first[0], agent.guess.get_weights()[0])
     agent.save_weights(tmp_path / "agent.weights.h5")
     other = Curious(**SMALL)
-    other.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    other.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     other.build(ENV)
     other.load_weights(tmp_path / "agent.weights.h5")
     assert np.array_equal(other.guess.get_weights()[0], agent.guess.get_weights()[0])

@@ -109,7 +109,7 @@ def test_fit_reports_returns_and_changes_no_weights():
         return envs[-1]
 
     agent = krp.RandomAgent(rollout_steps=25)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     env = SyncVectorEnv([make, make])
     agent.build(env)
     before = agent.network.get_weights()
@@ -134,7 +134,7 @@ def test_what_was_drawn_is_what_the_environment_gets():
 
 def test_evaluation_is_repeatable_and_random():
     agent = krp.RandomAgent()
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     results = [agent.evaluate("tf/CartPole-v1", episodes=50, seed=seed, verbose=0) for seed in (0, 0, 1)]
     assert results[0] == results[1] != results[2]
     assert results[0][0] == pytest.approx(22.0, abs=6.0)  # random play; always the same action makes about 9
@@ -146,7 +146,7 @@ def test_evaluation_is_repeatable_and_random():
 )
 def test_predictions_have_the_shape_of_the_observations(action_space):
     agent = krp.RandomAgent()
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent.build((OBSERVATION, action_space))
     for axes in ((6,), (6, 4)):
         actions = agent.predict(np.zeros((*axes, 3), np.float32), verbose=0)

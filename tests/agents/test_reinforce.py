@@ -128,7 +128,7 @@ def test_logs_have_one_episode_of_each_environment_and_one_step_for_each_rollout
             episodes.append((valid.sum(0).tolist(), int(logs["env_steps"]), logs["length"]))
 
     agent = krp.Reinforce(max_episode_steps=60)
-    agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    agent.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
     history = agent.fit("tf/CartPole-v1", steps_per_epoch=3, num_envs=5, seed=0, verbose=0, callbacks=[Keep()]).history
     lengths = np.array([length for length, *_ in episodes])
     assert lengths.shape == (3, 5)
@@ -143,7 +143,7 @@ def test_logs_have_one_episode_of_each_environment_and_one_step_for_each_rollout
 
 def test_episodes_are_cut_off_after_max_episode_steps():
     agent = krp.Reinforce(max_episode_steps=7, baseline=True)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     history = agent.fit("tf/Pendulum-v1", epochs=2, steps_per_epoch=2, num_envs=3, verbose=0).history
     assert history["length"] == [7.0, 7.0]
     assert history["env_steps"] == [42, 84]
@@ -153,7 +153,7 @@ def test_episodes_are_cut_off_after_max_episode_steps():
 def test_memory_starts_every_episode_at_zero():
     network = krp.networks.recurrent("tf/CartPole-v1", units=8)
     agent = krp.Reinforce(network, max_episode_steps=20)
-    agent.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    agent.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     env = krp.envs.make("tf/CartPole-v1", 4)
     agent._prepare_for(env, 1)
     source = iter(agent.make_source(env, 0).dataset())

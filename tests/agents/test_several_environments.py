@@ -33,7 +33,7 @@ def paying(*rewards):
 @pytest.fixture
 def agent():
     agent = krp.PPO(rollout_steps=8, minibatches=1, update_epochs=1)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     return agent
 
 

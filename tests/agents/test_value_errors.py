@@ -98,7 +98,7 @@ def source_of(agent_class, **arguments):
     """The source of updates that `fit` would make."""
     model = network(memory=agent_class is krp.RecurrentDQN)
     agent = agent_class(model, **{"batch_size": 8, "learning_starts": 1, "updates": 1, **arguments})
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     env = krp.envs.make(scripted())
     agent._prepare_for(env, agent.updates_per_rollout(2))
     return agent.make_source(env, 0)

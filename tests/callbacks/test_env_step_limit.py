@@ -9,7 +9,7 @@ import keras_rl_prob as krp
 def test_stops_with_the_rollout_that_reaches_the_limit():
     env = "tf/CartPole-v1"
     agent = krp.PPO(krp.networks.feed_forward(env), rollout_steps=16, minibatches=2, update_epochs=1)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     limit = krp.callbacks.EnvStepLimit(350)  # a rollout has at most 64 steps
     steps = agent.fit(env, epochs=4, steps_per_epoch=8, num_envs=4, callbacks=[limit], verbose=0, seed=0).history[
         "env_steps"

@@ -41,7 +41,7 @@ class Numbered(gymnasium.Env):
 @pytest.fixture(scope="module")
 def agent():
     agent = krp.PPO(krp.networks.feed_forward(Numbered()))
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent.build(Numbered)
     return agent
 
@@ -95,7 +95,7 @@ def test_only_callbacks_after_it_see_the_entries(agent, env):
 def test_results_are_those_of_evaluate():
     env, arguments = "krp/CartPoleNoVel-v1", {"episodes": 3, "seed": 5, "deterministic": False}
     agent = krp.PPO()
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent.build(env)
     history = train(agent, [krp.callbacks.EvaluateReturn(env, **arguments)], epochs=2)
     expected = agent.evaluate(env, verbose=0, **arguments)

@@ -45,7 +45,7 @@ class Drawn(gymnasium.Env):
 
 def small():
     agent = krp.PPO(rollout_steps=8, minibatches=1, update_epochs=1)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent.build("tf/CartPoleNoVel-v1")
     return agent
 

@@ -51,7 +51,7 @@ def run(tmp_path_factory):
     agent = krp.PPO(
         hybrid_network(), rollout_steps=16, minibatches=2, update_epochs=1, kl_penalty=krp.KLPenalty(initial_beta=0.75)
     )
-    agent.compile(keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 1, 0.5)), jit_compile=False)
+    agent.compile(keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 1, 0.5)), run_eagerly=True)
     agent.fit(
         krp.testing.HybridTask,
         epochs=EPOCHS,
@@ -143,7 +143,7 @@ def test_without_a_kl_penalty_there_is_no_beta_and_one_head_needs_no_name(tmp_pa
 
 def test_an_agent_without_advantages_writes_what_it_has(tmp_path):
     agent, keep = krp.DQN(learning_starts=64, capacity=1000), Watch()
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     callbacks = [krp.callbacks.RolloutHistograms(tmp_path), keep]
     agent.fit("tf/CartPole-v1", epochs=1, steps_per_epoch=80, num_envs=8, seed=0, verbose=0, callbacks=callbacks)
     written = events(tmp_path)

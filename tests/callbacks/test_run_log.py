@@ -154,7 +154,7 @@ def test_a_killed_and_resumed_run_has_each_epoch_once(tmp_path):
     def run(*callbacks):
         env = "tf/CartPole-v1"
         agent = krp.PPO(krp.networks.feed_forward(env, units=(8,)), rollout_steps=16, minibatches=2, update_epochs=1)
-        agent.compile(jit_compile=False)
+        agent.compile(run_eagerly=True)
         agent.build(env)
         callbacks = [krp.callbacks.RunLog(log), *callbacks, backup]
         agent.fit(env, epochs=4, steps_per_epoch=4, num_envs=4, seed=0, verbose=0, callbacks=callbacks)

@@ -11,7 +11,7 @@ SETTINGS = {
     "agent.minibatches": "2",
     "agent.update_epochs": "1",
     "optimizer.learning_rate": "0.003",
-    "compile.jit_compile": "false",
+    "compile.run_eagerly": "true",
     "fit.steps_per_epoch": "4",
     "fit.validation_episodes": "4",
 }

@@ -75,7 +75,7 @@ def shortened(name):
     if agent["class"] == "RecurrentDQN":
         agent |= {"sequence_length": 4, "period": 4, "burn_in": 4, "capacity": 2000}
     config["fit"] = {"epochs": 2, "validation_episodes": 2, "validation_freq": 2}
-    config["compile"] = {"jit_compile": False}
+    config["compile"] = {"run_eagerly": True}
     short = {"ALE/": "max_num_frames_per_episode", "Vizdoom": "episode_timeout", "tf/": None}
     limit = next((key for start, key in short.items() if env["id"].startswith(start)), "max_episode_steps")
     if limit:

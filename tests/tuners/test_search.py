@@ -36,6 +36,7 @@ def trials_of(tuner):
     return list(tuner.oracle.trials.values())
 
 
+@pytest.mark.long
 def test_hyperband_goes_on_with_the_best(tmp_path):
     hp = narrow(learning_rate=[1e-3, 2e-3, 3e-3], clip_ratio=[0.1, 0.2])
     tuner = kt.Hyperband(
@@ -150,7 +151,7 @@ def build_healthy_or_not(hp):
         minibatches=7 if case == "bad minibatches" else 2,
         update_epochs=1,
     )
-    agent.compile(keras.optimizers.SGD(1e38 if case == "diverges" else 1e-3), jit_compile=False)
+    agent.compile(keras.optimizers.SGD(1e38 if case == "diverges" else 1e-3), run_eagerly=True)
     return agent
 
 
@@ -213,6 +214,7 @@ if tuner.tuner_id == "chief":
 """
 
 
+@pytest.mark.long
 def test_a_chief_and_a_worker_search_together(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
