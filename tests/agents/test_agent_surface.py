@@ -20,7 +20,7 @@ def small(agent_class=krp.RecurrentPPO, network=None, **arguments):
     if network is None and agent_class is krp.RecurrentPPO:
         network = krp.networks.recurrent(ENV, units=8)
     agent = agent_class(network, **{"rollout_steps": 8, "minibatches": 2, "update_epochs": 2, **arguments})
-    agent.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
+    agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     return agent
 
 
