@@ -123,9 +123,9 @@ def observations(agent, count=20):
     return keras.tree.map_structure(lambda *x: np.clip(np.stack(x), -3, 3), *drawn)
 
 
-def actions(agent):
+def actions(agent, observation=None):
     """What the agent does, as lists."""
-    done = agent.predict(observations(agent), verbose=0)
+    done = agent.predict(observations(agent) if observation is None else observation, verbose=0)
     return keras.tree.map_structure(lambda x: np.asarray(x, float).round(4).tolist(), done)
 
 
