@@ -29,11 +29,10 @@ def check_healthy(failure, logs, optimizer):
     """
     if failure:
         known = {key: float(value) for key, value in logs.items() if "loss" in key or key == "env_steps"}
-        changed = "rollout" if failure == WEIGHTS else "update"
         if failure == WEIGHTS:
             known |= {"optimizer": optimizer.name, "learning_rate": float(optimizer.learning_rate)}
         error = ValueError if failure == 4 else FloatingPointError
         raise error(
-            f"{FAILURES[failure]}. The weights are those of before that {changed}, and training has stopped. "
+            f"{FAILURES[failure]}. The weights are those of before that update, and training has stopped. "
             f"Received: {known}"
         )

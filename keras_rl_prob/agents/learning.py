@@ -82,9 +82,12 @@ class LearningModel(PersistentModel):
         return self.logs()
 
     def _apply(self, gradients, variables):
-        """The optimizer's step, and a look at what it made of the weights."""
+        """The optimizer's step, undone where it makes weights that are not finite."""
+        before = [tf.identity(variable.value) for variable in variables]
         self.optimizer.apply(gradients, variables)
         healthy = tf.math.is_finite(tf.linalg.global_norm([variable.value for variable in variables]))
+        for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy all that it touches
+            variable.assign(tf.where(healthy, variable.value, value))
         self.failure.assign(tf.where(healthy, self.failure, failures.WEIGHTS))
 
     def logs(self):
@@ -114,19 +117,12 @@ class LearningModel(PersistentModel):
 
         def learn(rollout):
             rollout = self.prepare(rollout)
-            kept = [variable for variable in [*self.weights, *self.optimizer.variables] if variable is not self.failure]
-            before = [tf.identity(variable.value) for variable in kept]
 
             def update(index):
                 self._reports.follow(self.train_step(rollout.update(index)))
                 return (index + 1,)
 
-            def restore():
-                for variable, value in zip(kept, before, strict=True):
-                    variable.assign(value)
-
             tf.while_loop(lambda index: index < rollout.updates, update, (tf.constant(0),), parallel_iterations=1)
-            tf.cond(tf.equal(self.failure, failures.WEIGHTS), restore, lambda: None)
             return self.logs()
 
         def learn_next(iterator):

@@ -53,13 +53,12 @@ def test_an_optimizer_that_breaks_weights_is_named_and_its_work_undone(agent_cla
     agent = make(agent_class)
     agent.build(ENV)
     agent.compile(BREAKING[optimizer]())
-    before = [*agent.network.get_weights(), *(np.array(x) for x in agent.optimizer.variables)]
+    before = agent.network.get_weights()
     with pytest.raises(
-        FloatingPointError, match=r"the optimizer made weights.*of before that rollout.*'optimizer': 'wild'"
+        FloatingPointError, match=r"the optimizer made weights.*of before that update.*'optimizer': 'wild'"
     ):
         trained(agent, agent.optimizer)
-    after = [*agent.network.get_weights(), *(np.array(x) for x in agent.optimizer.variables)]
-    for x, y in zip(before, after, strict=True):
+    for x, y in zip(before, agent.network.get_weights(), strict=True):
         np.testing.assert_array_equal(x, y)
     if agent_class is krp.DQN:
         assert all(np.isfinite(x).all() for x in agent.target_network.get_weights())
