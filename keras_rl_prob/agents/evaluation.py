@@ -22,12 +22,12 @@ class Evaluation:
 
     def __init__(self, play, placeholder, env, episodes_per_env, seed, max_steps):
         self._play, self._placeholder, self._env = play, placeholder, env
-        self._arguments, self._max_steps = (episodes_per_env, seed, max_steps), max_steps
+        self._episodes_per_env, self._seed, self._max_steps = episodes_per_env, seed, max_steps
 
     def __call__(self):
         """Returns a dict of the mean undiscounted `"return"` and the mean `"length"` in environment steps, floats."""
         with raising_as_itself(), self._placeholder.standing_for(self._env):
-            results = self._play(self._env, *self._arguments)
+            results = self._play(self._env, self._episodes_per_env, self._seed, self._max_steps)
         if cut := results.pop("cut"):
             warnings.warn(
                 f"{cut} episodes of the evaluation had not ended after {self._max_steps} steps, and count as far as they had "

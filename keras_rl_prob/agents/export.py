@@ -1,5 +1,6 @@
 """An agent's policy as a file that runs where this library, Keras and Python are not: TensorFlow's SavedModel, and ONNX."""
 
+import functools
 import os
 import pathlib
 import tempfile
@@ -101,6 +102,7 @@ class Step:
         action, _, state = self.agent.act(encoded, is_first, state, seed, deterministic)
         return border.decode(self.agent.action_space, action), state
 
+    @functools.cached_property
     def flat(self):
         """The step as a `tf.function` with an argument for each tensor, which returns a dict of tensors."""
         states = [f"state_{i}" for i in range(len(tf.nest.flatten(self.specs[2])))]
@@ -151,14 +153,13 @@ def _check(step, path, run):
         path: Where it was written.
         run: Function of flat inputs that gives what the file makes of them, a dict of arrays.
     """
-    function = step.flat()
     for rows in (1, 7):
         batch = gymnasium.vector.utils.batch_space(step.observation_space, rows)
         batch.seed(rows)
         observation = [np.asarray(x) for _, x in spaces.pairs(step.observation_space, batch.sample())]
         state = [x.numpy() for x in tf.nest.flatten(step.agent.initial_state(rows))]
         inputs = [*observation, np.arange(rows) == 0, *state]
-        expected, got = function(*map(tf.constant, inputs)), run(inputs)
+        expected, got = step.flat(*map(tf.constant, inputs)), run(inputs)
         for name, value in expected.items():
             same = np.isclose(got[name], value, rtol=1e-2, atol=1e-3)
             if got[name].shape != value.shape or np.mean(same) < 0.8:  # two actions may be equally good
@@ -183,9 +184,9 @@ def _write_saved_model(step, path):
     module.tables = [x for x in network.descendants() if isinstance(x, tf.saved_model.experimental.TrackableResource)]
 
     def write(folder):
-        tf.saved_model.save(module, folder, signatures=step.flat())
+        tf.saved_model.save(module, folder, signatures=step.flat)
         served = tf.saved_model.load(folder).signatures["serving_default"]
-        names = [spec.name for spec in step.flat().input_signature]
+        names = [spec.name for spec in step.flat.input_signature]
         _check(step, path, lambda inputs: _arrays(served(**dict(zip(names, map(tf.constant, inputs), strict=True)))))
 
     _replace_folder(path, write)
@@ -223,7 +224,7 @@ def _write_onnx(step, path):
         raise ImportError(
             f'`format="onnx"` needs tf2onnx and onnxruntime: `pip install "keras_rl_prob[onnx]"`. Received: {error}'
         ) from error
-    function = step.flat()
+    function = step.flat
     model, _ = tf2onnx.convert.from_function(function, function.input_signature)
     _bind_constants(model.graph, function.get_concrete_function(), onnx.numpy_helper.from_array)
     unknown = sorted({node.op_type for node in _nodes(model.graph) if not onnx.defs.has(node.op_type, node.domain)})

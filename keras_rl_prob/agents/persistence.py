@@ -88,9 +88,11 @@ class PersistentModel(keras.Model):
         """Keeps `env_steps` and `failure` as they are, if a training has played: what was played stays counted."""
         counters = [self.env_steps, self.failure] if self._training and self._training.has_begun else []
         before = [counter.numpy() for counter in counters]
-        yield
-        for counter, value in zip(counters, before, strict=True):
-            counter.assign(value)
+        try:
+            yield
+        finally:
+            for counter, value in zip(counters, before, strict=True):
+                counter.assign(value)
 
     def position(self):
         """Where the training stands, or the last one stood: a dict of arrays, or `None` if there was none."""
@@ -169,9 +171,7 @@ def write_whole(path, write):
         write: Callable that writes to the path that it gets, of a file that is there and empty.
     """
     path = pathlib.Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix="part.", suffix=f".{path.name}"
-    )  # no file that was there before
+    handle, name = tempfile.mkstemp(f".{path.name}", "part.", path.parent)  # no file that was there before
     os.close(handle)
     temporary = pathlib.Path(name)
     try:
