@@ -1,7 +1,5 @@
 """What single environments return, looked at where it comes from."""
 
-import numbers
-
 import gymnasium
 import numpy as np
 
@@ -9,6 +7,7 @@ OLD_GYM = (
     "Environments of the old gym return other things: put `gymnasium.make('GymV21Environment-v0', env=env)` of the package "
     "shimmy around them"
 )
+NUMBERS, FLAGS = {float, int, np.float64, np.float32}, {bool, np.bool_}
 CHECK = "`krp.testing.check_env` looks at a whole environment"
 
 
@@ -38,16 +37,27 @@ class SingleEnv(gymnasium.Wrapper):
     def step(self, action):
         """Steps the environment; `ValueError` unless it returns five values, of which the reward is a number."""
         result = self.env.step(action)
+        if (
+            type(result) is tuple and len(result) == 5
+        ):  # as nearly always: the rest would cost as much as a step of CartPole
+            observation, reward, terminated, truncated, _ = result
+            usual = type(reward) in NUMBERS and type(terminated) in FLAGS and type(truncated) in FLAGS
+            if usual and observation is not None:
+                return observation, reward, terminated, truncated, {}
+        return self._looked_at(result)
+
+    def _looked_at(self, result):
+        """What a step may return as well, or a `ValueError`."""
         if not isinstance(result, tuple | list) or len(result) != 5:
             expected = "a tuple of observation, reward, terminated, truncated and info"
             raise self._error("step", expected, _described(result), OLD_GYM)
         observation, reward, *ends, _ = result
         self._check_observation("step", observation)
-        if not isinstance(reward, numbers.Real | np.bool_) and not _is_scalar(reward):
+        if not _is_scalar(reward):
             cure = "`gymnasium.wrappers.TransformReward` makes one number of several, as of a vector of objectives"
             raise self._error("step", "one real number as reward", repr(reward), cure)
         for name, end in zip(("terminated", "truncated"), ends, strict=True):
-            if not isinstance(end, bool | np.bool_ | int) and not _is_scalar(end):
+            if not _is_scalar(end):
                 raise self._error("step", f"True or False as `{name}`", repr(end), CHECK)
         return observation, float(reward), *map(bool, ends), {}
 
@@ -70,7 +80,7 @@ def described(vector_env):
 
 
 def _is_scalar(value):
-    """Whether a value is a real number in another guise, such as an array or a tensor without axes."""
+    """Whether a value is a real number, be it in an array or a tensor without axes."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError):
