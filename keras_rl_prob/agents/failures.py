@@ -1,5 +1,7 @@
 """What stops a training: numbers that are not finite, and masks that allow nothing."""
 
+import tensorflow as tf
+
 FAILURES = (
     "",
     "an observation of the environment is not finite, or beyond 1e15 and to be normalised",
@@ -13,6 +15,24 @@ FAILURES = (
 LARGEST_NORMALIZED = 1e15  # whose squares, and those of returns, float32 can still add up
 
 WEIGHTS = FAILURES.index("the optimizer made weights that are not finite")
+
+
+def finite(tensors):
+    """Whether tensors and their global norm are finite, bool scalar.
+
+    Squares are added up by products with ones, which XLA does at three times the speed of a sum.
+
+    Args:
+        tensors: List of tensors of floats or `tf.IndexedSlices`.
+    """
+    sums = []
+    for x in tensors:
+        squares = tf.square(tf.cast(x, tf.float32))
+        if squares.shape.rank > 1:
+            columns = squares.shape[-1]
+            squares = tf.linalg.matvec(tf.reshape(squares, (-1, columns)), tf.ones((columns,)))
+        sums.append(tf.reduce_sum(squares))
+    return tf.math.is_finite(tf.add_n(sums))
 
 
 def check_healthy(failure, logs, optimizer):

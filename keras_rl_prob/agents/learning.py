@@ -85,7 +85,7 @@ class LearningModel(PersistentModel):
         """The optimizer's step, undone where it makes weights that are not finite."""
         before = [tf.identity(variable.value) for variable in variables]
         self.optimizer.apply(gradients, variables)
-        healthy = tf.math.is_finite(tf.linalg.global_norm([variable.value for variable in variables]))
+        healthy = failures.finite([variable.value for variable in variables])
         for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy all that it touches
             variable.assign(tf.where(healthy, variable.value, value))
         self.failure.assign(tf.where(healthy, self.failure, failures.WEIGHTS))
@@ -98,11 +98,11 @@ class LearningModel(PersistentModel):
 
     def _follow_failure(self, report, loss, gradients):
         """Remembers what was not finite first: an observation (1), a reward (2), the loss or its gradient (3)."""
-        finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
+        # The loss is named first: XLA then works on the network and on a target network side by side, otherwise in turn.
+        finite = tf.math.is_finite(loss) & failures.finite(gradients)
         scale = getattr(self.optimizer, "dynamic_scale", None)
         if scale is not None:  # gradients that overflow are left out and make the scale smaller
-            finite |= tf.convert_to_tensor(scale) > 1.0
-        finite &= tf.math.is_finite(loss)
+            finite |= tf.math.is_finite(loss) & (tf.convert_to_tensor(scale) > 1.0)
         found = tf.where(report > 0.0, tf.cast(report, tf.int32), tf.where(finite, 0, 3))
         self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
 

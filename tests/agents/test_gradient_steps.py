@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_rl_prob as krp
+from keras_rl_prob.agents import failures
 
 ENV = "tf/CartPole-v1"
 SMALL = {"rollout_steps": 16, "minibatches": 2, "update_epochs": 2}
@@ -102,3 +103,18 @@ def test_layers_and_reports_of_a_subclass_are_trained_and_logged(built_first, tm
     other.build(ENV)
     other.load_weights(tmp_path / "agent.weights.h5")
     assert np.array_equal(other.guess.get_weights()[0], agent.guess.get_weights()[0])
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 4), (2, 3, 4)])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e30])
+def test_what_has_no_finite_norm_is_found(shape, value):
+    x = np.full(shape, -2.0, np.float32)
+    assert failures.finite([tf.constant(x), tf.ones((2, 2))])
+    x.flat[-1] = value
+    assert not failures.finite([tf.ones((2, 2)), tf.constant(x)])
+
+
+def test_half_precision_and_slices_have_a_norm():
+    slices = tf.IndexedSlices(tf.ones((2, 3)), tf.constant([0, 4]), tf.constant([5, 3]))
+    assert failures.finite([tf.constant([300.0], tf.float16), slices])
+    assert not failures.finite([tf.IndexedSlices(tf.fill((1, 3), np.nan), tf.constant([0]), tf.constant([5, 3]))])
