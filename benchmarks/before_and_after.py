@@ -82,7 +82,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("revision", help="a commit, tag or branch")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--agents", nargs="+", choices=list(CASES), default=list(CASES), metavar="AGENT", help="default: all")
+    parser.add_argument(
+        "--agents", nargs="+", choices=list(CASES), default=list(CASES), metavar="AGENT", help="default: all"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         before, after = package_of(args.revision, pathlib.Path(folder)), importlib.import_module(PACKAGE)

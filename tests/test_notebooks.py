@@ -22,21 +22,31 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
-def notebook(request):
-    return nbformat.read(request.param, as_version=4)
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LONG = {"tuner"}  # two searches; tests/tuners has the same in every run
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
 
 
 def test_there_are_notebooks():
     assert {path.stem for path in NOTEBOOKS} >= {"quickstart", "hybrid_actions", "tuner"}
 
 
+@every_notebook
 def test_notebook_is_stored_without_outputs(notebook):
     nbformat.validate(notebook)
     assert notebook.cells[0].cell_type == "markdown"
     assert [cell for cell in code_cells(notebook) if cell.outputs or cell.execution_count] == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.long if path.stem in LONG else ()) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_notebook_runs(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     budgets = code_cells(notebook)[0]

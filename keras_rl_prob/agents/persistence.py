@@ -99,6 +99,16 @@ class PersistentModel(keras.Model):
         training = self._training or self._ended
         return training.position() if training else self._position
 
+    @contextlib.contextmanager
+    def apart_from_training(self):
+        """Lets what is saved meanwhile hold the agent alone: no environments, no random numbers, no replay memory."""
+        kept = self._training, self._ended, self._position
+        self._training = self._ended = self._position = None
+        try:
+            yield
+        finally:
+            self._training, self._ended, self._position = kept
+
     def _end_training(self):
         """What follows a `fit`, also one that was broken off: it can be gone on with from where it stands."""
         if self._training.has_begun:

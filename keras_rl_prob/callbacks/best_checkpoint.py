@@ -7,6 +7,8 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
     """Keras' `ModelCheckpoint` that saves the best only, where not every epoch has a value to compare.
 
     `fit(validation_freq=...)` evaluates in some epochs and not in others; Keras' own callback takes the latter for the best.
+    The file holds the agent alone, not where its training stands, of which the replay memory of an Atari game is gigabytes:
+    a `fit` of what it holds is a new training. `BackupAndRestore` and Keras' `ModelCheckpoint` keep what an exact resume needs.
 
     Args:
         filepath: Where to save, a name that ends with `.keras`, or with `.weights.h5` for `save_weights_only=True`.
@@ -29,4 +31,5 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
     def on_epoch_end(self, epoch, logs=None):
         """Saves if this epoch was evaluated and is the best so far."""
         if self.monitor in (logs or {}):
-            super().on_epoch_end(epoch, logs)
+            with self.model.apart_from_training():
+                super().on_epoch_end(epoch, logs)

@@ -164,7 +164,7 @@ def test_one_gradient_step_for_each_rollout_with_rmsprop_by_default():
     assert set(history) == logs
 
 
-@pytest.mark.parametrize("jit_compile", [True, False], ids=["jit", "graph"])
+@pytest.mark.parametrize("jit_compile", [True, pytest.param(False, marks=pytest.mark.long)], ids=["jit", "graph"])
 def test_the_recurrent_policy_is_the_one_that_acted_in_every_rollout(jit_compile):
     env = krp.envs.make("tf/CartPole-v1", 8)
     agent = krp.A2C(krp.networks.recurrent(env, units=16), rollout_steps=5)
@@ -193,8 +193,9 @@ def test_the_recurrent_policy_is_the_one_that_acted_in_every_rollout(jit_compile
     assert moved > 1e-4, "the updates changed nothing, so the test could not fail"
 
 
-@pytest.mark.parametrize("network", [None, krp.networks.recurrent], ids=["feed-forward", "recurrent"])
-@pytest.mark.parametrize("env", [HybridTask, "tf/Pendulum-v1"], ids=["hybrid", "continuous"])
+@pytest.mark.parametrize(
+    ("env", "network"), [(HybridTask, krp.networks.recurrent), ("tf/Pendulum-v1", None)], ids=["hybrid", "continuous"]
+)
 def test_all_kinds_of_actions_are_trained(env, network):
     agent = krp.A2C(network and network(env, units=8), normalize_observations=True, gae_lambda=0.9)
     agent.compile(run_eagerly=True)

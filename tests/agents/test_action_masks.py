@@ -50,7 +50,10 @@ def trained(agent, env, rollouts=2, num_envs=4):
 # ---- never done ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "actions"), [("ppo", "multi-discrete"), ("ppo", "dict"), ("recurrent ppo", "tuple")])
+@pytest.mark.parametrize(
+    ("kind", "actions"),
+    [("ppo", "multi-discrete"), pytest.param("ppo", "dict", marks=pytest.mark.long), ("recurrent ppo", "tuple")],
+)
 def test_policies_do_nothing_that_is_forbidden(kind, actions):
     agent, logs = trained(POLICIES[kind](), ruled(actions))
     assert np.isfinite([logs["loss"], logs["kl"], logs["entropy"]]).all()
@@ -135,7 +138,7 @@ class MaskedNative(krp.envs.native.Recall):
     ("make", "action_space", "jit_compile"),
     [
         (POLICIES["ppo"], spaces.Discrete(4), True),
-        (POLICIES["recurrent ppo"], spaces.MultiDiscrete([2, 4]), False),
+        pytest.param(POLICIES["recurrent ppo"], spaces.MultiDiscrete([2, 4]), False, marks=pytest.mark.long),
         (krp.RandomAgent, spaces.MultiDiscrete([2, 4]), False),
     ],
     ids=["ppo", "recurrent ppo", "random"],

@@ -460,9 +460,9 @@ class SpoiledNative(krp.envs.native.CartPole):
     ("what", "number", "message", "jit_compile"),
     [
         ("reward", np.nan, "a reward of the", False),
-        ("reward", 1e25, "a reward of the", False),
+        pytest.param("reward", 1e25, "a reward of the", False, marks=pytest.mark.long),
         ("observation", np.nan, "an observation of the", True),
-        ("observation", -1e25, "an observation of the", False),
+        pytest.param("observation", -1e25, "an observation of the", False, marks=pytest.mark.long),
     ],
 )
 def test_native_numbers_that_are_no_use_are_named(what, number, message, jit_compile):

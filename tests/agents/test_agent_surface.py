@@ -187,7 +187,7 @@ def test_evaluate_counts_the_same_number_of_episodes_in_every_environment():
         (ENV, None, {"kl_penalty": krp.KLPenalty(0.02), "normalize_observations": True}),
         (HybridTask, None, {"entropy_coef": keras.optimizers.schedules.PolynomialDecay(0.01, 100, 0.0)}),
         pytest.param(DictTask, None, {"normalize_observations": True, "clip_ratio": None}, marks=pytest.mark.long),
-        (MaskedEnv, masked_network, {"target_kl": 0.1}),
+        pytest.param(MaskedEnv, masked_network, {"target_kl": 0.1}, marks=pytest.mark.long),
         pytest.param("tf/Pendulum-v1", None, {"sequence_length": 8}, marks=pytest.mark.long),
     ],
     ids=["no velocity", "hybrid", "dict", "mask", "Pendulum"],

@@ -58,7 +58,7 @@ def element(space, batch, *index):
 def test_predictions_and_rollouts_hold_actions_as_the_environment_takes_them(agent_class, kind):
     space, rollouts = ACTIONS[kind], []
     env = gymnasium.vector.SyncVectorEnv([lambda: Recorder(space)] * 2)
-    agent = agent_class(rollout_steps=8)
+    agent = agent_class(rollout_steps=8, **({"minibatches": 1, "update_epochs": 1} if agent_class is krp.PPO else {}))
     agent.compile(run_eagerly=True)
 
     keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rollouts.append(agent.last_rollout))

@@ -70,7 +70,7 @@ def of(*names):
     return pytest.mark.parametrize("traced", names, indirect=True, scope="module")
 
 
-each = of(*AGENTS)
+each = of(*(pytest.param(name, marks=pytest.mark.long) if name in VARIANTS else name for name in AGENTS))
 each_agent = of(*(name for name in AGENTS if name not in VARIANTS))
 
 
@@ -281,7 +281,10 @@ def test_callbacks_see_everything_and_change_nothing(traced, tmp_path):
     assert_same(numbers(agent), traced.result)
 
 
-@of("RecurrentPPO", "Reinforce with baseline", "DQN with everything", "RecurrentDQN", "LinearQ", "RandomAgent")
+@of(
+    "RecurrentPPO", "DQN with everything", "RecurrentDQN", "RandomAgent",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("Reinforce with baseline", "LinearQ")),
+)  # fmt: skip
 def test_run_eagerly_gives_what_the_graph_gives(traced):
     agent = make(traced.name, run_eagerly=True)
     history, graph = fit(agent, traced.name, epochs=1), traced.history

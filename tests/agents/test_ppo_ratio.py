@@ -47,7 +47,12 @@ CASES = {
 COMPILED = {"native lstm", "native generic cell", "Gymnasium hybrid mask"}  # one of each kind of loop and environment
 
 
-@pytest.mark.parametrize("case", CASES)
+SHORT = {*COMPILED, "native feed-forward", "Gymnasium hybrid, normalised"}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in SHORT else pytest.mark.long) for case in CASES]
+)
 def test_ratio_is_one_before_the_first_update(case):
     jit_compile = case in COMPILED
     env, make_network, arguments = CASES[case]

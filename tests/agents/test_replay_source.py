@@ -66,8 +66,18 @@ WITHIN = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 @pytest.mark.parametrize(
     ("mode", "n_step", "prioritized"),
     [
-        *((AutoresetMode.NEXT_STEP, n, prioritized) for n in (1, 3, 5) for prioritized in (False, True)),
-        *((AutoresetMode.SAME_STEP, n, n % 2 == 0) for n in (1, 2, 3, 4, 5)),
+        *((AutoresetMode.NEXT_STEP, n, prioritized) for n, prioritized in ((1, False), (3, True), (5, False))),
+        *((AutoresetMode.SAME_STEP, n, n % 2 == 0) for n in (1, 3, 4)),
+        *(
+            pytest.param(mode, n, prioritized, marks=pytest.mark.long)
+            for mode, n, prioritized in (
+                (AutoresetMode.NEXT_STEP, 1, True),
+                (AutoresetMode.NEXT_STEP, 3, False),
+                (AutoresetMode.NEXT_STEP, 5, True),
+                (AutoresetMode.SAME_STEP, 2, True),
+                (AutoresetMode.SAME_STEP, 5, False),
+            )
+        ),
         (AutoresetMode.DISABLED, 2, False),
         (AutoresetMode.DISABLED, 5, True),
     ],

@@ -78,3 +78,13 @@ def test_what_is_better_must_be_said_where_it_is_not_known(monitor):
 def test_a_checkpoint_of_every_epoch_needs_no_direction(tmp_path):
     train([keras.callbacks.ModelCheckpoint(tmp_path / "last.keras")], epochs=1)
     assert (tmp_path / "last.keras").exists()
+
+
+def test_the_best_agent_is_kept_apart_from_its_training(tmp_path):
+    best, whole = tmp_path / "best.keras", tmp_path / "{epoch}.keras"
+    agent = train(
+        [Returns([1.0, 2.0]), krp.callbacks.BestCheckpoint(best), keras.callbacks.ModelCheckpoint(whole)], epochs=2
+    )
+    assert keras.saving.load_model(best).position() is None
+    assert keras.saving.load_model(tmp_path / "2.keras").position()["training_epoch"] == 2
+    assert agent.position()["training_epoch"] == 2

@@ -66,8 +66,8 @@ def shortened(name):
     if agent["class"] == "Reinforce":
         agent["max_episode_steps"] = 20
     elif agent["class"] not in ("A2C", "LinearQ"):
-        agent["rollout_steps"] = 16
-    agent |= {key: value for key, value in {"minibatches": 2, "update_epochs": 1}.items() if "PPO" in agent["class"]}
+        agent["rollout_steps"] = 8
+    agent |= {key: value for key, value in {"minibatches": 1, "update_epochs": 1}.items() if "PPO" in agent["class"]}
     if agent.get("sequence_length"):
         agent["sequence_length"] = 8
     if "DQN" in agent["class"]:
@@ -79,7 +79,7 @@ def shortened(name):
     short = {"ALE/": "max_num_frames_per_episode", "Vizdoom": "episode_timeout", "tf/": None}
     limit = next((key for start, key in short.items() if env["id"].startswith(start)), "max_episode_steps")
     if limit:
-        env["kwargs"] = env.get("kwargs", {}) | {limit: 200}
+        env["kwargs"] = env.get("kwargs", {}) | {limit: 60}
     return config
 
 
