@@ -111,7 +111,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         super().compile(optimizer or self.default_optimizer(), jit_compile=False, run_eagerly=run_eagerly)
         self._forget_graphs()
         if self.built:
-            self.optimizer.build(self.trained_variables)
+            self.build_optimizer()
 
     def build(self, env):
         """Makes the network and the normalisers for an environment; `fit` does this by itself.
@@ -131,9 +131,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         self.observation_normalizers = []
         if self.normalize_observations:
             self.observation_normalizers = observation_normalizers(observation_space, action_space, network)
-        self.env_steps = self.add_weight(
-            shape=(), dtype="int64", initializer="zeros", trainable=False, name="env_steps"
-        )
+        self.env_steps = self.add_number("env_steps", dtype="int64")
         self.make_reports()
         self.built = True
 

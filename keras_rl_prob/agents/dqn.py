@@ -182,7 +182,7 @@ class DQN(QLearning):
         self.target_network.set_weights(self.network.get_weights())
         if self.prioritized:
             shape = (self.draws_per_rollout, self.batch_size)
-            self.td_errors = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="td_errors")
+            self.td_errors = self.add_number("td_errors", shape=shape)
 
     @property
     def prioritized_replay(self):

@@ -1,6 +1,7 @@
 """Gradient steps: the part of an agent that does not know where the data come from."""
 
 import abc
+import warnings
 
 import keras
 import tensorflow as tf
@@ -44,15 +45,33 @@ class LearningModel(PersistentModel):
         """The optimizer that is used when `compile` is not given one."""
         return keras.optimizers.Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)
 
+    def add_number(self, name, shape=(), dtype="float32", initializer="zeros"):
+        """A variable of the agent's own that no gradient changes and no dtype policy casts."""
+        return self.add_weight(
+            shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False, name=name
+        )
+
     def make_reports(self):
         """Creates the metrics, and the variable for what was not finite."""
-        self.failure = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="failure")
+        self.failure = self.add_number("failure", dtype="int32")
         self._reports = Reports(self.metric_names())
 
     def _post_build(self):  # Keras calls it when `build` is through, that of a subclass included
         super()._post_build()
         if self.compiled:
-            self.optimizer.build(self.trained_variables)
+            self.build_optimizer()
+
+    def build_optimizer(self):
+        """Makes the optimizer's variables; warns where gradients in float16 would be lost for want of a scaled loss."""
+        self.optimizer.build(self.trained_variables)
+        scales = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) or self.optimizer.loss_scale_factor
+        if not scales and any(layer.compute_dtype == "float16" for layer in self.network._flatten_layers()):
+            warnings.warn(
+                "`optimizer` must scale the loss where a network computes in float16, or small gradients are 0: wrap it in "
+                "`keras.optimizers.LossScaleOptimizer`, or make the agent under the policy `mixed_float16`. "
+                f"Received: optimizer={self.optimizer!r}",
+                stacklevel=3,
+            )
 
     @property
     def metrics(self):

@@ -115,11 +115,9 @@ class PPO(PolicyGradient):
         """Adds KL beta to what every policy-gradient agent has."""
         super().build(env)
         initial_beta = self.kl_penalty.initial_beta if self.kl_penalty else 0.0
-        self.kl_beta = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(initial_beta), trainable=False, name="kl_beta"
-        )
-        self._epoch_kl = self.add_weight(shape=(), initializer="zeros", trainable=False, name="epoch_kl")
-        self._stopped = self.add_weight(shape=(), dtype="bool", initializer="zeros", trainable=False, name="stopped")
+        self.kl_beta = self.add_number("kl_beta", initializer=keras.initializers.Constant(initial_beta))
+        self._epoch_kl = self.add_number("epoch_kl")
+        self._stopped = self.add_number("stopped", dtype="bool")
 
     def metric_names(self):
         """Names of the metrics besides `return` and `length`."""

@@ -1,0 +1,128 @@
+"""Half and double precision: the same updates as in float32, within tolerances that are promised in docs/reliability.md."""
+
+import contextlib
+import functools
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rl_prob as krp
+
+ENV, NUM_ENVS, ROLLOUTS = "tf/CartPole-v1", 8, 2
+POLICY = {"rollout_steps": 2, "minibatches": 1, "update_epochs": 2}
+VALUES = {"rollout_steps": 3, "updates": 2, "batch_size": 8, "capacity": 400, "learning_starts": 8, "target_update": 3}
+AGENTS = {
+    "PPO": lambda: krp.PPO(normalize_observations=True, kl_penalty=krp.KLPenalty(), **POLICY),
+    "RecurrentPPO": lambda: krp.RecurrentPPO(**POLICY),
+    "A2C": lambda: krp.A2C(rollout_steps=2),
+    "Reinforce": lambda: krp.Reinforce(max_episode_steps=3),
+    "DQN": lambda: krp.DQN(dueling=True, noisy="factorised", prioritized=True, **VALUES),
+    "RecurrentDQN": lambda: krp.RecurrentDQN(sequence_length=2, burn_in=1, period=1, n_step=1, **VALUES),
+    "LinearQ": lambda: krp.LinearQ(krp.networks.linear_q(ENV, components=25, samples=200), rollout_steps=3),
+}
+TOLERANCES = {"mixed_float16": (0.05, 0.01), "mixed_bfloat16": (0.1, 0.03), "float64": (1e-3, 1e-4)}
+"""Of the weights' change, as a part of its norm; of the losses, as a part of the greatest, and of the policy's parameters."""
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def made(name):
+    """A built agent and its source of rollouts."""
+    agent = AGENTS[name]()
+    agent.compile(run_eagerly=True)
+    agent.build(ENV)
+    return agent, agent.make_source(krp.envs.make(ENV, NUM_ENVS), 1)
+
+
+def collected(agent, source):
+    """The data of the updates on a new rollout."""
+    rollout = agent.prepare(source.prepare(source.collect()))
+    return [rollout.update(tf.constant(index)) for index in range(int(rollout.updates))]
+
+
+def learned(agent, data):
+    """The loss of an update, which is repeated where a gradient overflows its scale; and how often that was."""
+    done = int(agent.optimizer.iterations)
+    for repeats in range(9):
+        agent.reset_metrics()
+        loss = float(agent.train_step(data)["loss"])
+        if int(agent.optimizer.iterations) > done:
+            return loss, repeats
+    raise AssertionError("no update took place")
+
+
+def weights(agent):
+    return np.concatenate([np.ravel(x.numpy()) for x in agent.network.trainable_variables]).astype("float64")
+
+
+@functools.cache
+def in_float32(name):
+    """Weights before, data, first policy, losses and the change of the network's weights."""
+    keras.utils.set_random_seed(0)
+    agent, source = made(name)
+    first, before, losses, data, acted = agent.get_weights(), weights(agent), [], [], []
+    agent.begin_training()
+    while len(data) < ROLLOUTS * agent.updates_per_rollout(NUM_ENVS):
+        data += collected(agent, source)
+        acted.append(source.follower.last_rollout()["parameters"][0])
+        losses += [learned(agent, batch)[0] for batch in data[len(losses) :]]
+    return first, data, acted[0], losses, weights(agent) - before
+
+
+@pytest.mark.parametrize("policy", TOLERANCES)
+@pytest.mark.parametrize("name", AGENTS)
+def test_training_is_that_of_float32_within_its_tolerance(name, policy):
+    first, data, acted, losses, change = in_float32(name)
+    with dtype_policy(policy):
+        agent, source = made(name)
+    assert policy.removeprefix("mixed_") in {layer.compute_dtype for layer in agent.network.layers}
+    assert isinstance(agent.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
+    agent.set_weights(first)
+    before, (of_change, of_numbers) = weights(agent), TOLERANCES[policy]
+
+    own = collected(agent, source)
+    np.testing.assert_allclose(source.follower.last_rollout()["parameters"][0], acted, rtol=0, atol=of_numbers)
+    agent.set_weights(first)
+    agent.begin_training()
+    like, got, overflows = agent.initial_state(1), [], 0
+    for batch in data:
+        if hasattr(batch, "state"):  # memory has the dtype of its cell
+            batch = batch._replace(state=tf.nest.map_structure(lambda x, y: tf.cast(x, y.dtype), batch.state, like))
+        loss, repeats = learned(agent, batch)
+        got, overflows = [*got, loss], overflows + repeats
+    size = np.linalg.norm(change)
+    assert size > 1e-3
+    assert np.ptp(losses) > 0
+    assert len(got) == len(losses) > 1
+    assert overflows <= 2 * (policy == "mixed_float16")
+    assert np.linalg.norm(weights(agent) - before - change) <= of_change * size
+    np.testing.assert_allclose(got, losses, rtol=0, atol=of_numbers * np.abs(losses).max())
+    assert np.isfinite(learned(agent, own[0])[0])
+
+
+def test_a_network_in_float16_whose_loss_is_not_scaled_is_named():
+    with dtype_policy("mixed_float16"):
+        network = krp.networks.feed_forward(ENV, units=(4,))
+    agent = krp.A2C(network)
+    agent.compile()
+    with pytest.warns(
+        UserWarning, match=r"`optimizer` must scale the loss.*float16.*LossScaleOptimizer.*Received: .*RMSprop"
+    ):
+        agent.build(ENV)
+    for optimizer in (
+        keras.optimizers.LossScaleOptimizer(agent.default_optimizer()),
+        keras.optimizers.SGD(loss_scale_factor=64),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            agent.compile(optimizer)
