@@ -4,6 +4,7 @@ Public constructors and methods check with these and nothing else.
 """
 
 import numbers
+import os
 
 import keras
 import numpy as np
@@ -71,6 +72,58 @@ def number(name, value, least=0.0, most=None, above=None, none=False, schedule=F
 def fraction(name, value):
     """A number between 0 and 1."""
     return number(name, value, 0.0, 1.0)
+
+
+def seed(name, value, least=-(2**31), none=False):
+    """An integer that TensorFlow's random numbers can start from, NumPy's included; `None` too if `none`.
+
+    Raises:
+        ValueError: It is something else, booleans included, or does not fit into 32 bits.
+    """
+    if none and value is None:
+        return None
+    whole = isinstance(value, numbers.Integral | np.integer) and not isinstance(value, bool)
+    if not whole or not least <= value < 2**31:
+        raise ValueError(
+            f"`{name}` must be an integer from {least} to {2**31 - 1}{_or_none(none)}. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def widths(name, value, least=0):
+    """A list of positive integers, `least` of them or more.
+
+    Raises:
+        ValueError: It is something else, such as a single integer.
+    """
+    values = value if isinstance(value, list | tuple) else [None]
+    if len(values) < least or not all(
+        isinstance(x, numbers.Integral | np.integer) and not isinstance(x, bool) and x >= 1 for x in values
+    ):
+        raise ValueError(f"`{name}` must be a tuple of positive integers, such as (64,). Received: {name}={value!r}")
+    return [int(x) for x in values]
+
+
+def text(name, value):
+    """A string that is not empty.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{name}` must be a string. Received: {name}={value!r}")
+    return value
+
+
+def path(name, value):
+    """A path, as a string.
+
+    Raises:
+        ValueError: It is neither a string nor a `pathlib.Path`.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError(f"`{name}` must be a path. Received: {name}={value!r}")
+    return os.fspath(value)
 
 
 def instance(name, value, kinds, none=True):

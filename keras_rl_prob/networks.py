@@ -12,7 +12,7 @@ import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 from keras import layers
 
-from keras_rl_prob import masks, spaces
+from keras_rl_prob import checks, masks, spaces
 from keras_rl_prob.envs import opened, spaces_of
 from keras_rl_prob.layers import (
     DenseBernoulli,
@@ -24,6 +24,7 @@ from keras_rl_prob.layers import (
     QValues,
     StatefulRNN,
 )
+from keras_rl_prob.layers.noisy_dense import KINDS
 from keras_rl_prob.observations import as_image, as_numbers, is_image
 from keras_rl_prob.python_calls import raising_as_itself
 
@@ -48,7 +49,7 @@ def feed_forward(env, units=(64, 64), value=True):
     observation_space, action_space = spaces_of(env)
     inputs, x = encoder(observation_space)
     policy = critic = x
-    for width in units:
+    for width in checks.widths("units", units):
         policy, critic = _dense(width)(policy), _dense(width)(critic)
     if not value:
         return keras.Model(inputs, {"action": heads(action_space, policy, _mask(inputs))})
@@ -67,6 +68,7 @@ def recurrent(env, cell="lstm", units=64):
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
     """
     observation_space, action_space = spaces_of(env)
+    units = checks.integer("units", units)
     inputs, x = encoder(observation_space)
     x = StatefulRNN(_cell(cell, units))(_dense(units)(x))
     return _network(inputs, x, x, action_space)
@@ -119,12 +121,14 @@ def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
     observation_space, action_space = spaces_of(env)
     _check_discrete(action_space)
     actions = int(action_space.n)
+    if noisy not in (None, *KINDS) or isinstance(noisy, bool):
+        raise ValueError(f"`noisy` must be one of {list(KINDS)}, or `None`. Received: noisy={noisy!r}")
 
     def dense(width, activation=None):
         return layers.Dense(width, activation) if noisy is None else NoisyDense(width, activation, kind=noisy)
 
     inputs, x = encoder(observation_space)
-    *widths, last = units
+    *widths, last = checks.widths("units", units, least=1)
     if cell is not None:
         for width in widths:
             x = layers.Dense(width, "relu")(x)
@@ -164,6 +168,8 @@ def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, s
         ImportError: scikit-learn is not installed.
         ValueError: The actions are not Discrete, or the observations have no bounds and there is no environment to play in.
     """
+    components, samples = checks.integer("components", components), checks.integer("samples", samples)
+    gammas, seed = _gammas(gammas), checks.seed("seed", seed, least=0)
     try:
         from sklearn.kernel_approximation import RBFSampler  # noqa: PLC0415
         from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
@@ -255,6 +261,12 @@ def _check_discrete(action_space):
         )
 
 
+def _gammas(gammas):
+    if not isinstance(gammas, list | tuple) or not gammas:
+        raise ValueError(f"`gammas` must be a tuple of positive numbers. Received: gammas={gammas!r}")
+    return [checks.number(f"gammas[{i}]", gamma, above=0.0) for i, gamma in enumerate(gammas)]
+
+
 def _observations(env, observation_space, samples, seed):
     """A nest `[samples, ...]` of observations to fit features on."""
     key = tf.constant([seed, 0])
@@ -303,7 +315,7 @@ def _cell(cell, units):
         return cell
     if cell not in CELLS:
         raise ValueError(f"`cell` must be one of {sorted(CELLS)} or a Keras RNN cell. Received: cell={cell!r}")
-    return CELLS[cell](units)
+    return CELLS[cell](checks.integer("units", units))
 
 
 def _features(leaf, x):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import border, spaces
+from keras_rl_prob import border, checks, spaces
 from keras_rl_prob.agents.export import export_policy
 from keras_rl_prob.agents.policy import Policy, deterministic_actions
 from keras_rl_prob.layers import NoisyDense
@@ -20,6 +20,7 @@ class ActingModel:
     def policy(self, num_envs=None, deterministic=True, seed=0):
         """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
         self._check_built("policy")
+        num_envs, seed = checks.integer("num_envs", num_envs, none=True), checks.seed("seed", seed)
         return Policy(self, num_envs, deterministic, seed)
 
     def export(self, filepath, format=None):

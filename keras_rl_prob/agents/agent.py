@@ -107,8 +107,12 @@ class Agent(ActingModel, LearningModel, abc.ABC):
             **unsupported: None; `loss`, `metrics` and the like, which belong to the agent, raise a `TypeError`.
         """
         reject_unknown(Agent.compile, unsupported)
+        steps_per_execution = checks.integer("steps_per_execution", steps_per_execution, none=True)
+        if jit_compile != "auto" and not isinstance(jit_compile, bool):
+            raise ValueError(f'`jit_compile` must be a bool or "auto". Received: jit_compile={jit_compile!r}')
+        optimizer = self.default_optimizer() if optimizer is None else arguments.checked_optimizer(optimizer)
         self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution
-        super().compile(optimizer or self.default_optimizer(), jit_compile=False, run_eagerly=run_eagerly)
+        super().compile(optimizer, jit_compile=False, run_eagerly=run_eagerly)
         self._forget_graphs()
         if self.built:
             self.build_optimizer()
@@ -198,7 +202,10 @@ class Agent(ActingModel, LearningModel, abc.ABC):
             FloatingPointError: An observation, a reward or a loss is not finite; no weights were changed by it.
         """
         reject_unknown(Agent.fit, unsupported)
-        epochs = checks.integer("epochs", epochs)
+        epochs, seed = checks.integer("epochs", epochs), checks.seed("seed", seed, none=True)
+        initial_epoch = checks.integer("initial_epoch", initial_epoch, least=0)
+        validation_episodes = checks.integer("validation_episodes", validation_episodes)
+        validation_freq = checks.integer("validation_freq", validation_freq)
         self._assert_compile_called("fit")
         callbacks = prepared(callbacks, verbose, validation_freq if validation_data is not None else 1)
         seed = random.randrange(2**31) if seed is None else seed
@@ -315,6 +322,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
             The function. It returns `{"return": ..., "length": ...}`, floats.
         """
         episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
+        seed = checks.seed("seed", seed)
         count = None
         if is_owned(env):
             count = arguments.evaluation_envs(episodes, max(1, len(env)) if isinstance(env, list) else 1)

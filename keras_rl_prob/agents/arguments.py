@@ -2,6 +2,8 @@
 
 import numbers
 
+import keras
+
 from keras_rl_prob.checks import Schedule, integer
 
 MAX_EVALUATION_ENVS = 32
@@ -43,6 +45,16 @@ def whole_executions(steps_per_execution, updates, steps_per_epoch):
             f"divide the {steps_per_epoch} of an epoch. Received: steps_per_execution={execution!r}"
         )
     return int(execution)
+
+
+def checked_optimizer(optimizer):
+    """A Keras optimizer, from its name if need be."""
+    try:
+        return keras.optimizers.get(optimizer)
+    except ValueError:
+        raise ValueError(
+            f"`optimizer` must be a Keras optimizer, the name of one, or `None`. Received: optimizer={optimizer!r}"
+        ) from None
 
 
 def current(coefficient, step):

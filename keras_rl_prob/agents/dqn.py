@@ -7,11 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
+from keras_rl_prob.agents.experience import checked_episodes
 from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
 from keras_rl_prob.agents.q_learning import QLearning
 from keras_rl_prob.agents.replay_source import ReplaySource
 from keras_rl_prob.agents.stored_rows import frames_of
 from keras_rl_prob.layers import NoisyDense
+from keras_rl_prob.layers.noisy_dense import KINDS
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 
@@ -141,6 +143,9 @@ class DQN(QLearning):
                 "between 0 "
                 f"and 1, the part of the way at every step. Received: target_update={target_update!r}"
             )
+        if noisy not in (None, *KINDS) or isinstance(noisy, bool):
+            raise ValueError(f"`noisy` must be one of {list(KINDS)}, or `None`. Received: noisy={noisy!r}")
+        frame_axis = checks.integer("frame_axis", frame_axis, least=0, none=True)
         self.learning_starts = checks.integer("learning_starts", learning_starts, least=0)
         self.double, self.dueling, self.noisy = double, dueling, noisy
         if not isinstance(prioritized, bool):
@@ -229,7 +234,7 @@ class DQN(QLearning):
             episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its
                 fields, such as Minari's `dataset.iterate_episodes()`.
         """
-        self.experience = [*self.experience, *episodes]
+        self.experience = [*self.experience, *checked_episodes(episodes)]
 
     def begin_training(self):
         """Starts with a target network like the network."""

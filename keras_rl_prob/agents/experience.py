@@ -58,6 +58,17 @@ def episode_rows(episodes, observation_space, action_space):
     return tf.nest.map_structure(lambda *x: np.concatenate(x), *parts)
 
 
+def checked_episodes(episodes):
+    """A list of recorded episodes; `TypeError` where something else is among them."""
+    listed = list(episodes) if np.iterable(episodes) and not isinstance(episodes, str | dict) else [episodes]
+    for episode in listed:
+        if not (isinstance(episode, dict) or hasattr(episode, "rewards")):
+            raise TypeError(
+                f"`episodes` must be a list of episodes, as from `krp.envs.record_episodes`. Received: {episode!r}"
+            )
+    return listed
+
+
 def _check_legal(number, observations, actions, places):
     """Raises a `ValueError` where an action of an episode was not allowed: its value would have nothing to learn."""
     for place in places:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
-from keras_rl_prob import border, spaces
+from keras_rl_prob import border, checks, spaces
 from keras_rl_prob.agents.persistence import write_whole
 
 SAVED_MODEL = "saved_model.pb"  # what makes a folder an export
@@ -59,7 +59,10 @@ def export_policy(agent, filepath, format=None):
     action, state = policy.serve(np.zeros((1, 4), np.float32), [True], state)
     ```
     """
-    writers, filepath = {"tf_saved_model": _write_saved_model, "onnx": _write_onnx}, pathlib.Path(filepath)
+    writers, filepath = (
+        {"tf_saved_model": _write_saved_model, "onnx": _write_onnx},
+        pathlib.Path(checks.path("filepath", filepath)),
+    )
     by_name = "onnx" if filepath.suffix.lower() == ".onnx" else "tf_saved_model"
     format = by_name if format is None else format
     if format not in writers or (by_name == "onnx" and format != "onnx"):

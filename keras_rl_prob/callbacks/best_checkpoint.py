@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_rl_prob import checks
+
 
 class BestCheckpoint(keras.callbacks.ModelCheckpoint):
     """Keras' `ModelCheckpoint` that saves the best only, where not every epoch has a value to compare.
@@ -26,6 +28,9 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
     """
 
     def __init__(self, filepath, monitor="val_return", mode="max", **kwargs):
+        if mode not in ("max", "min"):
+            raise ValueError(f'`mode` must be "max" or "min". Received: mode={mode!r}')
+        checks.text("monitor", monitor)
         super().__init__(filepath, monitor=monitor, mode=mode, save_best_only=True, **kwargs)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -24,8 +24,7 @@ class EnvStepLimit(keras.callbacks.Callback):
 
     def __init__(self, limit):
         super().__init__()
-        checks.integer("limit", limit)
-        self.limit = limit
+        self.limit = checks.integer("limit", limit)
 
     def on_train_batch_end(self, batch, logs=None):
         """Looks at the step count, after every rollout."""

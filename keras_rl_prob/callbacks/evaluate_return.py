@@ -49,7 +49,7 @@ class EvaluateReturn(keras.callbacks.Callback):
         super().__init__()
         self.env = env
         self.every, self.episodes = checks.integer("every", every), checks.integer("episodes", episodes)
-        self.deterministic, self.seed, self.name = deterministic, seed, name
+        self.deterministic, self.seed, self.name = deterministic, checks.seed("seed", seed), checks.text("name", name)
         self._opened = contextlib.ExitStack()
 
     def on_train_begin(self, logs=None):

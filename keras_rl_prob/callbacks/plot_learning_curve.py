@@ -4,6 +4,7 @@ import pathlib
 
 import keras
 
+from keras_rl_prob import checks
 from keras_rl_prob.callbacks.plot_learning_curves import EVALUATIONS, curve, figure_class, picture, read_log
 
 TRAINING, EVALUATION = "#9ab8d8", "#1f4e79"
@@ -32,7 +33,7 @@ class PlotLearningCurve(keras.callbacks.Callback):
 
     def __init__(self, path, title=None, log=None):
         super().__init__()
-        self.path, self.title, self.log = pathlib.Path(path), title, log
+        self.path, self.title, self.log = pathlib.Path(checks.path("path", path)), title, log
         self._rows = []
         figure_class()  # rather than after the first epoch
 

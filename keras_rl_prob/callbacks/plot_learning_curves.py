@@ -37,7 +37,11 @@ def plot_learning_curves(runs, path, title=None):
     krp.callbacks.plot_learning_curves(runs, "comparison.png", title="CartPole-v1")
     ```
     """
-    if not runs or any(isinstance(logs, str | os.PathLike) or not logs for logs in runs.values()):
+    if (
+        not runs
+        or not isinstance(runs, dict)
+        or any(isinstance(logs, str | os.PathLike) or not logs for logs in runs.values())
+    ):
         raise ValueError(f'`runs` must be like {{"PPO": ["seed_0.csv", "seed_1.csv"]}}. Received: runs={runs!r}')
     curves = {label: _seeds(logs) for label, logs in runs.items()}
     kinds = {kind for kind, _ in curves.values()}

@@ -7,7 +7,7 @@ import pathlib
 import gymnasium
 import numpy as np
 
-from keras_rl_prob import envs
+from keras_rl_prob import checks, envs
 from keras_rl_prob.agents.contract import check_same_spaces
 from keras_rl_prob.agents.persistence import write_whole
 
@@ -39,6 +39,9 @@ def record_episode(agent, env, path, max_frames=500, seed=0):
     ```
     """
     check_recordable(env, path)
+    max_frames, seed = checks.integer("max_frames", max_frames), checks.seed("seed", seed, least=0)
+    if not callable(getattr(agent, "policy", None)):
+        raise TypeError(f"`agent` must be an agent. Received: agent={agent!r}")
     path, rewards = pathlib.Path(path), []
     path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
@@ -61,7 +64,7 @@ def check_recordable(env, path):
         env: What `record_episode` gets.
         path: What `record_episode` gets.
     """
-    suffix = pathlib.Path(path).suffix.lower()
+    suffix = pathlib.Path(checks.path("path", path)).suffix.lower()
     if suffix not in (".gif", ".mp4"):
         raise ValueError(f"`path` must end in .gif or .mp4. Received: path={str(path)!r}")
     _ = _pillow() if suffix == ".gif" else _moviepy()

@@ -38,7 +38,8 @@ class RecordVideo(keras.callbacks.Callback):
     def __init__(self, env, path, every=None, max_frames=500, seed=0):
         super().__init__()
         every, max_frames = checks.integer("every", every, none=True), checks.integer("max_frames", max_frames)
-        self.env, self.path, self.every, self.max_frames, self.seed = env, os.fspath(path), every, max_frames, seed
+        self.env, self.path, self.seed = env, checks.path("path", path), checks.seed("seed", seed, least=0)
+        self.every, self.max_frames = every, max_frames
         check_recordable(env, self._path_after(0))
         self._epoch = 0
 

@@ -6,7 +6,7 @@ import time
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import spaces
+from keras_rl_prob import checks, spaces
 
 
 class RolloutHistograms(keras.callbacks.Callback):
@@ -40,7 +40,7 @@ class RolloutHistograms(keras.callbacks.Callback):
 
     def __init__(self, log_dir):
         super().__init__()
-        self.log_dir = str(log_dir)
+        self.log_dir = checks.path("log_dir", log_dir)
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError('`RolloutHistograms` needs TensorBoard: pip install "keras_rl_prob[tensorboard]"')
 

@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 
+from keras_rl_prob import checks
 from keras_rl_prob.agents.persistence import write_whole
 
 
@@ -34,7 +35,7 @@ class RunLog(keras.callbacks.CSVLogger):
     """
 
     def __init__(self, path):
-        super().__init__(path, append=True)
+        super().__init__(checks.path("path", path), append=True)
 
     def on_train_begin(self, logs=None):
         """Opens the file, so that what is wrong with it shows before the training."""

@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_rl_prob import checks
+
 tfd = tfp.distributions
 
 # The trapezoidal rule on the standard normal density. With 32 nodes it errs by at most 1e-7 (scale 1), 2e-6 (2) and
@@ -99,7 +101,7 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
             self._loc, self._scale, self._low, self._high = (
                 tf.convert_to_tensor(x, dtype) for x in (loc, scale, low, high)
             )
-            self._event_ndims = int(event_ndims)
+            self._event_ndims = checks.integer("event_ndims", event_ndims, least=0)
             self._mask = None if mask is None else tf.cast(mask, tf.bool)
             _check_order(self._low, self._high)
             base = tfd.Normal(self._loc + tf.zeros_like(self._low + self._high), self._scale)

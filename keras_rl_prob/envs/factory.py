@@ -41,6 +41,7 @@ def make(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
         ValueError: The id is unknown, `num_envs` does not fit, the spaces are not supported or differ.
     """
     num_envs = checks.integer("num_envs", num_envs, none=True)
+    default_num_envs = checks.integer("default_num_envs", default_num_envs)
     count = _number(len(env), num_envs, default_num_envs) if isinstance(env, list) else num_envs or default_num_envs
     made = _make(env, count)
     try:

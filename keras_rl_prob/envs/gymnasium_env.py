@@ -38,7 +38,7 @@ class GymnasiumEnv:
         missing = [name for name in NEEDED if getattr(vector_env, name, None) is None]
         if missing:
             raise TypeError(
-                f"A vector environment must have {', '.join(map('`{}`'.format, NEEDED))}. Received: {vector_env!r} without "
+                f"`vector_env` must have {', '.join(map('`{}`'.format, NEEDED))}. Received: {vector_env!r} without "
                 f"{missing}. Set what is missing, or pass a callable that makes one `gymnasium.Env`"
             )
         self.vector_env = vector_env

@@ -7,6 +7,7 @@ import os
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
+from keras_rl_prob import checks
 from keras_rl_prob.envs import atari
 from keras_rl_prob.envs.separate import SeparateEnv
 from keras_rl_prob.envs.single import SingleEnv
@@ -42,7 +43,8 @@ def spec(env_id, **kwargs):
     """
     made = copy.deepcopy(env_id if isinstance(env_id, EnvSpec) else _registered(env_id))
     if "max_episode_steps" in kwargs:
-        made.max_episode_steps = kwargs.pop("max_episode_steps")
+        steps = kwargs.pop("max_episode_steps")
+        made.max_episode_steps = checks.integer("max_episode_steps", steps, none=True)
     made.kwargs.update(kwargs)
     return made
 

@@ -30,11 +30,20 @@ def record_episodes(env, policy=None, episodes=1, seed=None):
     agent.add_experience(krp.envs.record_episodes("CartPole-v1", bot, episodes=20))
     ```
     """
+    episodes, seed = checks.integer("episodes", episodes), checks.seed("seed", seed, least=0, none=True)
+    if policy is not None and not callable(policy):
+        raise TypeError(
+            f"`policy` must be a callable from an observation to an action, or `None`. Received: policy={policy!r}"
+        )
     if not isinstance(env, gymnasium.Env):
-        made = make_one(env) if isinstance(env, str | EnvSpec) else env()
+        made = env() if callable(env) and not isinstance(env, EnvSpec) else make_one(env)
+        if not isinstance(made, gymnasium.Env):
+            raise TypeError(
+                f"`env` as a callable must make a `gymnasium.Env`. Received: env={env!r}, which made {made!r}"
+            )
         with contextlib.closing(made):
             return record_episodes(made, policy, episodes, seed)
-    episodes, recorded = checks.integer("episodes", episodes), []
+    recorded = []
     env.action_space.seed(seed)
     for number in range(episodes):
         observation, _ = env.reset(seed=seed if number == 0 else None)

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_rl_prob import checks
 from keras_rl_prob.distributions import BoundedNormal
 from keras_rl_prob.layers.head import Head
 
@@ -67,15 +68,13 @@ class DenseNormal(Head):
         super().__init__(output_shape, **kwargs)
         if hard_bounds and bounds is None:
             raise ValueError("`hard_bounds` needs `bounds`. Received: hard_bounds=True, bounds=None")
-        if not initial_scale > MIN_SCALE:
-            raise ValueError(f"`initial_scale` must be above {MIN_SCALE}. Received: initial_scale={initial_scale}")
+        self.initial_scale = float(checks.number("initial_scale", initial_scale, above=MIN_SCALE))
+        self.low, self.high = _split_bounds(bounds, self.mask_shape)
         self.bounds = None if bounds is None else np.asarray(bounds, "float64").tolist()
-        self.low, self.high = _split_bounds(self.bounds, self.mask_shape)
         self.hard_bounds = hard_bounds
         self.state_dependent_scale = state_dependent_scale
         self.loc_activation = keras.activations.get(loc_activation)
         self.scale_activation = keras.activations.get(scale_activation)
-        self.initial_scale = float(initial_scale)
         with tf.init_scope():
             self._activation_at_0 = float(self.scale_activation(tf.zeros([])))
         if not self._activation_at_0 > 0:
@@ -144,7 +143,7 @@ def _split_bounds(bounds, shape):
         return None, None
     try:
         low, high = np.moveaxis(np.broadcast_to(np.asarray(bounds, "float32"), (*shape, 2)), -1, 0)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ValueError(f"`bounds` must broadcast to the shape {(*shape, 2)}. Received: bounds={bounds}") from None
     if not np.all(np.isfinite(low) & np.isfinite(high) & (low < high)):
         raise ValueError(f"`bounds` must be finite and every low below its high. Received: bounds={bounds}")

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_rl_prob import checks
+
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class FourierFeatures(keras.layers.Layer):
@@ -27,7 +29,8 @@ class FourierFeatures(keras.layers.Layer):
 
     def __init__(self, units, scale=None, **kwargs):
         super().__init__(**kwargs)
-        self.units, self.scale = units, scale
+        self.units = checks.integer("units", units)
+        self.scale = checks.number("scale", scale, above=0.0, none=True)
 
     def build(self, input_shape):
         """Draws the weights."""

@@ -128,7 +128,7 @@ class Head(keras.layers.Layer):
 def _standardize_shape(output_shape):
     """Returns a tuple of Python ints; NumPy's, as in Gymnasium's `Discrete.n`, are welcome."""
     sizes = output_shape if isinstance(output_shape, (tuple, list)) else (output_shape,)
-    if not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):
+    if not all(isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0 for size in sizes):
         raise ValueError(f"`output_shape` must be a tuple of positive ints. Received: output_shape={output_shape}")
     return tuple(int(size) for size in sizes)
 

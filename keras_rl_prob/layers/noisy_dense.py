@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_rl_prob import checks
+
 KINDS = ("factorised", "independent")
 
 
@@ -44,7 +46,8 @@ class NoisyDense(keras.layers.Layer):
         super().__init__(**kwargs)
         if kind not in KINDS:
             raise ValueError(f"`kind` must be one of {list(KINDS)}. Received: kind={kind!r}")
-        self.units, self.kind, self.sigma = units, kind, sigma
+        self.units, self.kind = checks.integer("units", units), kind
+        self.sigma = checks.number("sigma", sigma, none=True)
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_rl_prob import checks
+
 MAX_COUNT = 1e6  # float32 cannot count beyond 2^24
 
 
@@ -40,13 +42,9 @@ class RunningNormalization(keras.layers.Layer):
 
     def __init__(self, center=True, clip=10.0, epsilon=1e-8, **kwargs):
         super().__init__(autocast=False, **kwargs)  # statistics need float32 inputs
-        if clip is not None and not clip > 0:
-            raise ValueError(f"`clip` must be positive or None. Received: clip={clip}")
-        if not epsilon > 0:
-            raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}")
         self.center = center
-        self.clip = clip
-        self.epsilon = epsilon
+        self.clip = checks.number("clip", clip, above=0.0, none=True)
+        self.epsilon = checks.number("epsilon", epsilon, above=0.0)
 
     def build(self, input_shape):
         """Creates the statistics, of shape `input_shape[1:]`."""

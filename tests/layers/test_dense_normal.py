@@ -218,7 +218,7 @@ def test_functional_model_can_be_saved(tmp_path, masked):
         ({"bounds": [-math.inf, 1.0]}, r"`bounds` must be finite"),
         ({"bounds": [1.0, 2.0, 3.0]}, r"must broadcast to the shape \(2, 2\). Received: bounds=\[1.0, 2.0, 3.0\]"),
         ({"hard_bounds": True}, r"`hard_bounds` needs `bounds`"),
-        ({"initial_scale": 0.001}, r"`initial_scale` must be above 0.001. Received: initial_scale=0.001"),
+        ({"initial_scale": 0.001}, r"`initial_scale` must be a number above 0.001. Received: initial_scale=0.001"),
         ({"scale_activation": "relu"}, r"must be positive at 0. Received: scale_activation=relu"),
         ({"output_shape": (2, 0)}, r"tuple of positive ints. Received: output_shape=\(2, 0\)"),
         ({"output_shape": (2.5,)}, r"tuple of positive ints"),

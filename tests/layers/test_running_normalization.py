@@ -168,7 +168,7 @@ def test_functional_model_can_be_saved(tmp_path):
 def test_errors():
     with pytest.raises(ValueError, match=r"`update` needs a built layer"):
         RunningNormalization().update(tf.zeros([2, 3]))
-    with pytest.raises(ValueError, match=r"`clip` must be positive or None. Received: clip=0"):
+    with pytest.raises(ValueError, match=r"`clip` must be a positive number, or `None`. Received: clip=0"):
         RunningNormalization(clip=0)
-    with pytest.raises(ValueError, match=r"`epsilon` must be positive. Received: epsilon=0.0"):
+    with pytest.raises(ValueError, match=r"`epsilon` must be a positive number. Received: epsilon=0.0"):
         RunningNormalization(epsilon=0.0)

@@ -54,7 +54,7 @@ def make_native(id, num_envs, **kwargs):
     >>> make_native("tf/CartPole-v1", num_envs=32).max_episode_steps
     500
     """
-    if id not in _CLASSES:
+    if not isinstance(id, str) or id not in _CLASSES:
         near = difflib.get_close_matches(str(id), native_ids())
         hint = f"Did you mean {' or '.join(repr(name) for name in near)}? " if near else ""
         raise ValueError(f"`id` must be one of {native_ids()}. {hint}Received: id={id!r}")

@@ -5,7 +5,8 @@ import numpy as np
 from gymnasium import spaces as gym_spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from keras_rl_prob import masks
+from keras_rl_prob import checks, masks
+from keras_rl_prob.envs.wrappers.arguments import checked_env
 
 
 class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
@@ -45,8 +46,8 @@ class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
 
     def __init__(self, env, key="action_mask"):
         RecordConstructorArgs.__init__(self, key=key)
-        gymnasium.Wrapper.__init__(self, env)
-        self.key = key
+        gymnasium.Wrapper.__init__(self, checked_env(env))
+        self.key = checks.text("key", key)
         space, mask = env.observation_space, masks.mask_space(env.action_space)
         if mask is None:
             raise ValueError(

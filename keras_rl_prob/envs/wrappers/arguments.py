@@ -6,6 +6,13 @@ import numpy as np
 _ARRAYS = (gymnasium.spaces.Box, gymnasium.spaces.MultiBinary, gymnasium.spaces.MultiDiscrete)
 
 
+def checked_env(env):
+    """Returns `env`; raises a `TypeError` unless it is one environment, made already."""
+    if not isinstance(env, gymnasium.Env):
+        raise TypeError(f"`env` must be a `gymnasium.Env`, as from `gymnasium.make`. Received: env={env!r}")
+    return env
+
+
 def check_box(env):
     """Raises a `ValueError` unless the observations of `env` are a Box."""
     if not isinstance(env.observation_space, gymnasium.spaces.Box):
@@ -26,7 +33,9 @@ def checked_action(env, name, action):
         ValueError: It is not in the action space.
     """
     space, value = env.action_space, action
-    if isinstance(space, _ARRAYS):
+    if isinstance(action, bool):
+        value = None
+    elif isinstance(space, _ARRAYS):
         try:
             value = np.asarray(action).astype(space.dtype, casting="same_kind")
         except (TypeError, ValueError):

@@ -5,6 +5,7 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob import spaces
+from keras_rl_prob.envs.wrappers.arguments import checked_env
 
 
 class CheckFinite(gymnasium.Wrapper, RecordConstructorArgs):
@@ -29,7 +30,7 @@ class CheckFinite(gymnasium.Wrapper, RecordConstructorArgs):
 
     def __init__(self, env):
         RecordConstructorArgs.__init__(self)
-        gymnasium.Wrapper.__init__(self, env)
+        gymnasium.Wrapper.__init__(self, checked_env(env))
         self._episode, self._step = 0, 0
         self._names = spaces.leaf_names(env.observation_space)
 

@@ -4,6 +4,7 @@ import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob import border
+from keras_rl_prob.envs.wrappers.arguments import checked_env
 
 
 class CheckObservation(gymnasium.Wrapper, RecordConstructorArgs):
@@ -27,7 +28,7 @@ class CheckObservation(gymnasium.Wrapper, RecordConstructorArgs):
 
     def __init__(self, env):
         RecordConstructorArgs.__init__(self)
-        gymnasium.Wrapper.__init__(self, env)
+        gymnasium.Wrapper.__init__(self, checked_env(env))
         self._episode, self._step = 0, 0
 
     def reset(self, *, seed=None, options=None):

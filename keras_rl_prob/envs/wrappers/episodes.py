@@ -6,7 +6,7 @@ import numbers
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
-from keras_rl_prob.envs.wrappers.arguments import action_index, checked_action
+from keras_rl_prob.envs.wrappers.arguments import action_index, checked_action, checked_env
 
 
 class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
@@ -42,7 +42,7 @@ class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
 
     def __init__(self, env, noop=None):
         RecordConstructorArgs.__init__(self, noop=noop)
-        gymnasium.Wrapper.__init__(self, env)
+        gymnasium.Wrapper.__init__(self, checked_env(env))
         if noop is None:
             noop = action_index(env, "NOOP", "EpisodicLife(env, noop=0)")
         self.noop = checked_action(env, "noop", noop)
@@ -104,7 +104,7 @@ class FinalReward(gymnasium.Wrapper, RecordConstructorArgs):
         if not isinstance(reward, numbers.Real) or isinstance(reward, bool) or not math.isfinite(reward):
             raise ValueError(f"`reward` must be a finite number. Received: reward={reward!r}")
         RecordConstructorArgs.__init__(self, reward=float(reward))
-        gymnasium.Wrapper.__init__(self, env)
+        gymnasium.Wrapper.__init__(self, checked_env(env))
         self.reward = float(reward)
 
     def step(self, action):

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from keras_rl_prob.envs.wrappers.arguments import check_box
+from keras_rl_prob.envs.wrappers.arguments import check_box, checked_env
 
 _TWICE_AS_WIDE = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.int64}
 
@@ -41,7 +41,7 @@ class FrameDelta(gymnasium.ObservationWrapper, RecordConstructorArgs):
 
     def __init__(self, env):
         RecordConstructorArgs.__init__(self)
-        gymnasium.ObservationWrapper.__init__(self, env)
+        gymnasium.ObservationWrapper.__init__(self, checked_env(env))
         check_box(env)
         self.observation_space = _space_of_differences(env.observation_space)
         self._previous = np.zeros_like(self.observation_space.low)
@@ -85,16 +85,16 @@ class FrameHistory(gymnasium.ObservationWrapper, RecordConstructorArgs):
     def __init__(self, env, past_indices, axis=0):
         past_indices = _checked_indices(past_indices)
         RecordConstructorArgs.__init__(self, past_indices=past_indices, axis=axis)
-        gymnasium.ObservationWrapper.__init__(self, env)
+        gymnasium.ObservationWrapper.__init__(self, checked_env(env))
         check_box(env)
         space = env.observation_space
         dimensions = len(space.shape) + 1
-        if not isinstance(axis, int) or not -dimensions <= axis < dimensions:
+        if not isinstance(axis, int | np.integer) or isinstance(axis, bool) or not -dimensions <= axis < dimensions:
             raise ValueError(
                 f"`axis` must be an integer from {-dimensions} to {dimensions - 1} for observations of shape {space.shape}. "
                 f"Received: axis={axis!r}"
             )
-        self.past_indices, self.axis = past_indices, axis
+        self.past_indices, self.axis = past_indices, int(axis)
         low, high = (np.stack([bound] * len(past_indices), axis) for bound in (space.low, space.high))
         self.observation_space = gymnasium.spaces.Box(low, high, dtype=space.dtype)
         self._recent = collections.deque(maxlen=max(past_indices) + 1)  # from the present into the past

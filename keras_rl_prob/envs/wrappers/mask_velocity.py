@@ -4,6 +4,8 @@ import gymnasium
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+from keras_rl_prob.envs.wrappers.arguments import checked_env
+
 # Unwrapped class -> what the observation is multiplied with: 0 hides a velocity.
 VELOCITY_MASKS = {
     "AcrobotEnv": (1.0, 1.0, 1.0, 1.0, 0.0, 0.0),
@@ -34,8 +36,8 @@ class MaskVelocity(gymnasium.ObservationWrapper, RecordConstructorArgs):
 
     def __init__(self, env, mask=None):
         RecordConstructorArgs.__init__(self, mask=mask)
-        gymnasium.ObservationWrapper.__init__(self, env)
-        mask = np.array(_find_mask(env) if mask is None else mask)
+        gymnasium.ObservationWrapper.__init__(self, checked_env(env))
+        mask = np.array(_find_mask(env) if mask is None else mask, object)
         if mask.shape != env.observation_space.shape or not np.isin(mask, (0, 1)).all():
             raise ValueError(
                 "`mask` must hold a 0 or a 1 for every component of the observation. "

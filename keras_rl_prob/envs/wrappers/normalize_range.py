@@ -6,6 +6,7 @@ from gymnasium import spaces as gym_spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob import spaces
+from keras_rl_prob.envs.wrappers.arguments import checked_env
 
 _LARGEST = np.finfo(np.float32).max  # as a bound it only says that there is none
 
@@ -35,7 +36,7 @@ class NormalizeRange(gymnasium.ObservationWrapper, RecordConstructorArgs):
 
     def __init__(self, env):
         RecordConstructorArgs.__init__(self)
-        gymnasium.ObservationWrapper.__init__(self, env)
+        gymnasium.ObservationWrapper.__init__(self, checked_env(env))
         leaves = spaces.leaves(env.observation_space)
         if not any(_bounded(leaf).any() for leaf in leaves):
             raise ValueError(

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from keras_rl_prob.envs.wrappers.arguments import action_index, checked_action
+from keras_rl_prob.envs.wrappers.arguments import action_index, checked_action, checked_env
 
 ATTEMPTS = 1000
 
@@ -64,7 +64,7 @@ class RandomStart(_ActingReset, RecordConstructorArgs):
         if not isinstance(max_steps, int | np.integer) or isinstance(max_steps, bool) or max_steps < 1:
             raise ValueError(f"`max_steps` must be a positive integer. Received: max_steps={max_steps!r}")
         RecordConstructorArgs.__init__(self, max_steps=int(max_steps))
-        gymnasium.Wrapper.__init__(self, env)
+        gymnasium.Wrapper.__init__(self, checked_env(env))
         self.max_steps = int(max_steps)
         self._actions = copy.deepcopy(env.action_space)
 
@@ -104,7 +104,7 @@ class FireReset(_ActingReset, RecordConstructorArgs):
 
     def __init__(self, env, actions=None):
         RecordConstructorArgs.__init__(self, actions=actions)
-        gymnasium.Wrapper.__init__(self, env)
+        gymnasium.Wrapper.__init__(self, checked_env(env))
         if actions is None:
             fire = action_index(env, "FIRE", "FireReset(env, actions=[1])")
             actions = range(fire, min(fire + 2, len(env.unwrapped.get_action_meanings())))
