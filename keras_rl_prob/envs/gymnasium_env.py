@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from keras_rl_prob import border, masks, python_calls, spaces
 from keras_rl_prob.envs.single import described
+from keras_rl_prob.envs.workers import workers_of
 from keras_rl_prob.trajectory import TimeStep
 
 NEEDED = ("num_envs", "single_observation_space", "single_action_space")
@@ -30,18 +31,20 @@ class GymnasiumEnv:
 
     Args:
         vector_env: The vector environment; `close` closes it.
+        timeout: Seconds that the worker processes of an `AsyncVectorEnv` may take for a step or a reset before a
+            `TimeoutError` says which of them hang; they have ended then. `None` waits as long as they take.
     """
 
     compilable = False
 
-    def __init__(self, vector_env):
+    def __init__(self, vector_env, timeout=None):
         missing = [name for name in NEEDED if getattr(vector_env, name, None) is None]
         if missing:
             raise TypeError(
                 f"`vector_env` must have {', '.join(map('`{}`'.format, NEEDED))}. Received: {vector_env!r} without "
                 f"{missing}. Set what is missing, or pass a callable that makes one `gymnasium.Env`"
             )
-        self.vector_env = vector_env
+        self.vector_env, self._workers = vector_env, workers_of(vector_env, timeout)
         self.num_envs = vector_env.num_envs
         self.observation_space = vector_env.single_observation_space
         self.action_space = vector_env.single_action_space
@@ -61,7 +64,7 @@ class GymnasiumEnv:
     def placeholder(self):
         """An environment of this signature for graphs to keep, which has no vector environment of its own."""
         kept = copy.copy(self)
-        kept.vector_env = kept._actual = None
+        kept.vector_env = kept._workers = kept._actual = None
         return kept
 
     @contextlib.contextmanager
@@ -102,15 +105,13 @@ class GymnasiumEnv:
 
     def close(self):
         """Closes the vector environment, also when one of its worker processes has died."""
-        if not isinstance(self.vector_env, gymnasium.vector.AsyncVectorEnv):
+        if self._workers is None:
             self.vector_env.close()
             return
         try:
             self.vector_env.close(terminate=True)
         except (EOFError, OSError):  # Gymnasium first waits for the answer of a dead worker
-            for process in self.vector_env.processes:
-                process.kill()
-            self.vector_env.closed = True
+            self._workers.end()
 
     @property
     def _resets_within_step(self):
@@ -229,13 +230,16 @@ class GymnasiumEnv:
         def method(*args):
             env = self._actual
             try:
-                return getattr(env, name)(*args)
+                return env._workers.call(getattr(env, name), *args) if env._workers else getattr(env, name)(*args)
             except Exception as error:
-                died = isinstance(env.vector_env, gymnasium.vector.AsyncVectorEnv) and isinstance(error, WORKER_DIED)
+                died = env._workers is not None and isinstance(error, WORKER_DIED)
                 what = "a worker process of the environment has died" if died else "see above"
+                ended = env._workers is not None and env.vector_env.closed
                 error.add_note(
                     f"Raised by the environment {described(env.vector_env)} at step {env._steps} of this run ({what}). "
-                    "The agent is unharmed: mend the environment and call `fit` again to go on training."
+                    f"The agent is unharmed: mend the environment and call `fit` again to go on training."
+                    + " Its worker processes have ended: make it anew."
+                    * ended
                 )
                 raise
 

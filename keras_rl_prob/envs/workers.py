@@ -1,0 +1,126 @@
+"""Worker processes of Gymnasium's `AsyncVectorEnv`: what they raise arrives, and none is waited for in vain."""
+
+import functools
+import pathlib
+import queue
+import runpy
+import time
+
+import gymnasium
+from gymnasium.vector.async_vector_env import AsyncState
+
+from keras_rl_prob import checks
+
+REPORT = pathlib.Path(__file__).with_name("worker_report.py")
+SECONDS_TO_REPORT = 10.0
+
+
+class Workers:
+    """Calls methods of a vector environment that has worker processes; they are ended where one of them fails.
+
+    Gymnasium waits for ever for an exception that cannot be pickled, and for a worker that hangs.
+
+    Args:
+        vector_env: An `AsyncVectorEnv`, perhaps in wrappers.
+        timeout: Seconds that all workers together may take for a step or a reset; `None` sets no limit.
+    """
+
+    def __init__(self, vector_env, timeout=None):
+        self._base, self._timeout, self._prepared = vector_env.unwrapped, timeout, False
+
+    def call(self, method, *args):
+        """Calls `method`, which steps or resets the vector environment, with these arguments."""
+        base = self._base
+        if not self._prepared:
+            self._prepare()
+        base.step_wait, base.reset_wait = (
+            functools.partial(self._wait, wait) for wait in (base.step_wait, base.reset_wait)
+        )
+        try:
+            return method(*args)
+        finally:
+            del base.step_wait, base.reset_wait
+
+    def end(self):
+        """Ends the processes, whatever state they are in; the vector environment counts as closed."""
+        for process in self._base.processes:
+            process.terminate()
+        for process in self._base.processes:
+            process.join(1.0)
+            process.kill()
+            process.join()
+        for pipe in self._base.parent_pipes:
+            if pipe is not None:
+                pipe.close()
+        self._base.closed = True
+
+    def _prepare(self):
+        """Has each worker run `worker_report.py`, by what every worker answers: a question about its spaces."""
+        base = self._base
+        if base.closed or base._state is not AsyncState.DEFAULT:
+            return  # it says so itself, in a moment
+        base.error_queue = _Reports(base.error_queue)
+        for pipe in base.parent_pipes:
+            pipe.send(("_check_spaces", (base.observation_mode, base.single_observation_space, _Run())))
+        self._wait(lambda: [pipe.recv() for pipe in base.parent_pipes])
+        self._prepared = True
+
+    def _wait(self, wait):
+        """What `wait` returns once all workers have answered."""
+        base = self._base
+        try:
+            if self._timeout is not None:
+                end = time.monotonic() + self._timeout
+                silent = [
+                    i for i, pipe in enumerate(base.parent_pipes) if not pipe.poll(max(0.0, end - time.monotonic()))
+                ]
+                if silent:
+                    raise TimeoutError(
+                        f"Worker processes must answer within `timeout`={self._timeout} seconds. "
+                        f"Received: nothing from {_numbered(silent)}"
+                    )
+            return wait()
+        except queue.Empty:
+            ended = [i for i, process in enumerate(base.processes) if not process.is_alive()]
+            self.end()
+            raise RuntimeError(
+                "A worker process must report the exception that ended it. "
+                f"Received: nothing from {_numbered(ended)}; see its standard error"
+            ) from None
+        except Exception:
+            self.end()
+            raise
+
+
+class _Run:
+    """Pickles to a call that runs `worker_report.py`, without an import of this package into the worker."""
+
+    def __reduce__(self):
+        return runpy.run_path, (str(REPORT), None, "__main__")
+
+
+class _Reports:
+    """The queue of the workers' exceptions, read by Gymnasium once a worker has said that there is one."""
+
+    def __init__(self, reports):
+        self._reports = reports
+
+    def get(self):
+        """The next exception; `queue.Empty` if none comes."""
+        return self._reports.get(timeout=SECONDS_TO_REPORT)
+
+
+def workers_of(vector_env, timeout=None):
+    """The `Workers` of a vector environment, or `None` where it has no worker processes that Gymnasium manages."""
+    checks.number("timeout", timeout, above=0.0, none=True)
+    if isinstance(getattr(vector_env, "unwrapped", None), gymnasium.vector.AsyncVectorEnv):
+        return Workers(vector_env, timeout)
+    if timeout is not None:
+        raise ValueError(
+            f"`timeout` must be None without worker processes of an AsyncVectorEnv. Received: timeout={timeout}"
+        )
+    return None
+
+
+def _numbered(workers):
+    return f"worker {', '.join(map(str, workers))}"
