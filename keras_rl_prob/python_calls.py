@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -12,7 +13,9 @@ import tensorflow as tf
 
 _RAISED: collections.deque[BaseException] = collections.deque(maxlen=8)
 _THREAD = threading.local()
-_SIGNALS: list[int] = []  # the file that Python writes signals to, while there is one
+_SIGNALS: list[bytearray] = []  # those that came since `interruptible` began, while it lasts
+NO_SIGNAL = bytes(1)
+PATIENCE = 0.5  # seconds
 
 
 class PythonCallError(Exception):
@@ -50,7 +53,7 @@ def call(function, inputs, dtypes):
 
 @contextlib.contextmanager
 def interruptible():
-    """Lets Ctrl-C end a graph at its next call of a Python function, instead of when the graph has come to its end.
+    """Lets Ctrl-C end a graph at its next call of a Python function, and says so where a graph calls none for a while.
 
     Python handles signals in its main thread, which waits for the graph; but that one has come it writes to a file at once.
     """
@@ -58,29 +61,48 @@ def interruptible():
         yield
         return
     reads, writes = os.pipe()
-    os.set_blocking(reads, False)
     os.set_blocking(writes, False)
+    received, ended = bytearray(), threading.Event()
+    listener = threading.Thread(target=_listen, args=(reads, received, ended), daemon=True)
+    listener.start()
     before, outer = signal.set_wakeup_fd(writes, warn_on_full_buffer=False), _SIGNALS[:]
-    _SIGNALS[:] = [reads]
+    _SIGNALS[:] = [received]
     try:
         yield
     finally:
         _SIGNALS[:] = outer
         signal.set_wakeup_fd(before)
+        ended.set()
+        os.write(writes, NO_SIGNAL)
+        listener.join()
         os.close(writes)
-        with contextlib.suppress(OSError):
-            if before != -1:
-                os.write(before, os.read(reads, 64))  # whoever waits for signals hears of those that came meanwhile
         os.close(reads)
+        if before != -1 and received:
+            os.write(before, received)  # whoever waits for signals hears of those that came meanwhile
+
+
+def _listen(reads, received, ended):
+    """Collects the signals that come; a word answers the first Ctrl-C, unless all is over in a moment."""
+    told, signals = False, b""
+    while NO_SIGNAL not in signals:
+        signals = os.read(reads, 64)
+        received.extend(signals.replace(NO_SIGNAL, b""))
+        if not told and _is_interrupted(received) and not ended.wait(PATIENCE):
+            told = True
+            sys.stderr.write("\nInterrupted: it ends after the compiled call under way.\n")
+            sys.stderr.flush()
+
+
+def _is_interrupted(received):
+    """Whether these signals let the main thread raise a `KeyboardInterrupt`, once it may."""
+    return signal.SIGINT in received and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _raise_if_interrupted():
-    """Raises a `KeyboardInterrupt` where the main thread is about to, once it may."""
-    if not _SIGNALS or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return
-    with contextlib.suppress(BlockingIOError):
-        if signal.SIGINT in os.read(_SIGNALS[0], 64):
-            raise KeyboardInterrupt
+    """Raises a `KeyboardInterrupt` where the main thread is about to."""
+    if _SIGNALS and _is_interrupted(_SIGNALS[0]):
+        _SIGNALS[0].clear()
+        raise KeyboardInterrupt
 
 
 class raising_as_itself(contextlib.AbstractContextManager):
