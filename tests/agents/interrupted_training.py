@@ -8,7 +8,7 @@ import time
 import keras_rl_prob as krp
 
 
-def say_when_it_runs(main=threading.get_ident()):
+def say_when_it_runs(main):
     """Prints a line when the main thread has been in one call of TensorFlow for a second: nothing is traced any more."""
     seen = 0
     while seen < 10:
@@ -21,6 +21,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
     agent = krp.PPO(rollout_steps=100_000, minibatches=1, update_epochs=1)
     agent.compile(steps_per_execution=10, jit_compile=True)
-    threading.Thread(target=say_when_it_runs, daemon=True).start()
+    threading.Thread(target=say_when_it_runs, args=(threading.get_ident(),), daemon=True).start()
     agent.fit("tf/CartPole-v1", num_envs=8, steps_per_epoch=10, verbose=0)
     sys.exit("It ended before it was interrupted.")
