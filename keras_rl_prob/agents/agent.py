@@ -44,6 +44,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, network=None, *, normalize_observations=False, name=None):
+        contract.check_no_strategy()
         super().__init__(name=name)
         if network is not None and not isinstance(network, keras.layers.Layer):
             raise TypeError(
@@ -107,6 +108,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
             **unsupported: None; `loss`, `metrics` and the like, which belong to the agent, raise a `TypeError`.
         """
         reject_unknown(Agent.compile, unsupported)
+        contract.check_no_strategy()
         steps_per_execution = checks.integer("steps_per_execution", steps_per_execution, none=True)
         if jit_compile != "auto" and not isinstance(jit_compile, bool):
             raise ValueError(f'`jit_compile` must be a bool or "auto". Received: jit_compile={jit_compile!r}')
@@ -123,6 +125,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         Args:
             env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         """
+        contract.check_no_strategy(self.network)
         observation_space, action_space = spaces_of(env)
         network = self.network or self.default_network(normalized_spaces(env) if self.normalize_observations else env)
         self.check_network(network, observation_space, action_space)
@@ -202,6 +205,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
             FloatingPointError: An observation, a reward or a loss is not finite; no weights were changed by it.
         """
         reject_unknown(Agent.fit, unsupported)
+        contract.check_no_strategy()
         epochs, seed = checks.integer("epochs", epochs), checks.seed("seed", seed, none=True)
         initial_epoch = checks.integer("initial_epoch", initial_epoch, least=0)
         validation_episodes = checks.integer("validation_episodes", validation_episodes)
@@ -280,6 +284,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
         reject_unknown(Agent.evaluate, cached)
+        contract.check_no_strategy()
         with contextlib.ExitStack() as stack:
             evaluation = self.evaluation(env, episodes, deterministic, seed, stack, max_steps)
             stack.enter_context(put_aside(self))

@@ -34,6 +34,19 @@ class ActionHeads:
         return Joint(keras.tree.map_structure(lambda head, x: head.distribution(x), self._heads, parameters))
 
 
+def check_no_strategy(network=None):
+    """Raises a `ValueError` in the scope of a `tf.distribute` strategy, or where the variables of `network` come from one."""
+    mirrored = network is not None and [
+        v.path for v in network.variables if isinstance(v.value, tf.distribute.DistributedValues)
+    ]
+    if tf.distribute.has_strategy() or mirrored:
+        received = f"the variable {mirrored[0]}" if mirrored else type(tf.distribute.get_strategy()).__name__
+        raise ValueError(
+            "An agent and its network must be made and used outside the scope of `tf.distribute` strategies, which are not "
+            f"supported: leave out `strategy.scope()`, and give one device more work by `num_envs`. Received: {received}"
+        )
+
+
 def check_network(network, output_names, observation_space, action_space):
     """Raises a `ValueError` unless `network` maps observations of the one space to heads for the other.
 
