@@ -203,7 +203,7 @@ def test_action_values_are_no_policy(agent_class):
     ("observation", "axis"),
     [
         (OBSERVATION, 1),
-        (OBSERVATION, -1),
+        (OBSERVATION, 7),
         (spaces.Discrete(3), 0),
         (spaces.Dict({"image": spaces.Box(0, 255, (4, 8, 8), np.uint8)}), 0),
     ],
