@@ -235,11 +235,10 @@ class GymnasiumEnv:
                 died = env._workers is not None and isinstance(error, WORKER_DIED)
                 what = "a worker process of the environment has died" if died else "see above"
                 ended = env._workers is not None and env.vector_env.closed
+                anew = " Its worker processes have ended: make it anew." if ended else ""
                 error.add_note(
                     f"Raised by the environment {described(env.vector_env)} at step {env._steps} of this run ({what}). "
-                    f"The agent is unharmed: mend the environment and call `fit` again to go on training."
-                    + " Its worker processes have ended: make it anew."
-                    * ended
+                    f"The agent is unharmed: mend the environment and call `fit` again to go on training.{anew}"
                 )
                 raise
 
