@@ -16,6 +16,7 @@ LEVELS = (
     {"distributions", "drivers"},
     {"layers"},
     {"networks"},
+    {"learning"},
     {"agents"},
     {"callbacks", "presets", "tuners", "distributed"},
     {"cli", "testing"},

@@ -10,14 +10,14 @@ from keras_rl_prob import checks
 from keras_rl_prob.agents import arguments, contract
 from keras_rl_prob.agents.acting import ActingModel
 from keras_rl_prob.agents.evaluation import Evaluation, once, put_aside
-from keras_rl_prob.agents.fit_callbacks import prepared
 from keras_rl_prob.agents.graphs import Graphs, settings
-from keras_rl_prob.agents.learning import LearningModel
 from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
-from keras_rl_prob.agents.training import Training
 from keras_rl_prob.agents.vocabulary import constructor_arguments, reject_unknown
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of
 from keras_rl_prob.layers import Unrolled
+from keras_rl_prob.learning.callbacks import prepared
+from keras_rl_prob.learning.model import LearningModel
+from keras_rl_prob.learning.position import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 
 MAX_STEPS = 100_000  # of an episode of an evaluation

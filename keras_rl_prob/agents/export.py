@@ -12,7 +12,7 @@ import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import border, checks, spaces
-from keras_rl_prob.agents.persistence import write_whole
+from keras_rl_prob.learning.persistence import write_whole
 
 SAVED_MODEL = "saved_model.pb"  # what makes a folder an export
 

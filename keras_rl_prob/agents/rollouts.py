@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, masks
-from keras_rl_prob.agents.failures import LARGEST_NORMALIZED
 from keras_rl_prob.drivers import EpisodeStatistics, rollout_source
 from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.learning.failures import LARGEST_NORMALIZED
 
 
 class RolloutFollower:

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from keras_rl_prob.agents.persistence import write_whole
+from keras_rl_prob.learning.persistence import write_whole
 
 EVALUATIONS = ("val_return", "eval_return")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")  # Okabe and Ito's

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_rl_prob import checks, envs
 from keras_rl_prob.agents.contract import check_same_spaces
-from keras_rl_prob.agents.persistence import write_whole
+from keras_rl_prob.learning.persistence import write_whole
 
 GIF_RATE = 25  # frames a second at most; GIF counts in hundredths of a second
 

@@ -7,7 +7,7 @@ import pathlib
 import keras
 
 from keras_rl_prob import checks
-from keras_rl_prob.agents.persistence import write_whole
+from keras_rl_prob.learning.persistence import write_whole
 
 
 class RunLog(keras.callbacks.CSVLogger):

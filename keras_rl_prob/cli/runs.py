@@ -10,9 +10,9 @@ import keras
 
 import keras_rl_prob as krp
 from keras_rl_prob import presets
-from keras_rl_prob.agents.persistence import write_whole
 from keras_rl_prob.cli import configs
 from keras_rl_prob.cli.errors import UserError, blaming
+from keras_rl_prob.learning.persistence import write_whole
 
 CONFIG, LOG, BEST, FINAL, CURVE = "config.json", "log.csv", "best.keras", "final.keras", "curve.png"
 

@@ -26,9 +26,9 @@ import sys
 import keras
 
 from keras_rl_prob import presets
-from keras_rl_prob.agents.persistence import write_whole
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import UserError, blaming
+from keras_rl_prob.learning.persistence import write_whole
 from keras_rl_prob.presets.configuration import lookup
 
 SEARCH = {

@@ -7,7 +7,7 @@ import h5py
 import pytest
 
 import keras_rl_prob as krp
-from keras_rl_prob.agents.persistence import write_whole
+from keras_rl_prob.learning.persistence import write_whole
 
 
 def content(text):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_rl_prob as krp
-from keras_rl_prob.agents import failures
+from keras_rl_prob.learning import failures
 
 ENV = "tf/CartPole-v1"
 SMALL = {"rollout_steps": 16, "minibatches": 2, "update_epochs": 2}

@@ -10,7 +10,7 @@ import tempfile
 import keras
 
 from keras_rl_prob import spaces
-from keras_rl_prob.agents import training
+from keras_rl_prob.learning.position import split
 
 
 class PersistentModel(keras.Model):
@@ -70,7 +70,7 @@ class PersistentModel(keras.Model):
 
         A `fit` that has just begun goes on from there (`BackupAndRestore`), a later one if its `initial_epoch` is not 0.
         """
-        own, position = training.split(store)
+        own, position = split(store)
         with self._counting_on():
             super().load_own_variables(own)
         if self._training is None:

@@ -6,9 +6,9 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_rl_prob.agents import failures
-from keras_rl_prob.agents.persistence import PersistentModel
-from keras_rl_prob.agents.reports import Reports
+from keras_rl_prob.learning import failures
+from keras_rl_prob.learning.persistence import PersistentModel
+from keras_rl_prob.learning.reports import Reports
 
 
 class LearningModel(PersistentModel):

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_rl_prob.agents.progress import with_progress
-from keras_rl_prob.agents.training import mend_backups
+from keras_rl_prob.learning.position import mend_backups
+from keras_rl_prob.learning.progress import with_progress
 
 MONITORS = keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau
 BEST = {"return": "max", "loss": "min"}  # by the end of what is monitored
