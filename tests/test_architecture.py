@@ -17,6 +17,7 @@ LEVELS = (
     {"layers"},
     {"networks"},
     {"learning"},
+    {"sources"},
     {"agents"},
     {"callbacks", "presets", "tuners", "distributed"},
     {"cli", "testing"},

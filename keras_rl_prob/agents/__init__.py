@@ -3,7 +3,6 @@
 from keras_rl_prob.agents.a2c import A2C
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.dqn import DQN
-from keras_rl_prob.agents.experience import average_weights, copy_weights
 from keras_rl_prob.agents.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.kl_penalty import KLPenalty
 from keras_rl_prob.agents.linear_q import LinearQ
@@ -14,6 +13,7 @@ from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.recurrent_dqn import RecurrentDQN
 from keras_rl_prob.agents.recurrent_ppo import RecurrentPPO
 from keras_rl_prob.agents.reinforce import Reinforce
+from keras_rl_prob.agents.weights import average_weights, copy_weights
 
 __all__ = [
     "A2C",

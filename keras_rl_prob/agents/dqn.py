@@ -7,15 +7,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.experience import checked_episodes
 from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
 from keras_rl_prob.agents.q_learning import QLearning
-from keras_rl_prob.agents.replay_source import ReplaySource
-from keras_rl_prob.agents.stored_rows import frames_of
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.layers.noisy_dense import KINDS
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
+from keras_rl_prob.sources.episodes import checked_episodes
+from keras_rl_prob.sources.replay import ReplaySource
+from keras_rl_prob.sources.stored_rows import frames_of
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

@@ -1,60 +1,11 @@
 """Q-learning with a linear model of each action's value, online."""
 
 import keras
-import tensorflow as tf
 
 from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.exploration import EpsilonGreedy
 from keras_rl_prob.agents.q_learning import QLearning
-from keras_rl_prob.agents.replay_source import Replayed
-from keras_rl_prob.agents.rollouts import RolloutSource
-from keras_rl_prob.drivers import Driver
-
-
-class OnlineSource(RolloutSource):
-    """Each row of a rollout is the data of one gradient step, in the order in which they were played.
-
-    Args:
-        agent: A built agent.
-        env: A native or Gymnasium environment.
-        seed: Integer that determines resets and actions.
-    """
-
-    def __init__(self, agent, env, seed):
-        compiled = agent.jit_compile and agent.acts_compiled
-        steps = agent.rollout_steps
-        driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=compiled)
-        super().__init__(agent, env, driver, seed)
-
-    def prepare(self, rollout):
-        """The transitions of a rollout, row by row."""
-        agent, after, record = self.agent, rollout.next_step, rollout.record
-        report, _ = self.follower.follow(rollout)
-        self.follower.keep_actions(rollout)
-        following = tf.nest.map_structure(
-            lambda x, last: tf.concat([x[1:], last[None]], 0), rollout.observation, after.observation
-        )
-        if tf.nest.flatten(rollout.final_value):  # the environment has reset within the step
-            following = tf.nest.map_structure(
-                lambda x, final: tf.where(_like(rollout.ended & (rollout.discount > 0.0), x), final, x),
-                following,
-                rollout.final_value,
-            )
-        drawn = (
-            rollout.observation,
-            record["raw"],
-            agent.clipped(rollout.reward),
-            following,
-            agent.discount * rollout.discount,
-            tf.cast(rollout.valid, tf.float32),
-        )
-        report |= agent.exploration_report()
-        return Replayed(drawn, tf.constant(agent.rollout_steps), self.next_seed(), report)
-
-
-def _like(flags, x):
-    """Flags `[T, B]` with as many axes as `x`."""
-    return tf.reshape(flags, (*flags.shape, *[1] * (x.shape.rank - 2)))
+from keras_rl_prob.sources.online import OnlineSource
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

@@ -7,10 +7,10 @@ from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.arguments import current
 from keras_rl_prob.agents.contract import has_memory, reject_q_values
-from keras_rl_prob.agents.on_policy import OnPolicySource
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
+from keras_rl_prob.sources.on_policy import OnPolicySource
 
 
 class PolicyGradient(Agent):
@@ -175,7 +175,7 @@ class PolicyGradient(Agent):
             policy: The `Joint` distribution over actions now.
             log_prob: float32 `[L, R]`; of the actions, now.
             advantage: float32 `[L, R]`.
-            data: A `keras_rl_prob.agents.on_policy.Minibatch`.
+            data: A `keras_rl_prob.sources.on_policy.Minibatch`.
 
         Returns:
             `(loss, logs)`: float32 `[L, R]`, and a dict of scalars to be reported.

@@ -103,7 +103,7 @@ class QLearning(Agent):
     # ---- learning ---------------------------------------------------------------------------------------------
 
     def loss_and_logs(self, data):
-        """The loss of a `keras_rl_prob.agents.replay_source.Transitions`, and a dict of scalars."""
+        """The loss of a `keras_rl_prob.sources.replay.Transitions`, and a dict of scalars."""
         self.resample_noise(data.seed)
         value = chosen(self._values(self.network, data.observation), data.action)
         target = self.target(data.reward, data.discount, self._next_value(data.next_observation))

@@ -1,57 +1,11 @@
 """The floor in every comparison."""
 
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, checks, masks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.rollouts import RolloutSource
-from keras_rl_prob.drivers import Driver
-
-
-class Played(NamedTuple):
-    """A rollout of which nothing is learned.
-
-    Attributes:
-        report: Dict of float32 scalars that describe the rollout.
-        index: int32 scalar, 0.
-    """
-
-    report: dict
-    index: tf.Tensor
-
-    @property
-    def updates(self):
-        """1: it is reported once."""
-        return 1
-
-    def update(self, index):
-        """The rollout."""
-        return self._replace(index=index)
-
-
-class PlaySource(RolloutSource):
-    """Rollouts that are only counted.
-
-    Args:
-        agent: A built agent.
-        env: A native or Gymnasium environment.
-        seed: Integer that determines resets and actions.
-    """
-
-    def __init__(self, agent, env, seed):
-        steps = agent.rollout_steps
-        driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=agent.jit_compile)
-        super().__init__(agent, env, driver, seed)
-
-    def prepare(self, rollout):
-        """Counts."""
-        report, _ = self.follower.follow(rollout)
-        self.follower.keep_actions(rollout)
-        self.next_seed()
-        return Played(report, tf.constant(0))
+from keras_rl_prob.sources.play import PlaySource
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

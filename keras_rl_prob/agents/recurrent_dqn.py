@@ -6,11 +6,11 @@ import tensorflow as tf
 from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.contract import check_has_memory
 from keras_rl_prob.agents.dqn import DQN
-from keras_rl_prob.agents.sequence_source import SequenceSource
-from keras_rl_prob.agents.stored_rows import known
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+from keras_rl_prob.sources.sequences import SequenceSource
+from keras_rl_prob.sources.stored_rows import known
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -119,7 +119,7 @@ class RecurrentDQN(DQN):
         return SequenceSource(self, env, seed, self.burn_in + self.sequence_length + self.n_step, self.period)
 
     def loss_and_logs(self, data):
-        """The loss of `keras_rl_prob.agents.sequence_source.StoredSequences`, and a dict of scalars."""
+        """The loss of `keras_rl_prob.sources.sequences.StoredSequences`, and a dict of scalars."""
         self.resample_noise(data.seed)
         online = self._values_of(self._unrolled, data)  # [L + n, N, actions]
         target = self._values_of(self._target_unrolled, data)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import keras_rl_prob as krp
-from keras_rl_prob.agents.on_policy import Minibatch
+from keras_rl_prob.sources.on_policy import Minibatch
 from keras_rl_prob.testing import HybridTask, ScriptedEnv
 
 SPACES = (gymnasium.spaces.Box(-np.inf, np.inf, (3,)), gymnasium.spaces.Discrete(4))

@@ -13,9 +13,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import keras_rl_prob as krp
 from keras_rl_prob import masks, ops
-from keras_rl_prob.agents.replay_source import Transitions
-from keras_rl_prob.agents.sequence_source import StoredSequences
 from keras_rl_prob.layers import DenseCategorical, Dueling, QValues, StatefulRNN
+from keras_rl_prob.sources.replay import Transitions
+from keras_rl_prob.sources.sequences import StoredSequences
 
 POLICIES = {
     "ppo": lambda **arguments: krp.PPO(rollout_steps=8, update_epochs=1, **arguments),

@@ -10,8 +10,8 @@ from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
 import keras_rl_prob as krp
-from keras_rl_prob.agents.replay_source import Replayed, Transitions
 from keras_rl_prob.layers import Dueling, NoisyDense, QValues
+from keras_rl_prob.sources.replay import Replayed, Transitions
 from keras_rl_prob.testing import ScriptedEnv
 
 SPACES = (spaces.Box(-5.0, 5.0, (3,)), spaces.Discrete(4))

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_rl_prob as krp
-from keras_rl_prob.agents.on_policy import Minibatch
+from keras_rl_prob.sources.on_policy import Minibatch
 
 SPACES = (krp.envs.make("tf/CartPole-v1", 1).observation_space, krp.envs.make("tf/CartPole-v1", 1).action_space)
 

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import keras_rl_prob as krp
-from keras_rl_prob.agents.sequence_source import StoredSequences
 from keras_rl_prob.layers import QValues, StatefulRNN
+from keras_rl_prob.sources.sequences import StoredSequences
 
 SPACES = (gymnasium.spaces.Box(-5.0, 5.0, (3,)), gymnasium.spaces.Discrete(4))
 BURN_IN, LENGTH, N_STEP, GAMMA = 2, 4, 3, 0.9

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_rl_prob.agents.experience import episode_rows
-from keras_rl_prob.agents.rollouts import RolloutSource
-from keras_rl_prob.agents.stored_rows import StoredRows, known
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.replay import Prioritized
+from keras_rl_prob.sources.episodes import episode_rows
+from keras_rl_prob.sources.rollouts import RolloutSource
+from keras_rl_prob.sources.stored_rows import StoredRows, known
 
 
 class Transitions(NamedTuple):

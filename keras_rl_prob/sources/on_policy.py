@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_rl_prob.agents.rollouts import RolloutFollower, RolloutSource
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.ops.masking import explained_variance
 from keras_rl_prob.ops.returns import gae, running_sums
+from keras_rl_prob.sources.rollouts import RolloutFollower, RolloutSource
 
 
 class Minibatch(NamedTuple):

@@ -1,6 +1,5 @@
-"""Experience from elsewhere: recorded episodes as rows, weights of other networks."""
+"""Recorded episodes as rows of a replay memory."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -81,71 +80,3 @@ def _check_legal(number, observations, actions, places):
                 f"{number} with, at step {step}, {chosen[step]} (counted from 0) and the mask "
                 f"{observations[place.index][step].tolist()}"
             )
-
-
-def copy_weights(source, target):
-    """Copies weights between the layers of two models that have the same name.
-
-    So an agent can start from a supervised model.
-
-    Args:
-        source: Keras model; an agent's is `agent.network`.
-        target: Keras model.
-
-    Returns:
-        List of the names of the layers that were copied.
-
-    Raises:
-        ValueError: No layer with weights has the same name in both, or one of them has other shapes; nothing was copied then.
-
-    Example:
-    ```python
-    classifier.fit(observations, actions)
-    agent.build(env)
-    krp.copy_weights(classifier, agent.network)
-    ```
-    """
-    layers = {layer.name: layer for layer in source.layers if layer.weights}
-    shared = [(layers[layer.name], layer) for layer in target.layers if layer.weights and layer.name in layers]
-    for one, other in shared:
-        shapes = [[tuple(w.shape) for w in layer.weights] for layer in (one, other)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f"Layers of the same name must have weights of the same shapes. Received: {one.name!r} with "
-                f"{shapes[0]} and {shapes[1]}"
-            )
-    if not shared:
-        raise ValueError(
-            "`source` and `target` must share the names of layers with weights. "
-            f"Received: {sorted(layers)} and {[layer.name for layer in target.layers if layer.weights]}"
-        )
-    for one, other in shared:
-        other.set_weights(one.get_weights())
-    return [layer.name for layer, _ in shared]
-
-
-def average_weights(models):
-    """The mean of the weights of several models of the same structure.
-
-    Args:
-        models: List of Keras models.
-
-    Returns:
-        List of arrays, for `set_weights`. What is not a real number, such as a counter, is the first model's.
-
-    Raises:
-        ValueError: The models do not have weights of the same shapes.
-
-    Example:
-    ```python
-    agent.network.set_weights(krp.average_weights([one.network, other.network]))
-    ```
-    """
-    weights = [model.get_weights() for model in models]
-    shapes = [[w.shape for w in each] for each in weights]
-    if not models or any(each != shapes[0] for each in shapes):
-        raise ValueError(f"`models` must have weights of the same shapes. Received: {shapes}")
-    return [
-        np.mean(same, 0, dtype=same[0].dtype) if keras.backend.is_float_dtype(str(same[0].dtype)) else same[0]
-        for same in zip(*weights, strict=True)
-    ]

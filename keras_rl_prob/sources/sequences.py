@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_rl_prob.agents.replay_source import Replayed, ReplaySource
 from keras_rl_prob.replay import Ring
+from keras_rl_prob.sources.replay import Replayed, ReplaySource
 
 
 class StoredSequences(NamedTuple):

@@ -1,0 +1,10 @@
+"""From rollouts to the data of gradient steps."""
+
+from keras_rl_prob.sources.on_policy import OnPolicySource
+from keras_rl_prob.sources.online import OnlineSource
+from keras_rl_prob.sources.play import PlaySource
+from keras_rl_prob.sources.replay import ReplaySource
+from keras_rl_prob.sources.rollouts import RolloutSource
+from keras_rl_prob.sources.sequences import SequenceSource
+
+__all__ = ["OnPolicySource", "OnlineSource", "PlaySource", "ReplaySource", "RolloutSource", "SequenceSource"]
