@@ -17,7 +17,7 @@ LEVELS = (
     {"layers"},
     {"networks"},
     {"learning"},
-    {"sources"},
+    {"deployment", "sources"},
     {"agents"},
     {"callbacks", "presets", "tuners", "distributed"},
     {"cli", "testing"},

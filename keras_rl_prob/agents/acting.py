@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, checks, spaces
-from keras_rl_prob.agents.export import export_policy
-from keras_rl_prob.agents.policy import Policy, deterministic_actions
+from keras_rl_prob.deployment.export import export_policy
+from keras_rl_prob.deployment.policy import Policy, deterministic_actions
 from keras_rl_prob.layers import NoisyDense
 
 
@@ -26,7 +26,7 @@ class ActingModel:
     def export(self, filepath, format=None):
         """Writes the policy for use without this library: `(observation, is_first, state)` to `(action, state)`.
 
-        See `keras_rl_prob.agents.export.export_policy` for what is in the files.
+        See `keras_rl_prob.deployment.export.export_policy` for what is in the files.
 
         Args:
             filepath: Folder of a SavedModel, or file of an ONNX model.

@@ -7,7 +7,7 @@ import random
 import keras
 
 from keras_rl_prob import checks
-from keras_rl_prob.agents import arguments, contract
+from keras_rl_prob.agents import arguments, network_checks
 from keras_rl_prob.agents.acting import ActingModel
 from keras_rl_prob.agents.evaluation import Evaluation, once, put_aside
 from keras_rl_prob.agents.graphs import Graphs, settings
@@ -44,7 +44,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, network=None, *, normalize_observations=False, name=None):
-        contract.check_no_strategy()
+        network_checks.check_no_strategy()
         super().__init__(name=name)
         if network is not None and not isinstance(network, keras.layers.Layer):
             raise TypeError(
@@ -108,7 +108,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
             **unsupported: None; `loss`, `metrics` and the like, which belong to the agent, raise a `TypeError`.
         """
         reject_unknown(Agent.compile, unsupported)
-        contract.check_no_strategy()
+        network_checks.check_no_strategy()
         steps_per_execution = checks.integer("steps_per_execution", steps_per_execution, none=True)
         if jit_compile != "auto" and not isinstance(jit_compile, bool):
             raise ValueError(f'`jit_compile` must be a bool or "auto". Received: jit_compile={jit_compile!r}')
@@ -125,16 +125,16 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         Args:
             env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         """
-        contract.check_no_strategy(self.network)
+        network_checks.check_no_strategy(self.network)
         observation_space, action_space = spaces_of(env)
         network = self.network or self.default_network(normalized_spaces(env) if self.normalize_observations else env)
         self.check_network(network, observation_space, action_space)
-        contract.warn_of_inert_layers(network)
+        network_checks.warn_of_inert_layers(network)
         self._forget_graphs()
         self.network = network
         self.observation_space, self.action_space = observation_space, action_space
         self._unrolled = Unrolled(network)
-        self._heads = contract.ActionHeads(network)
+        self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []
         if self.normalize_observations:
             self.observation_normalizers = observation_normalizers(observation_space, action_space, network)
@@ -144,7 +144,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
 
     def check_network(self, network, observation_space, action_space):
         """Raises a `ValueError` where the network or the spaces are not for this agent, before anything is built."""
-        contract.check_network(network, self.network_outputs, observation_space, action_space)
+        network_checks.check_network(network, self.network_outputs, observation_space, action_space)
 
     def get_config(self):
         """The constructor's arguments; the network as it is, also where it was made by default."""
@@ -205,7 +205,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
             FloatingPointError: An observation, a reward or a loss is not finite; no weights were changed by it.
         """
         reject_unknown(Agent.fit, unsupported)
-        contract.check_no_strategy()
+        network_checks.check_no_strategy()
         epochs, seed = checks.integer("epochs", epochs), checks.seed("seed", seed, none=True)
         initial_epoch = checks.integer("initial_epoch", initial_epoch, least=0)
         validation_episodes = checks.integer("validation_episodes", validation_episodes)
@@ -284,7 +284,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
         reject_unknown(Agent.evaluate, cached)
-        contract.check_no_strategy()
+        network_checks.check_no_strategy()
         with contextlib.ExitStack() as stack:
             evaluation = self.evaluation(env, episodes, deterministic, seed, stack, max_steps)
             stack.enter_context(put_aside(self))
@@ -333,7 +333,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
             count = arguments.evaluation_envs(episodes, max(1, len(env)) if isinstance(env, list) else 1)
         made = stack.enter_context(opened(env, count if isinstance(env, list) else None, count or 1))
         if self.built:
-            contract.check_same_spaces(self, made)
+            network_checks.check_same_spaces(self, made)
         else:
             self.build(made)
         rounded = -(-episodes // made.num_envs)
@@ -352,7 +352,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
     def _prepare_for(self, env, updates, steps_per_execution=None):
         """Builds the agent, its optimizer and its train function for `env`, or checks that they fit it."""
         if self.built:
-            contract.check_same_spaces(self, env)
+            network_checks.check_same_spaces(self, env)
         else:
             self.build(env)
         self.failure.assign(0)
@@ -372,4 +372,4 @@ class Agent(ActingModel, LearningModel, abc.ABC):
     def wants_xla(self):
         """Whether graphs are compiled with XLA, as `compile` was told."""
         wanted = self._requested_jit_compile
-        return not self.run_eagerly and (contract.prefers_xla(self.network) if wanted == "auto" else wanted)
+        return not self.run_eagerly and (network_checks.prefers_xla(self.network) if wanted == "auto" else wanted)

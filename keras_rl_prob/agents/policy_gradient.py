@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.arguments import current
-from keras_rl_prob.agents.contract import has_memory, reject_q_values
+from keras_rl_prob.agents.network_checks import has_memory, reject_q_values
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize

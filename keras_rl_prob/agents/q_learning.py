@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, checks
-from keras_rl_prob.agents import contract
+from keras_rl_prob.agents import network_checks
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
@@ -44,7 +44,7 @@ class QLearning(Agent):
     def check_network(self, network, observation_space, action_space):
         """Checks that the network gives the values of Discrete actions, too."""
         super().check_network(network, observation_space, action_space)
-        contract.check_q_network(self, network, action_space)
+        network_checks.check_q_network(self, network, action_space)
 
     @property
     def exploration_in_use(self):

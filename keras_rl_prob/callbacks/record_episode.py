@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from keras_rl_prob import checks, envs
-from keras_rl_prob.agents.contract import check_same_spaces
+from keras_rl_prob.agents.network_checks import check_same_spaces
 from keras_rl_prob.learning.persistence import write_whole
 
 GIF_RATE = 25  # frames a second at most; GIF counts in hundredths of a second

@@ -15,7 +15,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 import keras_rl_prob as krp
-from keras_rl_prob.agents.export import Step
+from keras_rl_prob.deployment.export import Step
 
 STEPS, ROWS, SEED = 200, 3, 7
 
