@@ -6,10 +6,9 @@ Public constructors and methods check with these and nothing else.
 import numbers
 import os
 
-import keras
 import numpy as np
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
+from keras_rl_prob.schedules import Schedule
 
 
 def integer(name, value, least=1, none=False):

@@ -10,7 +10,8 @@ import keras_rl_prob
 
 ROOT = pathlib.Path(keras_rl_prob.__file__).parent
 LEVELS = (
-    {"checks", "observations", "python_calls", "quiet", "spaces", "trajectory", "version"},
+    {"observations", "python_calls", "quiet", "schedules", "spaces", "trajectory", "version"},
+    {"checks"},
     {"border", "masks"},
     {"ops", "envs", "replay"},
     {"distributions", "drivers"},
@@ -94,10 +95,14 @@ def test_imports_go_downward(path):
         ("keras_rl_prob.ops.returns", "import keras_rl_prob.spaces", []),
         ("keras_rl_prob.ops.returns", "from keras_rl_prob.ops import losses", []),
         ("keras_rl_prob.ops.returns", "from keras_rl_prob import envs", ["keras_rl_prob.envs"]),
-        ("keras_rl_prob.ops.returns", "def f():\n import keras_rl_prob.agents.ppo", ["keras_rl_prob.agents.ppo"]),
+        (
+            "keras_rl_prob.ops.returns",
+            "def f():\n import keras_rl_prob.agents.policy_gradient.ppo",
+            ["keras_rl_prob.agents.policy_gradient.ppo"],
+        ),
         ("keras_rl_prob.layers.head", "from keras_rl_prob.networks import heads", ["keras_rl_prob.networks"]),
         ("keras_rl_prob.callbacks.a", "from keras_rl_prob.tuners import b", ["keras_rl_prob.tuners"]),
-        ("keras_rl_prob.agents.ppo", "import keras_rl_prob as krp", ["keras_rl_prob"]),
+        ("keras_rl_prob.agents.policy_gradient.ppo", "import keras_rl_prob as krp", ["keras_rl_prob"]),
         ("keras_rl_prob.cli.demo", "import keras_rl_prob as krp", []),
         ("keras_rl_prob", "import keras_rl_prob.cli, keras_rl_prob.layers", ["keras_rl_prob.cli"]),
     ],

@@ -4,7 +4,7 @@ import numbers
 
 import keras
 
-from keras_rl_prob.checks import Schedule, integer
+from keras_rl_prob.checks import integer
 
 MAX_EVALUATION_ENVS = 32
 
@@ -55,8 +55,3 @@ def checked_optimizer(optimizer):
         raise ValueError(
             f"`optimizer` must be a Keras optimizer, the name of one, or `None`. Received: optimizer={optimizer!r}"
         ) from None
-
-
-def current(coefficient, step):
-    """The value at `step` of a number or a Keras schedule."""
-    return coefficient(step) if isinstance(coefficient, Schedule) else coefficient

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_rl_prob.agents.policy_gradient import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.prioritized_replay import PrioritizedReplay
-from keras_rl_prob.agents.q_learning import QLearning
+from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.layers.noisy_dense import KINDS
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
+from keras_rl_prob.replay.settings import PrioritizedReplay
 from keras_rl_prob.sources.episodes import checked_episodes
 from keras_rl_prob.sources.replay import ReplaySource
 from keras_rl_prob.sources.stored_rows import frames_of

@@ -3,7 +3,7 @@
 import keras
 
 from keras_rl_prob import networks
-from keras_rl_prob.agents.ppo import PPO
+from keras_rl_prob.agents.policy_gradient.ppo import PPO
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.dqn import DQN
 from keras_rl_prob.agents.network_checks import check_has_memory
+from keras_rl_prob.agents.value_based.dqn import DQN
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber

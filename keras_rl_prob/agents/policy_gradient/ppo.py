@@ -4,11 +4,11 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks
-from keras_rl_prob.agents.arguments import current
-from keras_rl_prob.agents.kl_penalty import KLPenalty
-from keras_rl_prob.agents.policy_gradient import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.kl_penalty import KLPenalty
 from keras_rl_prob.ops.losses import clipped_surrogate, clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean
+from keras_rl_prob.schedules import current
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

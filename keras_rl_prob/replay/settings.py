@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks
-from keras_rl_prob.agents.arguments import current
+from keras_rl_prob.schedules import current
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_rl_prob import border, checks
 from keras_rl_prob.agents import network_checks
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.exploration import Boltzmann, EpsilonGreedy
+from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
 
 

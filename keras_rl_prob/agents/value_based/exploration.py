@@ -5,9 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks
-from keras_rl_prob.agents.arguments import current
 from keras_rl_prob.layers import QValues
 from keras_rl_prob.python_calls import call
+from keras_rl_prob.schedules import current
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")

@@ -5,11 +5,11 @@ import tensorflow as tf
 
 from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.arguments import current
 from keras_rl_prob.agents.network_checks import has_memory, reject_q_values
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
+from keras_rl_prob.schedules import current
 from keras_rl_prob.sources.on_policy import OnPolicySource
 
 

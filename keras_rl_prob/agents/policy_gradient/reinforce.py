@@ -3,7 +3,7 @@
 import keras
 
 from keras_rl_prob import checks
-from keras_rl_prob.agents.policy_gradient import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
 from keras_rl_prob.drivers import EpisodeDriver
 
 

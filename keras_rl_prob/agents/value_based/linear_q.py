@@ -3,8 +3,8 @@
 import keras
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.exploration import EpsilonGreedy
-from keras_rl_prob.agents.q_learning import QLearning
+from keras_rl_prob.agents.value_based.base import QLearning
+from keras_rl_prob.agents.value_based.exploration import EpsilonGreedy
 from keras_rl_prob.sources.online import OnlineSource
 
 

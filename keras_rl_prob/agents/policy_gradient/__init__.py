@@ -1,0 +1,10 @@
+"""Agents that learn a stochastic policy from what they have just done."""
+
+from keras_rl_prob.agents.policy_gradient.a2c import A2C
+from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.kl_penalty import KLPenalty
+from keras_rl_prob.agents.policy_gradient.ppo import PPO
+from keras_rl_prob.agents.policy_gradient.recurrent_ppo import RecurrentPPO
+from keras_rl_prob.agents.policy_gradient.reinforce import Reinforce
+
+__all__ = ["A2C", "PPO", "KLPenalty", "PolicyGradient", "RecurrentPPO", "Reinforce"]
