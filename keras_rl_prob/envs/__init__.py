@@ -1,7 +1,7 @@
 """Environments: native TensorFlow ones, Gymnasium's behind the same functional signature, wrappers and registration."""
 
 from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of
-from keras_rl_prob.envs.gfootball import GFootballEnv
+from keras_rl_prob.envs.games import GFootballEnv
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
 from keras_rl_prob.envs.gymnasium_ids import make_one, spec
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids

@@ -10,8 +10,8 @@ import tensorflow as tf
 from gymnasium.vector import AutoresetMode
 
 from keras_rl_prob import border, masks, python_calls, spaces
+from keras_rl_prob.envs.processes.workers import workers_of
 from keras_rl_prob.envs.single import described
-from keras_rl_prob.envs.workers import workers_of
 from keras_rl_prob.trajectory import TimeStep
 
 NEEDED = ("num_envs", "single_observation_space", "single_action_space")

@@ -8,8 +8,8 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks
-from keras_rl_prob.envs import atari
-from keras_rl_prob.envs.separate import SeparateEnv
+from keras_rl_prob.envs.games import atari
+from keras_rl_prob.envs.processes.separate import SeparateEnv
 from keras_rl_prob.envs.single import SingleEnv
 
 # Start of an id -> the module that registers such ids, and the extra that installs it.

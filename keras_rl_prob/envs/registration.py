@@ -2,7 +2,7 @@
 
 import gymnasium
 
-from keras_rl_prob.envs.gfootball import LEVELS, GFootballEnv
+from keras_rl_prob.envs.games.gfootball import LEVELS, GFootballEnv
 from keras_rl_prob.envs.wrappers import MaskVelocity
 
 _ORIGINALS = {

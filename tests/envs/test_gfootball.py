@@ -12,8 +12,8 @@ from gymnasium.utils.env_checker import check_env
 
 import keras_rl_prob as krp
 from keras_rl_prob import presets
-from keras_rl_prob.envs import gfootball
-from keras_rl_prob.envs.football_pitch import ACTIVE, BALL, GRASS, LEFT, RIGHT, draw_pitch
+from keras_rl_prob.envs.games import gfootball
+from keras_rl_prob.envs.games.football_pitch import ACTIVE, BALL, GRASS, LEFT, RIGHT, draw_pitch
 
 CLOSE = "krp/Football-academy_empty_goal_close-v0"
 KEEPER = "krp/Football-academy_run_to_score_with_keeper-v0"
@@ -64,7 +64,7 @@ def episode(env, action, seed=None):
 
 def test_nothing_of_the_game_is_imported_with_the_library():
     code = (
-        "import sys, keras_rl_prob, keras_rl_prob.envs.gfootball\n"
+        "import sys, keras_rl_prob, keras_rl_prob.envs.games.gfootball\n"
         "sys.exit(str([name for name in sys.modules if name.split('.')[0] in ('gym', 'gfootball', 'gfootball_engine')]))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)

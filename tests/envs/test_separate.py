@@ -10,7 +10,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 import keras_rl_prob as krp
-from keras_rl_prob.envs.separate import SeparateEnv
+from keras_rl_prob.envs.processes.separate import SeparateEnv
 
 
 def test_it_is_the_environment():

@@ -12,7 +12,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.vector.async_vector_env import _async_worker
 
 import keras_rl_prob as krp
-from keras_rl_prob.envs import GymnasiumEnv, workers
+from keras_rl_prob.envs import GymnasiumEnv
+from keras_rl_prob.envs.processes import workers
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ERROR")  # Gymnasium's, of the worker
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import gymnasium
 import numpy as np
 
-from keras_rl_prob.envs.football_pitch import draw_pitch
+from keras_rl_prob.envs.games.football_pitch import draw_pitch
 
 LEVELS = (
     "11_vs_11_competition",
