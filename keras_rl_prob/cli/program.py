@@ -14,7 +14,7 @@ import sys
 
 import tensorflow as tf
 
-from keras_rl_prob.cli import evaluate, experiment, list_presets, plot, train, tune, visualize
+from keras_rl_prob.cli.commands import evaluate, experiment, list_presets, plot, train, tune, visualize
 from keras_rl_prob.cli.errors import UserError
 from keras_rl_prob.version import __version__
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 import keras_rl_prob
 import keras_rl_prob as krp
-from keras_rl_prob.cli import main, plot, program
+from keras_rl_prob.cli import main, program
+from keras_rl_prob.cli.commands import plot
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs" / "command-line.md"
 

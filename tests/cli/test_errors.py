@@ -7,7 +7,8 @@ import keras
 import pytest
 from cli_run import TRAIN
 
-from keras_rl_prob.cli import evaluate, main, training
+from keras_rl_prob.cli import main, training
+from keras_rl_prob.cli.commands import evaluate
 
 
 def told(capsys):

@@ -7,8 +7,9 @@ import pytest
 from cli_run import rows, same_state
 from PIL import Image
 
-from keras_rl_prob.cli import experiment, main, runs, training
+from keras_rl_prob.cli import main, runs, training
 from keras_rl_prob.cli.bootstrap import bootstrap_interval
+from keras_rl_prob.cli.commands import experiment
 
 
 def test_it_leaves_a_run_for_each_seed_and_the_picture(experimented, finished):

@@ -8,7 +8,8 @@ import pytest
 from cli_run import TINY, only
 
 from keras_rl_prob import presets
-from keras_rl_prob.cli import configs, main, tune
+from keras_rl_prob.cli import configs, main
+from keras_rl_prob.cli.commands import tune
 from keras_rl_prob.presets.configuration import lookup
 
 TUNE = ["tune", "--config", "cartpole", "--epochs", "1", "--seed", "3", *TINY]

@@ -17,8 +17,9 @@ import statistics
 
 from keras_rl_prob import presets
 from keras_rl_prob.agents.arguments import evaluation_envs
-from keras_rl_prob.cli import configs, plot, runs, training
+from keras_rl_prob.cli import configs, runs, training
 from keras_rl_prob.cli.bootstrap import bootstrap_interval
+from keras_rl_prob.cli.commands import plot
 from keras_rl_prob.cli.errors import UserError
 
 EXPERIMENT, EPISODES = "experiment.json", 100

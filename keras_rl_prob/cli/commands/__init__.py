@@ -1,0 +1,1 @@
+"""What the program is told to do, a module each."""
