@@ -36,7 +36,7 @@ MUTANTS = {
         ("tests/ops/test_losses.py", "tests/agents/test_ppo_loss.py"),
     ),
     "shifted bootstrap": Mutant(
-        "agents/on_policy.py",
+        "sources/on_policy.py",
         'next_value = tf.concat([rollout.record["value"][1:], after[None]], 0)',
         'next_value = tf.concat([rollout.record["value"][:-1], after[None]], 0)',
         ("tests/agents/test_ppo_advantages.py",),
@@ -48,7 +48,7 @@ MUTANTS = {
         ("tests/agents/test_ppo_advantages.py", "tests/envs/test_gymnasium_env.py"),
     ),
     "lost stop-gradient": Mutant(
-        "agents/q_learning.py",
+        "agents/value_based/base.py",
         "return self._loss_of_errors(data, value, tf.stop_gradient(target))",
         "return self._loss_of_errors(data, value, target)",
         ("tests/agents/test_dqn_targets.py",),
@@ -90,19 +90,19 @@ MUTANTS = {
         ("tests/agents/test_contract.py::test_resume_is_exact[PPO]",),
     ),
     "rewards left unscaled": Mutant(
-        "agents/on_policy.py",
+        "sources/on_policy.py",
         "return agent.reward_normalizer(rollout.reward)",
         "return rollout.reward",
         ("tests/agents/test_ppo_advantages.py",),
     ),
     "updates after a failure": Mutant(
-        "agents/learning.py",
+        "learning/model.py",
         "updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)",
         "updates = tf.constant(True) & self.allows_update(data, logs)",
         ("tests/agents/test_agent_errors.py::test_native_numbers_that_are_no_use_are_named",),
     ),
     "kept memory": Mutant(
-        "agents/replay_source.py",
+        "sources/replay.py",
         "self.ring.clear()",
         "pass",
         ("tests/agents/test_contract.py::test_seeds_decide_also_where_graphs_are_used_again[DQN]",),
@@ -120,19 +120,19 @@ MUTANTS = {
         ("tests/test_border_properties.py", "tests/agents/test_border.py"),
     ),
     "steps that go back": Mutant(
-        "agents/persistence.py",
+        "learning/persistence.py",
         "counters = [self.env_steps, self.failure] if self._training and self._training.has_begun else []",
         "counters = []",
         ("tests/agents/test_resume.py::test_what_was_played_stays_counted_when_weights_are_restored",),
     ),
     "noise that stays": Mutant(
-        "agents/on_policy.py",
+        "sources/on_policy.py",
         "self.agent.resample_noise(self.driver.key + [3, 0])",
         "pass",
         ("tests/agents/test_noisy_policies.py",),
     ),
     "an export that nobody ran": Mutant(
-        "agents/export.py",
+        "deployment/export.py",
         "if got[name].shape != value.shape or np.mean(same) < 0.8:  # two actions may be equally good",
         "if False:",
         ("tests/agents/test_export.py::test_what_does_not_act_as_the_agent_is_not_written",),

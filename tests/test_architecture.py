@@ -78,6 +78,16 @@ def parse(path):
 each_file = pytest.mark.parametrize("path", FILES, ids=module_name)
 
 
+AGENTS = [path for path in FILES if ROOT / "agents" in path.parents and path != ROOT / "agents" / "__init__.py"]
+FAMILIES = {path.parent.name for path in AGENTS} - {"agents"}
+
+
+@pytest.mark.parametrize("path", AGENTS, ids=module_name)
+def test_families_of_agents_know_only_what_all_share(path):
+    known = {name.split(".")[2] for name in imports(parse(path)) if name.startswith("keras_rl_prob.agents.")}
+    assert known & FAMILIES <= {path.parent.name}
+
+
 def test_all_parts_have_a_level():
     parts = {name.split(".")[1] for name in NAMES if "." in name}
     assert parts <= set(LEVEL_OF)
@@ -100,7 +110,7 @@ def test_imports_go_downward(path):
             "def f():\n import keras_rl_prob.agents.policy_gradient.ppo",
             ["keras_rl_prob.agents.policy_gradient.ppo"],
         ),
-        ("keras_rl_prob.layers.head", "from keras_rl_prob.networks import heads", ["keras_rl_prob.networks"]),
+        ("keras_rl_prob.layers.head", "from keras_rl_prob.networks import heads", ["keras_rl_prob.networks.heads"]),
         ("keras_rl_prob.callbacks.a", "from keras_rl_prob.tuners import b", ["keras_rl_prob.tuners"]),
         ("keras_rl_prob.agents.policy_gradient.ppo", "import keras_rl_prob as krp", ["keras_rl_prob"]),
         ("keras_rl_prob.cli.demo", "import keras_rl_prob as krp", []),
@@ -159,6 +169,13 @@ def test_every_package_has_an_init():
 @each_file
 def test_files_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=module_name)
+def test_packages_are_small(package):
+    modules = [path for path in package.parent.glob("*.py") if path != package]
+    assert len(modules) <= 12
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in [package, *modules]) <= 1800
 
 
 def body_lines(function):

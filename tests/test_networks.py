@@ -60,7 +60,7 @@ def encoded(space, count=4):
 
 
 def distribution(network, outputs):
-    return krp.agents.contract.ActionHeads(network).distribution(keras.tree.lists_to_tuples(outputs["action"]))
+    return krp.agents.network_checks.ActionHeads(network).distribution(keras.tree.lists_to_tuples(outputs["action"]))
 
 
 def saved_and_loaded(network, folder):
@@ -108,7 +108,7 @@ def test_every_action_space_has_heads_that_match(space):
     batch = border.Codec(space).decode([x.numpy() for x in tf.nest.flatten(action)])
     for row in range(64):
         assert space.contains(spaces.map_values(lambda x, i=row: x[i, ...], space, batch))
-    krp.agents.contract.check_network(network, ("action", "value"), Box(-1.0, 1.0, (3,)), space)
+    krp.agents.network_checks.check_network(network, ("action", "value"), Box(-1.0, 1.0, (3,)), space)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from keras_rl_prob.agents.policy_gradient import A2C, PPO, KLPenalty, RecurrentP
 from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.value_based import DQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
-from keras_rl_prob.deployment import Policy
-from keras_rl_prob.replay import PrioritizedReplay
+from keras_rl_prob.deployment.policy import Policy
+from keras_rl_prob.replay.settings import PrioritizedReplay
 
 __all__ = [
     "A2C",

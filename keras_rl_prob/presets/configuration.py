@@ -141,13 +141,10 @@ def makers(path):
         classes = {name: c for name, c in candidates.items() if inspect.isclass(c) and issubclass(c, agents.Agent)}
         return {name: c for name, c in classes.items() if not inspect.isabstract(c)}
     if path == "network":
-        functions = [
-            f for _, f in inspect.getmembers(networks, inspect.isfunction) if f.__module__ == networks.__name__
-        ]
         return {
-            f.__name__: f
-            for f in functions
-            if next(iter(inspect.signature(f).parameters)) == "env" and f.__name__[0] != "_"
+            name: f
+            for name, f in inspect.getmembers(networks, inspect.isfunction)
+            if next(iter(inspect.signature(f).parameters)) == "env"
         }
     if path == "optimizer":
         return _subclasses(keras.optimizers, keras.optimizers.Optimizer)

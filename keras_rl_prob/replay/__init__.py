@@ -2,7 +2,6 @@
 
 from keras_rl_prob.replay.prioritized import Prioritized
 from keras_rl_prob.replay.ring import Ring
-from keras_rl_prob.replay.settings import PrioritizedReplay
 from keras_rl_prob.replay.sum_tree import SumTree
 
-__all__ = ["Prioritized", "PrioritizedReplay", "Ring", "SumTree"]
+__all__ = ["Prioritized", "Ring", "SumTree"]

@@ -9,6 +9,7 @@ from keras_rl_prob import checks, masks, networks
 from keras_rl_prob.agents import RecurrentPPO
 from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.layers import StatefulRNN
+from keras_rl_prob.networks.cells import CELLS
 
 
 class HyperRecurrentPPO:
@@ -119,10 +120,10 @@ class HyperRecurrentPPO:
         for _ in range(hp.Int("encoder_layers", 1, 2)):
             orthogonal = keras.initializers.Orthogonal(math.sqrt(2.0))
             x = keras.layers.Dense(units, "tanh", kernel_initializer=orthogonal)(x)
-        if memory in networks.CELLS:
-            x = StatefulRNN(networks.CELLS[memory](units))(x)
+        if memory in CELLS:
+            x = StatefulRNN(CELLS[memory](units))(x)
         elif memory != "none":
-            choices = [*networks.CELLS, "none"]
+            choices = [*CELLS, "none"]
             raise ValueError(f"The hyperparameter `memory` must be one of {choices}. Received: memory={memory!r}")
         value = keras.layers.Dense(1)(x)
         mask = inputs[masks.KEY] if masks.places(self.observation_space, self.action_space) else None

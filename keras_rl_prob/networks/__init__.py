@@ -1,0 +1,12 @@
+"""Default networks, made from an environment's spaces.
+
+All of them take an observation's `"action_mask"` for their heads; see `keras_rl_prob.masks` for its layout.
+"""
+
+from keras_rl_prob.networks.action_values import q_network
+from keras_rl_prob.networks.encoder import encoder
+from keras_rl_prob.networks.heads import heads
+from keras_rl_prob.networks.linear import linear_q
+from keras_rl_prob.networks.policies import feed_forward, nature_cnn, recurrent
+
+__all__ = ["encoder", "feed_forward", "heads", "linear_q", "nature_cnn", "q_network", "recurrent"]

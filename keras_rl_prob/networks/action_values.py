@@ -1,0 +1,57 @@
+"""Networks of the values of Discrete actions."""
+
+import keras
+from keras import layers
+
+from keras_rl_prob import checks, masks
+from keras_rl_prob.envs import spaces_of
+from keras_rl_prob.layers import Dueling, NoisyDense, QValues, StatefulRNN
+from keras_rl_prob.layers.noisy_dense import KINDS
+from keras_rl_prob.networks.cells import cell_of
+from keras_rl_prob.networks.encoder import encoder, mask_of
+from keras_rl_prob.networks.heads import apply, check_discrete
+
+
+def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
+    """Action values: relu layers, with memory if `cell` is given.
+
+    Images go through the convolutions of `nature_cnn` first.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its actions are Discrete.
+        units: Widths of the hidden layers. With memory the last one is that of the recurrent layer, where `cell` is a name.
+        cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
+        dueling: Whether value and advantages have a hidden layer each, of the last width, and are added up by `Dueling`.
+        noisy: `"factorised"` or `"independent"` noise on the Dense layers (but the first, with memory), or `None`.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`.
+
+    Raises:
+        ValueError: The actions are not Discrete.
+    """
+    observation_space, action_space = spaces_of(env)
+    check_discrete(action_space)
+    actions = int(action_space.n)
+    if noisy not in (None, *KINDS) or isinstance(noisy, bool):
+        raise ValueError(f"`noisy` must be one of {list(KINDS)}, or `None`. Received: noisy={noisy!r}")
+
+    def dense(width, activation=None):
+        return layers.Dense(width, activation) if noisy is None else NoisyDense(width, activation, kind=noisy)
+
+    inputs, x = encoder(observation_space)
+    *widths, last = checks.widths("units", units, least=1)
+    if cell is not None:
+        for width in widths:
+            x = layers.Dense(width, "relu")(x)
+        x = StatefulRNN(cell_of(cell, last))(x)
+        widths, last = [], last if dueling else None
+    for width in widths:
+        x = dense(width, "relu")(x)
+    (mask,) = masks.align(action_space, mask_of(inputs), leading=1)
+    if dueling:
+        parts = [dense(width)(dense(last, "relu")(x)) for width in (1, actions)]
+        values = Dueling()(parts if mask is None else [*parts, mask])
+    else:
+        values = dense(actions)(x if last is None else dense(last, "relu")(x))
+    return keras.Model(inputs, {"action": apply(QValues((actions,)), values, mask)})

@@ -1,0 +1,62 @@
+"""From features to the parameters of a distribution over actions."""
+
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from keras_rl_prob import masks, spaces
+from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal
+from keras_rl_prob.networks.encoder import check_classes
+
+
+def heads(action_space, x, mask=None):
+    """A nest of heads' outputs for every component of an action.
+
+    Bounded Box components get a normal distribution squashed into the bounds, unbounded ones a plain normal distribution.
+
+    Args:
+        action_space: A Gymnasium space.
+        x: Features `[B, F]`.
+        mask: `None`, or a nest of tensors that are nonzero where an entry may be chosen: `[B, n]` for `Discrete(n)`,
+            `[B, *shape, n]` for a MultiDiscrete of at most n classes, `[B, *shape]` for MultiBinary. In a Dict the masks
+            have the keys of the action space, in a Tuple the positions, as in `{"1": mask}`; a Box has none, and others
+            may be left out.
+
+    Returns:
+        A nest of parameter tensors, like the space.
+
+    Raises:
+        ValueError: The mask does not fit the action space.
+    """
+    parts = iter(masks.align(action_space, mask, leading=1))
+    return spaces.map_structure(lambda leaf: apply(_head(leaf), x, next(parts)), action_space)
+
+
+def _head(leaf):
+    check_classes(leaf, "an action, wrap the environment so that it has fewer or several smaller ones")
+    if isinstance(leaf, gym_spaces.Discrete):
+        return DenseCategorical((int(leaf.n),))
+    if isinstance(leaf, gym_spaces.MultiDiscrete):
+        return DenseCategorical((*leaf.shape, int(leaf.nvec.max())), num_classes=leaf.nvec.tolist())
+    if isinstance(leaf, gym_spaces.MultiBinary):
+        return DenseBernoulli(leaf.shape)
+    with np.errstate(over="ignore"):
+        bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
+        bounded = np.isfinite(bounds[..., 1] - bounds[..., 0]).all()
+    if not bounded:
+        return DenseNormal(leaf.shape)
+    return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True)
+
+
+def apply(head, x, mask):
+    """A head's output for features, and for a mask if there is one."""
+    return head(x if mask is None else [x, mask])
+
+
+def check_discrete(action_space):
+    """Raises a `ValueError` where there are no values of all actions to be compared."""
+    if not isinstance(action_space, gym_spaces.Discrete):
+        raise ValueError(
+            "`env` must have a Discrete action space, since the values of all actions are compared. Use `krp.PPO` or "
+            "`krp.A2C`, "
+            f"which take any. Received: action_space={action_space}"
+        )
