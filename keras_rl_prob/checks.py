@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from keras_rl_prob.schedules import Schedule
+from keras_rl_prob.settings import Schedule
 
 
 def integer(name, value, least=1, none=False):

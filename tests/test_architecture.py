@@ -10,7 +10,7 @@ import keras_rl_prob
 
 ROOT = pathlib.Path(keras_rl_prob.__file__).parent
 LEVELS = (
-    {"observations", "python_calls", "quiet", "schedules", "spaces", "trajectory", "version"},
+    {"observations", "python_calls", "quiet", "settings", "spaces", "trajectory", "version"},
     {"checks"},
     {"border", "masks"},
     {"ops", "envs", "replay"},

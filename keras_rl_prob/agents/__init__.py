@@ -1,12 +1,12 @@
 """Agents: `keras.Model`s that learn from environments."""
 
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.policy_gradient import A2C, PPO, KLPenalty, RecurrentPPO, Reinforce
+from keras_rl_prob.agents.policy_gradient import A2C, PPO, Clipping, KLPenalty, Minibatches, RecurrentPPO, Reinforce
 from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.value_based import DQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
-from keras_rl_prob.replay.settings import PrioritizedReplay
+from keras_rl_prob.replay.settings import PrioritizedReplay, ReplaySettings, SequenceReplaySettings
 
 __all__ = [
     "A2C",
@@ -14,15 +14,19 @@ __all__ = [
     "PPO",
     "Agent",
     "Boltzmann",
+    "Clipping",
     "EpsilonGreedy",
     "KLPenalty",
     "LinearQ",
+    "Minibatches",
     "Policy",
     "PrioritizedReplay",
     "RandomAgent",
     "RecurrentDQN",
     "RecurrentPPO",
     "Reinforce",
+    "ReplaySettings",
+    "SequenceReplaySettings",
     "average_weights",
     "copy_weights",
 ]

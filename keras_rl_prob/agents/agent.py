@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import random
+from typing import ClassVar
 
 import keras
 
@@ -12,7 +13,7 @@ from keras_rl_prob.agents.acting import ActingModel
 from keras_rl_prob.agents.evaluation import Evaluation, once, put_aside
 from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
-from keras_rl_prob.agents.vocabulary import constructor_arguments, reject_unknown
+from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_arguments, reject_unknown
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning.callbacks import prepared
@@ -39,7 +40,8 @@ class Agent(ActingModel, LearningModel, abc.ABC):
 
     def __new__(cls, *args, **kwargs):
         """Says what was meant by an argument that there is not, before Python says only that there is none."""
-        known = constructor_arguments(cls, Agent)
+        known = moved_arguments(cls.settings_classes)
+        known |= {name: f"`{name}`" for name in constructor_arguments(cls, Agent)}
         reject_unknown(cls, {name: value for name, value in kwargs.items() if name not in known}, known)
         return super().__new__(cls, *args, **kwargs)
 
@@ -62,6 +64,9 @@ class Agent(ActingModel, LearningModel, abc.ABC):
     network_outputs: tuple[str, ...] = ("action",)
     """Keys that the network's outputs must have."""
 
+    settings_classes: ClassVar[dict] = {}
+    """Classes of the settings that arguments take, by argument; their numbers were arguments of the agent before."""
+
     rollouts_per_epoch = 10
     """How many rollouts an epoch has when `fit` is not told."""
 
@@ -78,6 +83,15 @@ class Agent(ActingModel, LearningModel, abc.ABC):
     @abc.abstractmethod
     def act(self, observation, is_first, state, seed, deterministic=False):
         """One step of the agent: `(action, record, state)`; the record is what the update will need."""
+
+    def final_value(self, observation, state):
+        """What is kept of final observations `[B, ...]` that come beside the rows: nothing, unless a subclass says so.
+
+        Args:
+            observation: Nest `[B, ...]`.
+            state: Recurrent state of before the reset, nest `[B, ...]`.
+        """
+        return ()
 
     @abc.abstractmethod
     def updates_per_rollout(self, num_envs):
@@ -147,12 +161,19 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         network_checks.check_network(network, self.network_outputs, observation_space, action_space)
 
     def get_config(self):
-        """The constructor's arguments; the network as it is, also where it was made by default."""
-        return {
-            "network": None if self.network is None else keras.saving.serialize_keras_object(self.network),
-            "normalize_observations": self.normalize_observations,
-            "name": self.name,
-        }
+        """The constructor's arguments; the network as it is, also where it was made by default.
+
+        Raises:
+            ValueError: An argument of a subclass is not there under its name.
+        """
+        names = constructor_arguments(type(self), Agent)
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise ValueError(
+                f"`{type(self).__name__}` must keep its arguments as attributes of the same names, or have a `get_config`. "
+                f"Missing: {missing}"
+            )
+        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
 
     def call(self, observation, training=False):
         """The network's outputs for a batch of observations, recurrent state at zero."""

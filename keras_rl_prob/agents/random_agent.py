@@ -34,12 +34,6 @@ class RandomAgent(Agent):
         super().__init__(network, name=name)
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        config = super().get_config() | {"rollout_steps": self.rollout_steps}
-        del config["normalize_observations"]
-        return config
-
     def default_network(self, env):
         """`krp.networks.feed_forward` without hidden layers."""
         return networks.feed_forward(env, units=(), value=False)
@@ -61,10 +55,6 @@ class RandomAgent(Agent):
     def environment_action(self, raw, parameters):
         """The action itself."""
         return raw
-
-    def final_value(self, observation, state):
-        """0."""
-        return tf.zeros(keras.tree.flatten(observation)[0].shape[:1])
 
     def updates_per_rollout(self, num_envs):
         """1, which changes nothing."""

@@ -1,7 +1,10 @@
 """Arguments that are none: what was meant, by spelling or in the words of other libraries."""
 
+import dataclasses
 import difflib
+import functools
 import inspect
+import warnings
 
 OPTIMIZER = "`compile(optimizer=keras.optimizers.Adam(...))`, which takes a rate or a schedule and `global_clipnorm`"
 LENGTH = "`epochs` and `steps_per_epoch`, or `callbacks=[krp.callbacks.EnvStepLimit(...)]`"
@@ -78,18 +81,61 @@ def constructor_arguments(cls, base):
     return [name for name in names if name != "self"]
 
 
+def moved_arguments(settings_classes):
+    """Arguments that have moved into settings.
+
+    Args:
+        settings_classes: Dict from an argument to the class of the settings that it takes.
+
+    Returns:
+        Dict from the name of what was an argument to how it is written now.
+    """
+    return {
+        field.name: f"`{argument}=krp.{kind.__name__}({field.name}=...)`"
+        for argument, kind in settings_classes.items()
+        for field in dataclasses.fields(kind)
+        if field.name != kind.plain
+    }
+
+
+def accepts_moved(init):
+    """Lets the constructor of an agent take arguments that have moved into its settings, with a warning."""
+    parameters = inspect.signature(init).parameters
+
+    def with_moved(settings_classes, arguments):
+        for argument, kind in settings_classes.items():
+            names = {field.name for field in dataclasses.fields(kind)} - {kind.plain}
+            old = {name: arguments.pop(name) for name in sorted(names & set(arguments))}
+            given = arguments.get(argument, parameters[argument].default)
+            if old and (kind.plain or isinstance(given, kind)):  # else it is wrong, and will be told so
+                arguments[argument] = dataclasses.replace(kind.of(given), **old)
+                yield from old.items()
+
+    @functools.wraps(init)
+    def wrapped(self, *args, **kwargs):
+        for name, value in with_moved(self.settings_classes, kwargs):
+            warnings.warn(
+                f"`{name}` has moved: use {moved_arguments(self.settings_classes)[name]}. Received: {name}={value!r}",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        init(self, *args, **kwargs)
+
+    return wrapped
+
+
 def reject_unknown(function, unknown, known=None):
     """Raises a `TypeError` for arguments that a function or a class does not have; it says what was meant.
 
     Args:
         function: A function, or a class for its constructor.
         unknown: Dict of what was passed beyond the arguments of the function.
-        known: Names of those arguments, unless they are in its signature.
+        known: Dict from the names of those arguments to how they are written, unless they are in its signature.
     """
     if not unknown:
         return
     name, value = next(iter(unknown.items()))
-    known = list(inspect.signature(function).parameters) if known is None else known
+    known = {known: f"`{known}`" for known in inspect.signature(function).parameters} if known is None else known
     raise TypeError(
         f"`{name}` is not an argument of `{function.__name__}`{_meaning(name, known)}. Received: {name}={value!r}"
     )
@@ -98,8 +144,8 @@ def reject_unknown(function, unknown, known=None):
 def _meaning(name, known):
     ours = next((one for one in SYNONYMS.get(name, ()) if one in known or not one.isidentifier()), None)
     if ours:
-        return f". Use {ours if '`' in ours or ' ' in ours else f'`{ours}`'}"
+        return f". Use {known.get(ours, ours)}"
     if name in SUPERVISED:
         return ": an agent learns from an environment, which makes its own data, targets and batches"
     close = difflib.get_close_matches(name, known, 1)
-    return f". Did you mean `{close[0]}`?" if close else ""
+    return f". Did you mean {known[close[0]]}?" if close else ""

@@ -93,7 +93,7 @@ class Driver:
 
     @property
     def final_value_specs(self):
-        """Nest of `tf.TensorSpec`s `[B, ...]` of what is kept of final observations; `()` where they are rows."""
+        """Nest of `tf.TensorSpec`s `[B, ...]` of what is kept of final observations beside rows; `()` for nothing."""
         return self._specs[0][7]
 
     @property
@@ -154,7 +154,7 @@ class Driver:
 
     def _value_beside(self, step, state):
         """What the agent keeps of final observations that are not rows, computed only when an episode was truncated."""
-        if _has_final_rows(step):
+        if self.final_value_specs == ():
             return ()
         truncated, specs = step.is_last & (step.discount > 0), self.final_value_specs
 

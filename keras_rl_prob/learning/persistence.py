@@ -6,6 +6,7 @@ import os
 import pathlib
 import stat
 import tempfile
+import warnings
 
 import keras
 
@@ -56,8 +57,10 @@ class PersistentModel(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        """The agent that `get_config` described."""
-        return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+        """The agent that `get_config` described, perhaps of an earlier version."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
 
     def save_own_variables(self, store):
         """Stores the agent's own variables, and where its training stands: what an exact resume needs."""

@@ -39,6 +39,23 @@ def bootstrap_values(target_values, online_values=None):
     return chosen(tf.convert_to_tensor(target_values), tf.argmax(online_values, -1, tf.int32))
 
 
+def clipped(rewards, bound):
+    """Rewards between plus and minus `bound`, or as they are for None.
+
+    Args:
+        rewards: Float tensor.
+        bound: Positive float, or None.
+
+    Returns:
+        Tensor like `rewards`.
+
+    Example:
+    >>> clipped([-3.0, 0.5], 1.0).numpy().tolist()
+    [-1.0, 0.5]
+    """
+    return rewards if bound is None else tf.clip_by_value(rewards, -bound, bound)
+
+
 def huber(errors, delta):
     """Half the squared error up to `delta`, linear beyond: `delta (|e| - delta / 2)`.
 

@@ -161,7 +161,7 @@ class OnPolicySource(RolloutSource):
     """Collects rollouts and deals their sequences into minibatches.
 
     Args:
-        agent: A built agent with `rollout_steps`, `minibatches`, `update_epochs`, and what `Preparation` needs.
+        agent: A built agent with `rollout_steps`, `dealing`, `update_epochs`, and what `Preparation` needs.
         env: A native or Gymnasium environment.
         sequence_length: Steps in a sequence; divides `rollout_steps`.
         seed: Integer that determines resets, actions and shuffles.
@@ -199,4 +199,4 @@ class OnPolicySource(RolloutSource):
             tf.random.experimental.stateless_shuffle(tf.range(count), seed=seed + [epoch + 1, 0])
             for epoch in range(agent.update_epochs)
         ]
-        return tf.reshape(tf.concat(orders, 0), (-1, count // agent.minibatches))
+        return tf.reshape(tf.concat(orders, 0), (-1, count // agent.dealing.count))

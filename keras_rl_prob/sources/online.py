@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_rl_prob.drivers import Driver
+from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.sources.replay import Replayed
 from keras_rl_prob.sources.rollouts import RolloutSource
 
@@ -39,7 +40,7 @@ class OnlineSource(RolloutSource):
         drawn = (
             rollout.observation,
             record["raw"],
-            agent.clipped(rollout.reward),
+            clipped(rollout.reward, agent.reward_clip),
             following,
             agent.discount * rollout.discount,
             tf.cast(rollout.valid, tf.float32),

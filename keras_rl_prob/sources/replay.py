@@ -6,10 +6,11 @@ import tensorflow as tf
 
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.ops.n_step import n_step_sums
+from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Prioritized
 from keras_rl_prob.sources.episodes import episode_rows
 from keras_rl_prob.sources.rollouts import RolloutSource
-from keras_rl_prob.sources.stored_rows import StoredRows, known
+from keras_rl_prob.sources.stored_rows import StoredRows, frames_of, known
 
 
 class Transitions(NamedTuple):
@@ -77,46 +78,49 @@ class ReplaySource(RolloutSource):
     episodes.
 
     Args:
-        agent: A built agent; see `DQN` for its attributes.
+        agent: A built agent that replays, as a `DQN` does.
         env: A native or Gymnasium environment.
         seed: Integer that determines resets, actions and samples.
-        window: Rows of an item.
-        stride: Rows from the start of an item to that of the next; divides `rollout_steps`.
+        settings: `ReplaySettings`.
     """
 
     replayed = Replayed
 
-    def __init__(self, agent, env, seed, window, stride=1):
+    def __init__(self, agent, env, seed, settings):
+        window, stride = settings.window, settings.stride
         compiled = agent.jit_compile and agent.acts_compiled
         driver = Driver(agent, env, steps=agent.rollout_steps, sequence_length=stride, seed=seed, jit_compile=compiled)
         super().__init__(agent, env, driver, seed)
-        self._num_envs, self._stride = env.num_envs, stride
-        self._history = 0 if agent.frame_axis is None else -(-(agent.frames - 1) // stride) * stride
+        self._settings, self._num_envs, self._stride = settings, env.num_envs, stride
+        self._draws = settings.most_updates(agent.updates)
+        self._frames = None if settings.frame_axis is None else frames_of(env.observation_space, settings.frame_axis)
+        self._history = 0 if self._frames is None else -(-(self._frames - 1) // stride) * stride
         self._span = -(-window // stride)  # strides that a window takes
-        rows = agent.capacity // env.num_envs // stride * stride
+        rows = settings.capacity // env.num_envs // stride * stride
         self._check_capacity(rows)
-        self.rows = StoredRows(agent, env, driver, rows)
+        self.rows = StoredRows(settings.frame_axis, env, driver, rows)
         self.ring = self.rows.ring
         self.priorities = None
-        if agent.prioritized:
-            numbers = agent.prioritized_replay
+        if settings.priorities:
+            numbers = settings.priorities
             self.priorities = Prioritized(rows // stride * env.num_envs, numbers.alpha, numbers.epsilon)
-        drawn = tf.zeros((agent.draws_per_rollout, agent.batch_size), tf.int32)
+        drawn = tf.zeros((self._draws, settings.batch_size), tf.int32)
         self._pending = tf.Variable(drawn, trainable=False, name="pending")  # the items of the last updates
         self._count = tf.Variable(0, trainable=False, name="count")  # how many updates those were
 
     def _check_capacity(self, rows):
-        agent, least = self.agent, max(self._span + 1, 2) * self._stride + self._history + self.agent.rollout_steps
+        settings, rollout_steps = self._settings, self.agent.rollout_steps
+        least = max(self._span + 1, 2) * self._stride + self._history + rollout_steps
         if rows < least:
             raise ValueError(
                 f"`capacity` must hold a rollout and the rows of an update's items of every environment, here {least} rows of "
-                f"{self._num_envs} environments: {least * self._num_envs}. Received: capacity={agent.capacity}, "
-                f"rollout_steps={agent.rollout_steps}, n_step={agent.n_step}"
+                f"{self._num_envs} environments: {least * self._num_envs}. Received: capacity={settings.capacity}, "
+                f"rollout_steps={rollout_steps}, n_step={settings.n_step}"
             )
-        if agent.learning_starts > rows * self._num_envs:
+        if settings.learning_starts > rows * self._num_envs:
             raise ValueError(
                 f"`learning_starts` must be at most what the buffer holds, {rows * self._num_envs} transitions. "
-                f"Received: learning_starts={agent.learning_starts}, capacity={agent.capacity}"
+                f"Received: learning_starts={settings.learning_starts}, capacity={settings.capacity}"
             )
 
     @property
@@ -124,7 +128,7 @@ class ReplaySource(RolloutSource):
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
         replay = [self._pending, self._count, *self.ring.variables]
         replay += self.priorities.variables if self.priorities else []
-        return [*super().variables, *(replay if self.agent.checkpoint_replay else [])]
+        return [*super().variables, *(replay if self._settings.checkpoint_replay else [])]
 
     def restart(self, env, seed):
         """Begins anew, with the memory that a new source of the agent has."""
@@ -165,9 +169,9 @@ class ReplaySource(RolloutSource):
         report |= self.agent.exploration_report()
         report["replay_size"] = tf.cast(self.ring.size * self._num_envs, tf.float32)
         seed, updates = self.next_seed(), tf.constant(self.agent.updates)
-        if self.agent.poisson_updates:
+        if self._settings.poisson_updates:
             drawn = tf.random.stateless_poisson((), seed + [5, 0], float(self.agent.updates), tf.int32)
-            updates = tf.minimum(drawn, self.agent.draws_per_rollout)
+            updates = tf.minimum(drawn, self._draws)
         return self.replayed(self.draw(seed, updates), updates, seed, report)
 
     def store(self, rollout):
@@ -200,8 +204,8 @@ class ReplaySource(RolloutSource):
             episodes: List of `Episode`s, or of objects or dicts with its fields.
         """
         rows = episode_rows(episodes, self.agent.observation_space, self.agent.action_space)
-        if self.agent.frame_axis is not None:
-            rows["observation"] = rows["observation"].take(self.agent.frames - 1, self.agent.frame_axis + 1)
+        if self._frames is not None:
+            rows["observation"] = rows["observation"].take(self._frames - 1, self._settings.frame_axis + 1)
         count = min(len(rows["reward"]) // self._num_envs, self.ring.capacity) // self._stride * self._stride
         if not count:
             raise ValueError(
@@ -250,7 +254,9 @@ class ReplaySource(RolloutSource):
 
     def _ready(self):
         """Whether there is enough to draw from."""
-        steps = max(-(-self.agent.learning_starts // self._num_envs), self._history + (self._span + 1) * self._stride)
+        steps = max(
+            -(-self._settings.learning_starts // self._num_envs), self._history + (self._span + 1) * self._stride
+        )
         enough = self.ring.size >= steps
         return enough & (self.priorities.tree.total > 0.0) if self.priorities else enough
 
@@ -264,8 +270,7 @@ class ReplaySource(RolloutSource):
 
     def draw(self, seed, used):
         """The data of all updates on a rollout, of which the first `used` count: each field `[updates, N, ...]`."""
-        agent = self.agent
-        updates, batch = agent.draws_per_rollout, agent.batch_size
+        updates, batch = self._draws, self._settings.batch_size
         if self.priorities:
             items = self.priorities.draw(updates * batch, seed)
             places, envs = items // self._num_envs * self._stride, items % self._num_envs
@@ -276,7 +281,7 @@ class ReplaySource(RolloutSource):
             places = self.ring.place(self._history + drawn // self._num_envs * self._stride)
             envs = drawn % self._num_envs
         places, envs = (tf.reshape(x, (updates, batch)) for x in (places, envs))
-        if agent.online_updates:
+        if self._settings.online_updates:
             newest = tf.range(batch)
             back = tf.minimum(newest // self._num_envs + self._span, self.ring.size // self._stride)
             newest_places = self.ring.place(self.ring.size - back * self._stride)
@@ -287,19 +292,19 @@ class ReplaySource(RolloutSource):
             items = self._item(places, envs)
             self._pending.assign(items)
             self._count.assign(used)
-            weights = self.priorities.weights(items, agent.prioritized_replay.current_beta(agent.env_steps))
-            if agent.online_updates:
+            weights = self.priorities.weights(items, self._settings.priorities.current_beta(self.agent.env_steps))
+            if self._settings.online_updates:
                 weights = tf.concat([tf.ones_like(weights[:1]), weights[1:]], 0)
         return self.read(places, envs, weights)
 
     def read(self, places, envs, weights):
         """What is stored in the windows that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
-        agent, n = self.agent, self.agent.n_step
+        n = self._settings.n_step
         rows, final = self.rows.window(places, envs, n + 1)  # [n + 1, updates, N]
         window = self.rows.entries(("reward", "terminated", "ended", "is_first"), rows, envs[None], final)
         reward, discount, steps = n_step_sums(
-            agent.clipped(window["reward"][:n]),
-            agent.discount * (1.0 - tf.cast(window["terminated"][:n], tf.float32)),
+            clipped(window["reward"][:n], self._settings.reward_clip),
+            self.agent.discount * (1.0 - tf.cast(window["terminated"][:n], tf.float32)),
             ~window["ended"][:n],
         )
         usable = self.ring.read("valid", places, envs) & known(window["is_first"][1:], steps, discount)

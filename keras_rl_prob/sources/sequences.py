@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Ring
 from keras_rl_prob.sources.replay import Replayed, ReplaySource
 
@@ -47,23 +48,21 @@ class ReplayedSequences(Replayed):
 
 
 class SequenceSource(ReplaySource):
-    """Stores rollouts in a ring, with the recurrent state at every `stride`-th row, and draws sequences from it.
+    """Stores rollouts in a ring, with the recurrent state at every `period`-th row, and draws sequences from it.
 
     Args:
-        agent: A built agent; see `RecurrentDQN` for its attributes.
+        agent: A built agent; as a `RecurrentDQN`.
         env: A native or Gymnasium environment.
         seed: Integer that determines resets, actions and samples.
-        window: Rows of a sequence.
-        stride: Rows from the start of a sequence to that of the next; divides `rollout_steps`.
+        settings: `SequenceReplaySettings`.
     """
 
     replayed = ReplayedSequences
 
-    def __init__(self, agent, env, seed, window, stride):
-        super().__init__(agent, env, seed, window, stride)
-        self._length = window
+    def __init__(self, agent, env, seed, settings):
+        super().__init__(agent, env, seed, settings)
         state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs))
-        self._states = Ring({"state": state}, self.ring.capacity // stride) if tf.nest.flatten(state) else None
+        self._states = Ring({"state": state}, self.ring.capacity // self._stride) if tf.nest.flatten(state) else None
 
     def restart(self, env, seed):
         """Begins anew, with the memory that a new source of the agent has."""
@@ -74,7 +73,7 @@ class SequenceSource(ReplaySource):
     @property
     def variables(self):
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
-        stored = self._states.variables if self._states and self.agent.checkpoint_replay else []
+        stored = self._states.variables if self._states and self._settings.checkpoint_replay else []
         return [*super().variables, *stored]
 
     def store(self, rollout):
@@ -100,11 +99,11 @@ class SequenceSource(ReplaySource):
     def read(self, places, envs, weights):
         """The sequences that start at `places` `[updates, N]`, as the first fields of `StoredSequences`."""
         rows, final = (
-            tf.transpose(x, (1, 0, 2)) for x in self.rows.window(places, envs, self._length)
+            tf.transpose(x, (1, 0, 2)) for x in self.rows.window(places, envs, self._settings.window)
         )  # [updates, T, N]
         columns = tf.broadcast_to(envs[:, None], rows.shape)
         names = ("action", "reward", "terminated", "ended", "is_first", "valid")
         stored = self.rows.entries(names, rows, columns, final)
-        stored["reward"] = self.agent.clipped(stored["reward"])
+        stored["reward"] = clipped(stored["reward"], self._settings.reward_clip)
         state = self._states.read("state", places // self._stride, envs) if self._states else ()
         return (self.rows.observation(rows, columns, final), *stored.values(), state, weights)

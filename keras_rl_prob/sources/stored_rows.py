@@ -14,7 +14,7 @@ class StoredRows:
     second place for it in each row of theirs, and what is read has it as a row of its own, as of other environments.
 
     Args:
-        agent: A built agent with `frame_axis` and `frames`.
+        frame_axis: Axis along which observations are stacks of frames, or `None`.
         env: A native or Gymnasium environment.
         driver: The `Driver` of the rollouts.
         rows: How many rows there are.
@@ -24,12 +24,13 @@ class StoredRows:
         has_final_rows: Whether the final observation of an episode is a row.
     """
 
-    def __init__(self, agent, env, driver, rows):
-        self._frame_axis, self._frames = agent.frame_axis, agent.frames
+    def __init__(self, frame_axis, env, driver, rows):
+        self._frame_axis = frame_axis
+        self._frames = None if frame_axis is None else frames_of(env.observation_space, frame_axis)
         batch = (env.num_envs,)
         observation = spaces.tensor_specs(env.observation_space)
-        if agent.frame_axis is not None:
-            observation = tf.TensorSpec(_without(observation.shape, agent.frame_axis), observation.dtype)
+        if frame_axis is not None:
+            observation = tf.TensorSpec(_without(observation.shape, frame_axis), observation.dtype)
         observation = tf.nest.map_structure(lambda spec: tf.TensorSpec((*batch, *spec.shape), spec.dtype), observation)
         self.has_final_rows = driver.final_value_specs == ()
         real, flag = tf.TensorSpec(batch, tf.float32), tf.TensorSpec(batch, tf.bool)

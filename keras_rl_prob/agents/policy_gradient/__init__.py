@@ -6,5 +6,6 @@ from keras_rl_prob.agents.policy_gradient.kl_penalty import KLPenalty
 from keras_rl_prob.agents.policy_gradient.ppo import PPO
 from keras_rl_prob.agents.policy_gradient.recurrent_ppo import RecurrentPPO
 from keras_rl_prob.agents.policy_gradient.reinforce import Reinforce
+from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches
 
-__all__ = ["A2C", "PPO", "KLPenalty", "PolicyGradient", "RecurrentPPO", "Reinforce"]
+__all__ = ["A2C", "PPO", "Clipping", "KLPenalty", "Minibatches", "PolicyGradient", "RecurrentPPO", "Reinforce"]

@@ -6,10 +6,11 @@ import tensorflow as tf
 from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import has_memory, reject_q_values
+from keras_rl_prob.agents.policy_gradient.settings import Minibatches
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
-from keras_rl_prob.schedules import current
+from keras_rl_prob.settings import current
 from keras_rl_prob.sources.on_policy import OnPolicySource
 
 
@@ -34,7 +35,7 @@ class PolicyGradient(Agent):
 
     network_outputs = ("action", "value")
     default_has_memory = False
-    sequence_length, minibatches, update_epochs = None, 1, 1
+    minibatches, update_epochs = 1, 1
     driver_class = Driver
 
     def __init__(
@@ -60,13 +61,6 @@ class PolicyGradient(Agent):
         self.value_coef = checks.number("value_coef", value_coef)
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
         self.normalize_advantages, self.normalize_rewards = normalize_advantages, normalize_rewards
-
-    def get_config(self):
-        """The constructor's arguments."""
-        names = ("rollout_steps", "discount", "gae_lambda", "value_coef", "normalize_advantages", "normalize_rewards")
-        config = {name: getattr(self, name) for name in names}
-        config["entropy_coef"] = keras.saving.serialize_keras_object(self.entropy_coef)
-        return super().get_config() | config
 
     def default_network(self, env):
         """`krp.networks.feed_forward`."""
@@ -132,17 +126,23 @@ class PolicyGradient(Agent):
 
     # ---- from rollouts to minibatches -------------------------------------------------------------------------
 
+    @property
+    def dealing(self):
+        """`minibatches` as a `Minibatches`."""
+        return Minibatches.of(self.minibatches)
+
     def updates_per_rollout(self, num_envs):
         """`minibatches * update_epochs`, where the sequences of a rollout can be dealt evenly."""
         length = self._resolved_sequence_length(num_envs)
         rows = self.rollout_steps // length * num_envs
-        if rows % self.minibatches:
+        count = self.dealing.count
+        if rows % count:
             raise ValueError(
                 f"`minibatches` must divide the sequences of a rollout, rollout_steps / sequence_length * num_envs = {rows}. "
-                f"Received: minibatches={self.minibatches}, rollout_steps={self.rollout_steps}, sequence_length={length}, "
+                f"Received: minibatches={count}, rollout_steps={self.rollout_steps}, sequence_length={length}, "
                 f"num_envs={num_envs}"
             )
-        return self.minibatches * self.update_epochs
+        return count * self.update_epochs
 
     def make_source(self, env, seed):
         """Rollouts of `env` as minibatches."""
@@ -158,12 +158,12 @@ class PolicyGradient(Agent):
         return self._preparation(collected)
 
     def _resolved_sequence_length(self, num_envs):
-        if self.sequence_length is not None:
-            return self.sequence_length
+        if self.dealing.sequence_length is not None:
+            return self.dealing.sequence_length
         if not (self.default_has_memory if self.network is None else has_memory(self.network)):
             return 1
         divisors = [n for n in range(1, self.rollout_steps + 1) if self.rollout_steps % n == 0]
-        fitting = [n for n in divisors if self.rollout_steps // n * num_envs % self.minibatches == 0]
+        fitting = [n for n in divisors if self.rollout_steps // n * num_envs % self.dealing.count == 0]
         return max(fitting, default=self.rollout_steps)
 
     # ---- learning ---------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ import keras
 
 from keras_rl_prob import checks
 from keras_rl_prob.ops.losses import adapt_kl_beta, kl_cutoff
+from keras_rl_prob.settings import Settings
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
-class KLPenalty:
+class KLPenalty(Settings):
     """Penalty on KL(old policy || new policy): `beta * KL + cutoff_coef * max(KL - cutoff_factor * target, 0)^2`.
 
     After the updates on a rollout, beta grows by 1.5 where the mean KL of the last pass over the data was above
@@ -36,10 +37,12 @@ class KLPenalty:
     cutoff_factor: float = 2.0
     cutoff_coef: float = 1000.0
 
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            above = 0.0 if field.name == "target" else None
-            checks.number(field.name, getattr(self, field.name), above=above)
+    def checked(self):
+        """All are numbers of at least 0, the target is above it."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return {
+            name: checks.number(name, getattr(self, name), above=0.0 if name == "target" else None) for name in names
+        }
 
     def loss(self, kl, beta):
         """The penalty for a mean KL, scalars."""
@@ -48,12 +51,3 @@ class KLPenalty:
     def adapted(self, beta, kl):
         """Beta for the next rollout, given the mean KL of the last pass over this one."""
         return adapt_kl_beta(beta, kl, self.target, self.tolerance)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config):
-        """The penalty that `get_config` described."""
-        return cls(**config)

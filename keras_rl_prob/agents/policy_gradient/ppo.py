@@ -1,49 +1,48 @@
 """Proximal policy optimisation, feed-forward and recurrent: one `train_step` for both."""
 
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
 from keras_rl_prob.agents.policy_gradient.kl_penalty import KLPenalty
+from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches
+from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.ops.losses import clipped_surrogate, clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean
-from keras_rl_prob.schedules import current
+from keras_rl_prob.settings import current
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class PPO(PolicyGradient):
     """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) with GAE(lambda).
 
-    A rollout of `rollout_steps` rows from every environment is cut into sequences of `sequence_length`; `update_epochs`
-    times over, the sequences are shuffled and dealt into `minibatches`, each of them one gradient step (one Keras step).
-    The loss is the sum of the clipped surrogate, `value_coef` times the squared error of the value, minus `entropy_coef`
-    times the entropy, the `kl_penalty` and the network's own regularisation losses, all means over environment steps. An
-    episode cut off by a time limit bootstraps from the value of its final observation. Layers run in inference mode
-    (dropout would make the behaviour policy a different one).
+    A rollout of `rollout_steps` rows from every environment is cut into sequences; `update_epochs` times over, these are
+    shuffled and dealt into `minibatches`, each of them one gradient step (one Keras step). The loss is the sum of the clipped
+    surrogate, `value_coef` times the squared error of the value, minus `entropy_coef` times the entropy, the `kl_penalty` and
+    the network's own regularisation losses, all means over environment steps. An episode cut off by a time limit bootstraps
+    from the value of its final observation. Layers run in inference mode (dropout would make the behaviour policy a different
+    one).
 
     Args:
         network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`. `None` makes
             `krp.networks.feed_forward(env)`.
         rollout_steps: Rows collected from each environment before the updates.
-        sequence_length: Steps through which the gradient of the memory flows; divides `rollout_steps`. `None` takes the
-            longest that gives every minibatch its rows, the whole rollout as a rule; single steps for networks without
-            memory.
-        minibatches: Gradient steps in one pass over a rollout.
+        minibatches: Gradient steps in one pass over a rollout; a `Minibatches` says also how long the sequences are, and when
+            to stop.
         update_epochs: Passes over a rollout.
         discount: Gamma.
         gae_lambda: Lambda of the advantages and of the value targets.
         clip_ratio: Epsilon of the clipped surrogate, or `None` for no clipping. A float or a Keras schedule over gradient
-            steps.
-        value_clip: How far the value may move from the old one without penalty, or `None`. A float or a schedule.
+            steps; a `Clipping` clips the value too.
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a schedule.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
         normalize_observations: Whether numbers in observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         kl_penalty: A `KLPenalty`, or `None`.
-        target_kl: When the mean KL(old || new) of a minibatch exceeds 1.5 times this, the rest of the updates on the
-            rollout are skipped. `None` for never.
         name: Name of the model.
 
     Raises:
@@ -57,25 +56,25 @@ class PPO(PolicyGradient):
     ```
     """
 
+    settings_classes: ClassVar = {"minibatches": Minibatches, "clip_ratio": Clipping}
+
+    @accepts_moved
     def __init__(
         self,
         network=None,
         *,
         rollout_steps=128,
-        sequence_length=None,
         minibatches=4,
         update_epochs=4,
         discount=0.99,
         gae_lambda=0.95,
         clip_ratio=0.2,
-        value_clip=None,
         value_coef=0.5,
         entropy_coef=0.01,
         normalize_advantages=True,
         normalize_observations=False,
         normalize_rewards=True,
         kl_penalty=None,
-        target_kl=None,
         name=None,
     ):
         super().__init__(
@@ -90,26 +89,24 @@ class PPO(PolicyGradient):
             normalize_rewards=normalize_rewards,
             name=name,
         )
-        self.minibatches = checks.integer("minibatches", minibatches)
-        self.update_epochs = checks.integer("update_epochs", update_epochs)
-        self.sequence_length = checks.integer("sequence_length", sequence_length, none=True)
-        self.clip_ratio = checks.number("clip_ratio", clip_ratio, above=0.0, none=True, schedule=True)
-        self.value_clip = checks.number("value_clip", value_clip, above=0.0, none=True, schedule=True)
+        if not isinstance(minibatches, Minibatches):
+            minibatches = checks.integer("minibatches", minibatches)
+        self.minibatches, self.update_epochs = minibatches, checks.integer("update_epochs", update_epochs)
+        if not isinstance(clip_ratio, Clipping):
+            clip_ratio = checks.number("clip_ratio", clip_ratio, above=0.0, none=True, schedule=True)
+        self.clip_ratio = clip_ratio
         self.kl_penalty = checks.instance("kl_penalty", kl_penalty, (KLPenalty,))
-        self.target_kl = checks.number("target_kl", target_kl, above=0.0, none=True)
-        if self.sequence_length is not None and self.rollout_steps % self.sequence_length:
+        length = self.dealing.sequence_length
+        if length is not None and self.rollout_steps % length:
             raise ValueError(
                 "`sequence_length` must divide `rollout_steps`. "
-                f"Received: sequence_length={sequence_length}, rollout_steps={rollout_steps}"
+                f"Received: sequence_length={length}, rollout_steps={rollout_steps}"
             )
 
-    def get_config(self):
-        """The constructor's arguments."""
-        names = ("sequence_length", "minibatches", "update_epochs", "target_kl")
-        objects = ("clip_ratio", "value_clip", "kl_penalty")
-        config = {name: getattr(self, name) for name in names}
-        config |= {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in objects}
-        return super().get_config() | config
+    @property
+    def clipping(self):
+        """`clip_ratio` as a `Clipping`."""
+        return Clipping.of(self.clip_ratio)
 
     def build(self, env):
         """Adds KL beta to what every policy-gradient agent has."""
@@ -127,7 +124,7 @@ class PPO(PolicyGradient):
 
     def policy_loss(self, policy, log_prob, advantage, data):
         """The clipped surrogate."""
-        log_ratio, clip_ratio = log_prob - data.log_prob, current(self.clip_ratio, self.optimizer.iterations)
+        log_ratio, clip_ratio = log_prob - data.log_prob, current(self.clipping.clip_ratio, self.optimizer.iterations)
         kls = [masked_mean(kl, data.valid) for kl in self.distribution(data.parameters).kl_divergences(policy)]
         clipped = 0.0 if clip_ratio is None else tf.cast(tf.abs(tf.exp(log_ratio) - 1.0) > clip_ratio, tf.float32)
         return -clipped_surrogate(log_ratio, advantage, clip_ratio), {
@@ -138,7 +135,9 @@ class PPO(PolicyGradient):
 
     def value_error(self, value, data):
         """Squared error of the value, clipped if so configured, float32 `[L, R]`."""
-        return clipped_value_loss(value, data.value, data.target, current(self.value_clip, self.optimizer.iterations))
+        return clipped_value_loss(
+            value, data.value, data.target, current(self.clipping.value_clip, self.optimizer.iterations)
+        )
 
     def loss_and_logs(self, data):
         """The loss of a `Minibatch` and a dict of its parts, scalars."""
@@ -152,11 +151,12 @@ class PPO(PolicyGradient):
 
     def _follow_kl(self, index, kl):
         """Stops the updates on this rollout at `target_kl`; adapts beta after the last of them."""
-        if self.target_kl is not None:
-            self._stopped.assign((self._stopped & (index > 0)) | (kl > 1.5 * self.target_kl))
+        count, target_kl = self.dealing.count, self.dealing.target_kl
+        if target_kl is not None:
+            self._stopped.assign((self._stopped & (index > 0)) | (kl > 1.5 * target_kl))
         if self.kl_penalty is not None:
-            last_epoch = self.minibatches * (self.update_epochs - 1)
-            self._epoch_kl.assign(tf.where(index <= last_epoch, 0.0, self._epoch_kl) + kl / self.minibatches)
+            last_epoch = count * (self.update_epochs - 1)
+            self._epoch_kl.assign(tf.where(index <= last_epoch, 0.0, self._epoch_kl) + kl / count)
             adapted = self.kl_penalty.adapted(self.kl_beta, self._epoch_kl)
-            done = tf.equal(index, self.minibatches * self.update_epochs - 1)
+            done = tf.equal(index, count * self.update_epochs - 1)
             self.kl_beta.assign(tf.where(done, adapted, self.kl_beta))

@@ -78,15 +78,15 @@ class Reinforce(PolicyGradient):
         self.baseline = baseline
         self.network_outputs = ("action", "value") if baseline else ("action",)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        config = super().get_config()
-        del config["gae_lambda"]
-        return config | {
-            "max_episode_steps": config.pop("rollout_steps"),
-            "normalize_returns": config.pop("normalize_advantages"),
-            "baseline": self.baseline,
-        }
+    @property
+    def max_episode_steps(self):
+        """Longest episode that fits into a rollout."""
+        return self.rollout_steps
+
+    @property
+    def normalize_returns(self):
+        """Whether returns have mean 0 and standard deviation 1 in each rollout."""
+        return self.normalize_advantages
 
     def policy_loss(self, policy, log_prob, advantage, data):
         """`-log pi(a) G`."""

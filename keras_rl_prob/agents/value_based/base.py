@@ -1,6 +1,5 @@
 """What agents with action values share: acting, exploring, and the temporal-difference error."""
 
-import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, checks
@@ -18,7 +17,6 @@ class QLearning(Agent):
         discount: Gamma.
         exploration: `EpsilonGreedy` or `Boltzmann`; `None` is `EpsilonGreedy()`.
         huber_delta: Where the loss turns from quadratic to linear, or `None` for half the squared error.
-        reward_clip: Rewards are clipped to plus and minus this, or `None`.
         normalize_observations: Whether numbers in observations are normalised by running statistics.
         name: Name of the model.
 
@@ -29,17 +27,11 @@ class QLearning(Agent):
     noisy: str | None = None
     wants_memory = False
 
-    def __init__(self, network, *, discount, exploration, huber_delta, reward_clip, normalize_observations, name):
+    def __init__(self, network, *, discount, exploration, huber_delta, normalize_observations, name):
         super().__init__(network, normalize_observations=normalize_observations, name=name)
         self.discount = checks.fraction("discount", discount)
         self.exploration = checks.instance("exploration", exploration, (EpsilonGreedy, Boltzmann))
         self.huber_delta = checks.number("huber_delta", huber_delta, above=0.0, none=True)
-        self.reward_clip = checks.number("reward_clip", reward_clip, above=0.0, none=True)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        config = {name: getattr(self, name) for name in ("discount", "huber_delta", "reward_clip")}
-        return super().get_config() | config | {"exploration": keras.saving.serialize_keras_object(self.exploration)}
 
     def check_network(self, network, observation_space, action_space):
         """Checks that the network gives the values of Discrete actions, too."""
@@ -95,10 +87,6 @@ class QLearning(Agent):
         return (
             {} if exploration is None else {exploration.name: exploration.value(tf.convert_to_tensor(self.env_steps))}
         )
-
-    def clipped(self, rewards):
-        """Rewards as they are learned from."""
-        return rewards if self.reward_clip is None else tf.clip_by_value(rewards, -self.reward_clip, self.reward_clip)
 
     # ---- learning ---------------------------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 """How an agent with action values departs from the greedy action while it trains."""
 
+import dataclasses
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -7,11 +10,12 @@ import tensorflow as tf
 from keras_rl_prob import checks
 from keras_rl_prob.layers import QValues
 from keras_rl_prob.python_calls import call
-from keras_rl_prob.schedules import current
+from keras_rl_prob.settings import Schedule, Settings, current
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
-class EpsilonGreedy:
+@dataclasses.dataclass(eq=False)
+class EpsilonGreedy(Settings):
     """Another policy's action with probability epsilon, the greedy one otherwise.
 
     Args:
@@ -29,12 +33,18 @@ class EpsilonGreedy:
     ```
     """
 
-    def __init__(self, epsilon=None, minimum=0.0, policy=None):
-        self.epsilon = checks.number("epsilon", epsilon, none=True, schedule=True)
-        self.minimum, self.policy = checks.fraction("minimum", minimum), policy
-        if policy is not None and not callable(policy):
-            raise ValueError(f"`policy` must be a callable, or `None`. Received: policy={policy!r}")
-        self._schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05) if epsilon is None else epsilon
+    epsilon: float | Schedule | None = None
+    minimum: float = 0.0
+    policy: Callable | None = None
+
+    def checked(self):
+        """Epsilon is a number of at least 0 or a schedule, the minimum is between 0 and 1, the policy is callable."""
+        if self.policy is not None and not callable(self.policy):
+            raise ValueError(f"`policy` must be a callable, or `None`. Received: policy={self.policy!r}")
+        return {
+            "epsilon": checks.number("epsilon", self.epsilon, none=True, schedule=True),
+            "minimum": checks.fraction("minimum", self.minimum),
+        }
 
     name = "epsilon"
 
@@ -45,7 +55,9 @@ class EpsilonGreedy:
 
     def value(self, env_steps):
         """Epsilon after `env_steps` environment steps, a float32 scalar."""
-        return tf.clip_by_value(tf.cast(current(self._schedule, env_steps), tf.float32), self.minimum, 1.0)
+        falling = keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)
+        schedule = falling if self.epsilon is None else self.epsilon
+        return tf.clip_by_value(tf.cast(current(schedule, env_steps), tf.float32), self.minimum, 1.0)
 
     def act(self, values, observation, env_steps, seed, start=0):
         """Chooses actions.
@@ -87,22 +99,10 @@ class EpsilonGreedy:
 
         return tf.cond(tf.reduce_any(explores), asked, lambda: tf.zeros(tf.shape(values)[:1], tf.int32))
 
-    def get_config(self):
-        """The constructor's arguments."""
-        objects = {"epsilon": self.epsilon, "policy": self.policy}
-        return {
-            "minimum": self.minimum,
-            **{name: keras.saving.serialize_keras_object(value) for name, value in objects.items()},
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        """The exploration that `get_config` described."""
-        return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
-
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
-class Boltzmann:
+@dataclasses.dataclass(eq=False)
+class Boltzmann(Settings):
     """Actions drawn from `softmax(values / temperature)`.
 
     Args:
@@ -116,8 +116,11 @@ class Boltzmann:
 
     name, compilable = "temperature", True
 
-    def __init__(self, temperature=1.0):
-        self.temperature = checks.number("temperature", temperature, above=0.0, schedule=True)
+    temperature: float | Schedule = 1.0
+
+    def checked(self):
+        """The temperature is a positive number or a schedule."""
+        return {"temperature": checks.number("temperature", self.temperature, above=0.0, schedule=True)}
 
     def value(self, env_steps):
         """The temperature after `env_steps` environment steps, a float32 scalar."""
@@ -129,12 +132,3 @@ class Boltzmann:
         logits = tf.where(QValues.legal(values), below / self.value(env_steps), -np.inf)
         uniform = tf.random.stateless_uniform(tf.shape(values), seed, minval=1e-20)
         return tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {"temperature": keras.saving.serialize_keras_object(self.temperature)}
-
-    @classmethod
-    def from_config(cls, config):
-        """The exploration that `get_config` described."""
-        return cls(keras.saving.deserialize_keras_object(config["temperature"]))

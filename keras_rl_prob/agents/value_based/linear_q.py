@@ -64,15 +64,11 @@ class LinearQ(QLearning):
             discount=discount,
             exploration=exploration,
             huber_delta=huber_delta,
-            reward_clip=reward_clip,
             normalize_observations=normalize_observations,
             name=name,
         )
+        self.reward_clip = checks.number("reward_clip", reward_clip, above=0.0, none=True)
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return super().get_config() | {"rollout_steps": self.rollout_steps}
 
     @property
     def exploration_in_use(self):

@@ -1,14 +1,18 @@
 """Deep Q-learning with memory, in the manner of R2D2."""
 
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import checks, networks
+from keras_rl_prob import networks
 from keras_rl_prob.agents.network_checks import check_has_memory
 from keras_rl_prob.agents.value_based.dqn import DQN
+from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+from keras_rl_prob.replay.settings import SequenceReplaySettings
 from keras_rl_prob.sources.sequences import SequenceSource
 from keras_rl_prob.sources.stored_rows import known
 
@@ -17,29 +21,20 @@ from keras_rl_prob.sources.stored_rows import known
 class RecurrentDQN(DQN):
     """`DQN` for networks with memory, in the manner of R2D2.
 
-    What is replayed are sequences, from the recurrent state that was stored with them. One starts at every `period`-th row.
-    Its first `burn_in` rows only bring the stored state up to date, for the network and for the target network; the
-    `sequence_length` rows after them are learned from, with `n_step` more to bootstrap from. Sequences may span episodes, for
-    the state is zeroed where one starts. Values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
+    What is replayed are sequences (`SequenceReplaySettings`), from the recurrent state that was stored with them; their first
+    rows only bring that state up to date, for the network and for the target network. Sequences may span episodes, for the
+    state is zeroed where one starts. Values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
 
         h(R + gamma^m h^-1(Q_target(s', a')))
-
-    With `prioritized` the priority of a sequence is `eta max |error| + (1 - eta) mean |error|`.
 
     Args:
         network: Functional model for one step with a `StatefulRNN`: `{"action": QValues((actions,))(values)}`. `None` makes
             `krp.networks.q_network(env, (64, 64), cell="lstm", dueling=dueling, noisy=noisy)`.
-        sequence_length: Rows of a sequence that are learned from.
-        burn_in: Rows before them, 0 or more.
-        period: Rows from the start of a sequence to that of the next; divides `rollout_steps`.
-        eta: Weight of the greatest error in a sequence's priority.
-        rollout_steps: As of `DQN`.
+        rollout_steps: As of `DQN`; a multiple of the replay's `period`.
         updates: As of `DQN`.
-        batch_size: Sequences of a gradient step.
-        n_step: As of `DQN`.
         double: As of `DQN`.
-        prioritized: As of `DQN`.
         rescale_values: As of `DQN`.
+        replay: A `SequenceReplaySettings`.
         **kwargs: The other arguments of `DQN`.
 
     Raises:
@@ -58,48 +53,29 @@ class RecurrentDQN(DQN):
     """
 
     wants_memory = True
+    settings_classes: ClassVar = {"replay": SequenceReplaySettings}
 
+    @accepts_moved
     def __init__(
         self,
         network=None,
         *,
-        sequence_length=20,
-        burn_in=10,
-        period=10,
-        eta=0.9,
-        rescale_values=True,
         rollout_steps=10,
         updates=4,
-        batch_size=32,
-        n_step=3,
         double=True,
-        prioritized=True,
+        rescale_values=True,
+        replay=SequenceReplaySettings(),  # noqa: B008 (immutable)
         **kwargs,
     ):
-        sequence_length, period = checks.integer("sequence_length", sequence_length), checks.integer("period", period)
-        burn_in, eta = checks.integer("burn_in", burn_in, least=0), checks.fraction("eta", eta)
-        if checks.integer("rollout_steps", rollout_steps) % period:
-            raise ValueError(
-                f"`period` must divide `rollout_steps`. Received: period={period}, rollout_steps={rollout_steps}"
-            )
         super().__init__(
             network,
             rollout_steps=rollout_steps,
             updates=updates,
-            batch_size=batch_size,
-            n_step=n_step,
             double=double,
-            prioritized=prioritized,
             rescale_values=rescale_values,
+            replay=replay,
             **kwargs,
         )
-        self.sequence_length, self.burn_in, self.period = sequence_length, burn_in, period
-        self.eta = eta
-
-    def get_config(self):
-        """The constructor's arguments."""
-        names = ("sequence_length", "burn_in", "period", "eta")
-        return super().get_config() | {name: getattr(self, name) for name in names}
 
     def default_network(self, env):
         """`krp.networks.q_network` with an LSTM."""
@@ -116,14 +92,14 @@ class RecurrentDQN(DQN):
         self._target_unrolled = Unrolled(self.target_network)
 
     def _make_source(self, env, seed):
-        return SequenceSource(self, env, seed, self.burn_in + self.sequence_length + self.n_step, self.period)
+        return SequenceSource(self, env, seed, self.replay)
 
     def loss_and_logs(self, data):
         """The loss of `keras_rl_prob.sources.sequences.StoredSequences`, and a dict of scalars."""
         self.resample_noise(data.seed)
         online = self._values_of(self._unrolled, data)  # [L + n, N, actions]
         target = self._values_of(self._target_unrolled, data)
-        length, n, start = self.sequence_length, self.n_step, self.burn_in
+        length, n, start = self.replay.sequence_length, self.replay.n_step, self.replay.burn_in
         reward, terminated, ended, next_is_first = (
             tf.stack([x[start + k + shift : start + k + shift + length] for k in range(n)])  # [n, L, N]
             for x, shift in ((data.reward, 0), (data.terminated, 0), (data.ended, 0), (data.is_first, 1))
@@ -141,7 +117,7 @@ class RecurrentDQN(DQN):
     def _values_of(self, unrolled, data):
         """Values `[L + n, N, actions]` of the rows after the burn-in."""
         observation, noisy = self.normalize(data.observation), bool(self.noisy_layers)
-        state, start = data.state, self.burn_in
+        state, start = data.state, self.replay.burn_in
 
         def rows(of):
             return tf.nest.map_structure(lambda x: x[of], observation), data.is_first[of]
@@ -158,7 +134,8 @@ class RecurrentDQN(DQN):
         per_sequence = tf.reduce_sum(counted, 0)
         count = tf.maximum(tf.reduce_sum(per_sequence), 1.0)
         mean = tf.math.divide_no_nan(tf.reduce_sum(size, 0), per_sequence)
-        self.keep_errors(data.index, self.eta * tf.reduce_max(size, 0) + (1.0 - self.eta) * mean)
+        eta = self.replay.eta
+        self.keep_errors(data.index, eta * tf.reduce_max(size, 0) + (1.0 - eta) * mean)
         loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
         if self.network.losses:
             loss += tf.add_n(self.network.losses)

@@ -1,0 +1,76 @@
+"""Numbers of PPO that belong together."""
+
+import dataclasses
+from typing import ClassVar
+
+import keras
+
+from keras_rl_prob import checks
+from keras_rl_prob.settings import Schedule, Settings
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+@dataclasses.dataclass(frozen=True)
+class Minibatches(Settings):
+    """How a rollout is dealt into gradient steps; an agent takes a plain number for the count.
+
+    Args:
+        count: Gradient steps in one pass over a rollout.
+        sequence_length: Steps through which the gradient of the memory flows; divides the steps of a rollout. `None` takes the
+            longest that gives every minibatch its rows, the whole rollout as a rule; single steps for networks without
+            memory.
+        target_kl: When the mean KL(old || new) of a minibatch exceeds 1.5 times this, the rest of the updates on the
+            rollout are skipped. `None` for never.
+
+    Raises:
+        ValueError: A number is out of its range.
+
+    Example:
+    ```python
+    agent = krp.RecurrentPPO(minibatches=krp.Minibatches(8, sequence_length=16))
+    ```
+    """
+
+    count: int = 4
+    sequence_length: int | None = None
+    target_kl: float | None = None
+    plain: ClassVar[str] = "count"
+
+    def checked(self):
+        """Counts are positive integers, `target_kl` is a positive number."""
+        return {
+            "count": checks.integer("count", self.count),
+            "sequence_length": checks.integer("sequence_length", self.sequence_length, none=True),
+            "target_kl": checks.number("target_kl", self.target_kl, above=0.0, none=True),
+        }
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+@dataclasses.dataclass(frozen=True)
+class Clipping(Settings):
+    """How far an update may move the policy and the value; PPO takes a plain number for the ratio.
+
+    Args:
+        clip_ratio: Epsilon of the clipped surrogate, or `None` for no clipping. A float or a Keras schedule over gradient
+            steps.
+        value_clip: How far the value may move from the old one without penalty, or `None`. A float or a schedule.
+
+    Raises:
+        ValueError: A number is out of its range.
+
+    Example:
+    ```python
+    agent = krp.PPO(clip_ratio=krp.Clipping(0.1, value_clip=0.2))
+    ```
+    """
+
+    clip_ratio: float | Schedule | None = 0.2
+    value_clip: float | Schedule | None = None
+    plain: ClassVar[str] = "clip_ratio"
+
+    def checked(self):
+        """Both are positive numbers, schedules, or `None`."""
+        return {
+            name: checks.number(name, getattr(self, name), above=0.0, none=True, schedule=True)
+            for name in ("clip_ratio", "value_clip")
+        }
