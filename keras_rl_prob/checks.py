@@ -62,7 +62,7 @@ def number(name, value, least=0.0, most=None, above=None, none=False, schedule=F
         elif above is not None:
             kind = f"a number above {above:g}" if above else "a positive number"
         else:
-            kind = f"a number of at least {least:g}"
+            kind = f"a number of at least {least:g}" if np.isfinite(least) else "a finite number"
         more = ", or a schedule of `keras.optimizers.schedules`" if schedule else ""
         raise ValueError(f"`{name}` must be {kind}{more}{_or_none(none)}. Received: {name}={value!r}")
     return value.item() if isinstance(value, np.generic) else value
@@ -87,6 +87,25 @@ def seed(name, value, least=-(2**31), none=False):
             f"`{name}` must be an integer from {least} to {2**31 - 1}{_or_none(none)}. Received: {name}={value!r}"
         )
     return int(value)
+
+
+def flag(name, value, *more):
+    """A bool, NumPy's included; any of the strings `more` too.
+
+    Raises:
+        ValueError: It is something else, such as 1.
+
+    Example:
+    >>> flag("jit_compile", "yes", "auto")
+    Traceback (most recent call last):
+    ValueError: `jit_compile` must be a bool or "auto". Received: jit_compile='yes'
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if not isinstance(value, str) or value not in more:
+        kinds = ["a bool", *(f'"{word}"' for word in more)]
+        raise ValueError(f"`{name}` must be {' or '.join(kinds)}. Received: {name}={value!r}")
+    return value
 
 
 def widths(name, value, least=0):
@@ -141,6 +160,20 @@ def instance(name, value, kinds, none=True):
         return value
     expected = " or ".join(f"`krp.{kind.__name__}(...)`" for kind in kinds)
     raise ValueError(f"`{name}` must be {expected}{_or_none(none)}. Received: {name}={value!r}")
+
+
+def model(name, value):
+    """A Keras model that has been built.
+
+    Raises:
+        TypeError: It is no model.
+        ValueError: It has no weights yet.
+    """
+    if not isinstance(value, keras.Model):
+        raise TypeError(f"`{name}` must be a `keras.Model`. Received: {name}={value!r}")
+    if not value.built:
+        raise ValueError(f"`{name}` must be a built model, an agent by `build(env)`. Received: {name}={value!r}")
+    return value
 
 
 def _or_none(none):

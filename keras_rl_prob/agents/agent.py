@@ -124,8 +124,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         reject_unknown(Agent.compile, unsupported)
         network_checks.check_no_strategy()
         steps_per_execution = checks.integer("steps_per_execution", steps_per_execution, none=True)
-        if jit_compile != "auto" and not isinstance(jit_compile, bool):
-            raise ValueError(f'`jit_compile` must be a bool or "auto". Received: jit_compile={jit_compile!r}')
+        jit_compile = checks.flag("jit_compile", jit_compile, "auto")
         optimizer = self.default_optimizer() if optimizer is None else arguments.checked_optimizer(optimizer)
         self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution
         super().compile(optimizer, jit_compile=False, run_eagerly=run_eagerly)

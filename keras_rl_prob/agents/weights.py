@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_rl_prob import checks
+
 
 def copy_weights(source, target):
     """Copies weights between the layers of two models that have the same name.
@@ -10,14 +12,16 @@ def copy_weights(source, target):
     So an agent can start from a supervised model.
 
     Args:
-        source: Keras model; an agent's is `agent.network`.
+        source: Keras model with finite weights; an agent's is `agent.network`.
         target: Keras model.
 
     Returns:
         List of the names of the layers that were copied.
 
     Raises:
-        ValueError: No layer with weights has the same name in both, or one of them has other shapes; nothing was copied then.
+        TypeError: One of them is no model.
+        ValueError: No layer with weights has the same name in both, or one of them has other shapes, or weights that are not
+            finite, or a model has not been built; nothing was copied then.
 
     Example:
     ```python
@@ -26,6 +30,8 @@ def copy_weights(source, target):
     krp.copy_weights(classifier, agent.network)
     ```
     """
+    for name, model in (("source", source), ("target", target)):
+        checks.model(name, model)
     layers = {layer.name: layer for layer in source.layers if layer.weights}
     shared = [(layers[layer.name], layer) for layer in target.layers if layer.weights and layer.name in layers]
     for one, other in shared:
@@ -35,6 +41,7 @@ def copy_weights(source, target):
                 f"Layers of the same name must have weights of the same shapes. Received: {one.name!r} with "
                 f"{shapes[0]} and {shapes[1]}"
             )
+        _check_finite("source", one)
     if not shared:
         raise ValueError(
             "`source` and `target` must share the names of layers with weights. "
@@ -49,19 +56,24 @@ def average_weights(models):
     """The mean of the weights of several models of the same structure.
 
     Args:
-        models: List of Keras models.
+        models: List of Keras models with finite weights.
 
     Returns:
         List of arrays, for `set_weights`. What is not a real number, such as a counter, is the first model's.
 
     Raises:
-        ValueError: The models do not have weights of the same shapes.
+        TypeError: `models` is no list of models.
+        ValueError: The models do not have weights of the same shapes, or some that are not finite, or have not been built.
 
     Example:
     ```python
     agent.network.set_weights(krp.average_weights([one.network, other.network]))
     ```
     """
+    if not isinstance(models, list | tuple):
+        raise TypeError(f"`models` must be a list of Keras models. Received: models={models!r}")
+    for index, model in enumerate(models):
+        _check_finite(f"models[{index}]", checks.model(f"models[{index}]", model))
     weights = [model.get_weights() for model in models]
     shapes = [[w.shape for w in each] for each in weights]
     if not models or any(each != shapes[0] for each in shapes):
@@ -70,3 +82,10 @@ def average_weights(models):
         np.mean(same, 0, dtype=same[0].dtype) if keras.backend.is_float_dtype(str(same[0].dtype)) else same[0]
         for same in zip(*weights, strict=True)
     ]
+
+
+def _check_finite(name, layer):
+    """Raises a `ValueError` where a model or a layer has a weight that is not finite: nothing can be learned from there."""
+    for variable in layer.weights:
+        if keras.backend.is_float_dtype(variable.dtype) and not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            raise ValueError(f"`{name}` must have finite weights. Received: {variable.path!r} with others")
