@@ -6,6 +6,7 @@ Public constructors and methods check with these and nothing else.
 import numbers
 import os
 
+import keras
 import numpy as np
 
 from keras_rl_prob.settings import Schedule

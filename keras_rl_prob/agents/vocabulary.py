@@ -47,9 +47,9 @@ SYNONYMS = {
     "total_timesteps": (LENGTH,),
     "nb_steps": (LENGTH,),
     "num_timesteps": (LENGTH,),
-    "learning_rate": (OPTIMIZER,),
-    "lr": (OPTIMIZER,),
-    "max_grad_norm": (OPTIMIZER,),
+    "learning_rate": ("learning_rate", OPTIMIZER),
+    "lr": ("learning_rate", OPTIMIZER),
+    "max_grad_norm": ("global_clipnorm", OPTIMIZER),
     "device": ("`tf.device`",),
     "tensorboard_log": ("`fit(callbacks=[keras.callbacks.TensorBoard(...)])`",),
     "loss": ("nothing: the loss belongs to the agent",),
@@ -124,6 +124,18 @@ def accepts_moved(init):
     return wrapped
 
 
+def meant(name, known):
+    """The one of the arguments `known` that `name` stands for, by spelling or in the words of other libraries; or `None`.
+
+    Example:
+    >>> meant("clip_range", ["clip_ratio", "discount"]), meant("discoutn", ["clip_ratio", "discount"])
+    ('clip_ratio', 'discount')
+    """
+    if name in SYNONYMS:
+        return next((one for one in SYNONYMS[name] if one in known), None)
+    return next(iter(difflib.get_close_matches(name, known, 1)), None)
+
+
 def reject_unknown(function, unknown, known=None):
     """Raises a `TypeError` for arguments that a function or a class does not have; it says what was meant.
 
@@ -137,15 +149,15 @@ def reject_unknown(function, unknown, known=None):
     name, value = next(iter(unknown.items()))
     known = {known: f"`{known}`" for known in inspect.signature(function).parameters} if known is None else known
     raise TypeError(
-        f"`{name}` is not an argument of `{function.__name__}`{_meaning(name, known)}. Received: {name}={value!r}"
+        f"`{name}` is not an argument of `{function.__name__}`{_meaning(name, known)} Received: {name}={value!r}"
     )
 
 
 def _meaning(name, known):
     ours = next((one for one in SYNONYMS.get(name, ()) if one in known or not one.isidentifier()), None)
     if ours:
-        return f". Use {known.get(ours, ours)}"
+        return f". Use {known.get(ours, ours)}."
     if name in SUPERVISED:
-        return ": an agent learns from an environment, which makes its own data, targets and batches"
-    close = difflib.get_close_matches(name, known, 1)
-    return f". Did you mean {known[close[0]]}?" if close else ""
+        return ": an agent learns from an environment, which makes its own data, targets and batches."
+    close = meant(name, known)
+    return f". Did you mean {known[close]}?" if close else "."

@@ -9,6 +9,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import env_checker
 
 from keras_rl_prob import checks, masks, spaces
+from keras_rl_prob.agents.vocabulary import reject_unknown
 from keras_rl_prob.envs import make_one
 from keras_rl_prob.testing.player import Player
 
@@ -21,7 +22,7 @@ NOISE = (
 )
 
 
-def check_env(env, episodes=3, max_steps=10_000, seed=0):
+def check_env(env, episodes=3, max_steps=10_000, seed=0, **unsupported):
     """Plays random episodes and raises an error at the first thing that training would stumble over.
 
     These are checked: the spaces; that each observation has the layout, shape, dtype and bounds of its space, and is not
@@ -36,17 +37,20 @@ def check_env(env, episodes=3, max_steps=10_000, seed=0):
         env: A `gymnasium.Env`, which is left open; or its id, a `krp.envs.spec`, or a callable that makes one.
         episodes: How many random episodes to play.
         max_steps: Steps by which an episode must be over.
-        seed: Integer; seed of the first episode, the others follow it.
+        seed: Integer of at least 0; seed of the first episode, the others follow it.
+        **unsupported: None; other arguments raise a `TypeError`.
 
     Raises:
-        TypeError: `env` is not a single environment.
+        TypeError: `env` is not a single environment, or there is no such argument.
         ValueError: Something is wrong; the message says what, at which step and how to mend it. What the
             environment itself raises comes out as it is, with a note that says when.
 
     Example:
     >>> check_env("CartPole-v1")
     """
+    reject_unknown(check_env, unsupported)
     episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
+    seed = checks.seed("seed", seed, least=0)
     with _opened(env) as made:
         _check_spaces(made)
         _check_reset(made)

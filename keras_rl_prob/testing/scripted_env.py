@@ -3,6 +3,10 @@
 import gymnasium
 import numpy as np
 
+from keras_rl_prob import checks
+
+ENDS = "terminated", "truncated"
+
 
 class ScriptedEnv(gymnasium.Env):
     """Episodes of given lengths whose observations say where they come from.
@@ -11,9 +15,13 @@ class ScriptedEnv(gymnasium.Env):
     (from 1) is `10 * episode + n`. After the last scripted episode the script starts again.
 
     Args:
-        index: Number that marks the environment.
+        index: Finite number that marks the environment.
         episodes: List of pairs `(length, end)`; `end` is `"terminated"` or `"truncated"`.
         action_space: Any Gymnasium space; `Discrete(2)` when left out.
+
+    Raises:
+        TypeError: `action_space` is no space.
+        ValueError: `index` is no number, or `episodes` is not such a list.
 
     Example:
     >>> env = ScriptedEnv(7, [(2, "terminated"), (1, "truncated")])
@@ -22,9 +30,13 @@ class ScriptedEnv(gymnasium.Env):
     """
 
     def __init__(self, index, episodes, action_space=None):
-        self.index, self.episodes = index, episodes
+        self.index, self.episodes = checks.number("index", index, least=-np.inf), _checked(episodes)
+        if not isinstance(action_space, gymnasium.Space | None):
+            raise TypeError(
+                f"`action_space` must be a space of Gymnasium, or `None`. Received: action_space={action_space!r}"
+            )
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
-        self.action_space = action_space or gymnasium.spaces.Discrete(2)
+        self.action_space = gymnasium.spaces.Discrete(2) if action_space is None else action_space
         self.actions = []
         self._episode, self._step = -1, 0
 
@@ -45,3 +57,13 @@ class ScriptedEnv(gymnasium.Env):
 
     def _observation(self):
         return np.array([self.index, self._episode, self._step], np.float32)
+
+
+def _checked(episodes):
+    """The script as a list of pairs of integer and string."""
+    pairs = list(episodes) if isinstance(episodes, list | tuple) else []
+    if not pairs or not all(isinstance(pair, list | tuple) and len(pair) == 2 and pair[1] in ENDS for pair in pairs):
+        raise ValueError(
+            f"`episodes` must be a list of pairs of a length and one of {list(ENDS)}. Received: episodes={episodes!r}"
+        )
+    return [(checks.integer(f"episodes[{index}][0]", length), end) for index, (length, end) in enumerate(pairs)]

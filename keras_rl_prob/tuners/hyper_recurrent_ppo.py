@@ -7,6 +7,7 @@ import keras
 
 from keras_rl_prob import checks, masks, networks
 from keras_rl_prob.agents import RecurrentPPO
+from keras_rl_prob.agents.vocabulary import meant
 from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.layers import StatefulRNN
 from keras_rl_prob.networks.cells import CELLS
@@ -44,10 +45,12 @@ class HyperRecurrentPPO:
         rollout_steps: Rows collected from each environment before the updates, in every trial.
         jit_compile: As in `Agent.compile`. Compiling with XLA takes seconds and memory for every trial, and pays from about
             200,000 environment steps a trial on.
+        **unsupported: None; other arguments raise a `TypeError`.
 
     Raises:
         ImportError: KerasTuner or TensorBoard is not installed.
-        ValueError: `rollout_steps` is not a positive integer, or a space is not supported.
+        TypeError: `env` is no environment, or there is no such argument.
+        ValueError: `rollout_steps` is not a positive integer, `jit_compile` is none of its values, or a space is not supported.
 
     Example:
     ```python
@@ -64,9 +67,11 @@ class HyperRecurrentPPO:
     ```
     """
 
-    def __init__(self, env, *, rollout_steps=128, jit_compile=False):
+    def __init__(self, env, *, rollout_steps=128, jit_compile=False, **unsupported):
         _check_installed()
+        _check_arguments(unsupported)
         rollout_steps = checks.integer("rollout_steps", rollout_steps)
+        jit_compile = checks.flag("jit_compile", jit_compile, "auto")
         self.observation_space, self.action_space = spaces_of(env)
         self.rollout_steps, self.jit_compile = rollout_steps, jit_compile
         super().__init__()  # of `keras_tuner.HyperModel` in a class that derives from it too
@@ -83,7 +88,12 @@ class HyperRecurrentPPO:
 
         Returns:
             A `RecurrentPPO`.
+
+        Raises:
+            TypeError: `hp` is something else.
+            ValueError: A hyperparameter was set to what the agent does not take.
         """
+        _check_hyperparameters(hp)
         fitting = [n for n in (1, 2, 4, 8) if self.rollout_steps % n == 0]
         agent = RecurrentPPO(
             self.network(hp),
@@ -94,9 +104,10 @@ class HyperRecurrentPPO:
             gae_lambda=hp.Choice("gae_lambda", [0.9, 0.95, 0.98], default=0.95),
             clip_ratio=hp.Float("clip_ratio", 0.1, 0.3, default=0.2),
             entropy_coef=hp.Float("entropy_coef", 1e-4, 3e-2, sampling="log", default=0.01),
-            normalize_observations=hp.Boolean("normalize_observations"),
+            normalize_observations=checks.flag("normalize_observations", hp.Boolean("normalize_observations")),
         )
         learning_rate = hp.Float("learning_rate", 1e-4, 3e-3, sampling="log", default=3e-4)
+        learning_rate = float(checks.number("learning_rate", learning_rate, above=0.0))
         optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-5, global_clipnorm=0.5)
         agent.compile(optimizer, jit_compile=self.jit_compile)
         agent.build((self.observation_space, self.action_space))
@@ -112,12 +123,14 @@ class HyperRecurrentPPO:
             A Functional `keras.Model` for one step, as `RecurrentPPO` takes it.
 
         Raises:
-            ValueError: `memory` was set to a cell that does not exist.
+            TypeError: `hp` is something else.
+            ValueError: `memory` was set to a cell that does not exist, or a number to one that cannot be.
         """
+        _check_hyperparameters(hp)
         memory = hp.Choice("memory", ["lstm", "gru", "none"])
-        units = hp.Choice("units", [32, 64, 128], default=64)
+        units = checks.integer("units", hp.Choice("units", [32, 64, 128], default=64))
         inputs, x = networks.encoder(self.observation_space)
-        for _ in range(hp.Int("encoder_layers", 1, 2)):
+        for _ in range(checks.integer("encoder_layers", hp.Int("encoder_layers", 1, 2), least=0)):
             orthogonal = keras.initializers.Orthogonal(math.sqrt(2.0))
             x = keras.layers.Dense(units, "tanh", kernel_initializer=orthogonal)(x)
         if memory in CELLS:
@@ -137,3 +150,17 @@ def _check_installed():
             "`HyperRecurrentPPO` needs KerasTuner and TensorBoard, which KerasTuner imports in every trial: "
             f'pip install "keras_rl_prob[tuner]". Missing: {", ".join(missing)}'
         )
+
+
+def _check_arguments(unsupported):
+    """Raises a `TypeError` for arguments that there are not."""
+    for name, value in unsupported.items():
+        close = meant(name, ["env", "rollout_steps", "jit_compile"])
+        hint = f" Did you mean `{close}`?" if close else " What is searched is set by the tuner's `hyperparameters`."
+        raise TypeError(f"`{name}` is not an argument of `HyperRecurrentPPO`.{hint} Received: {name}={value!r}")
+
+
+def _check_hyperparameters(hp):
+    """Raises a `TypeError` unless values can be drawn from `hp`."""
+    if not all(callable(getattr(hp, kind, None)) for kind in ("Boolean", "Choice", "Float", "Int")):
+        raise TypeError(f"`hp` must be `keras_tuner.HyperParameters`. Received: hp={hp!r}")
