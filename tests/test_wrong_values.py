@@ -1,6 +1,7 @@
 """Wrong values are named where they are given: layers, networks, distributions, environments, callbacks and methods.
 
-Those of the agents' constructors are in `agents/test_arguments.py`.
+Those of the agents' constructors are in `agents/test_arguments.py`, those of presets, tuners, `krp.testing` and weights in
+`test_wrong_values_beside.py`.
 """
 
 import functools

@@ -3,6 +3,7 @@
 import copy
 import difflib
 
+from keras_rl_prob import checks
 from keras_rl_prob.presets import atari_settings, control_settings, doom_settings, settings
 
 SETTINGS = settings.SETTINGS | atari_settings.SETTINGS | control_settings.SETTINGS | doom_settings.SETTINGS
@@ -20,14 +21,14 @@ def get(name):
         name: One of `names()`.
 
     Raises:
-        ValueError: If there is no such preset.
+        ValueError: There is no such preset.
 
     Example:
     >>> get("cartpole")["env"]
     {'id': 'tf/CartPole-v1', 'num_envs': 32}
     """
-    if name not in SETTINGS:
-        near = difflib.get_close_matches(str(name), names())
-        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"There is no such preset. {hint}It must be one of {names()}. Received: {name!r}")
+    if checks.text("name", name) not in SETTINGS:
+        near = difflib.get_close_matches(name.lower(), names())
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"`name` must be that of a preset.{hint} There are {names()}. Received: name={name!r}")
     return {"name": name, **copy.deepcopy(SETTINGS[name])}

@@ -3,10 +3,12 @@
 import copy
 import difflib
 import inspect
+import math
 
 import keras
 
 from keras_rl_prob import agents, checks, networks
+from keras_rl_prob.agents.vocabulary import SYNONYMS, meant
 
 REQUIRED = inspect.Parameter.empty
 NOTES = ("name", "description", "seed", "version")
@@ -46,18 +48,25 @@ def check(config):
     >>> check({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}, "optimiser": {"class": "Adam"}})
     Traceback (most recent call last):
         ...
-    ValueError: A configuration has no `optimiser`. Did you mean `optimizer`?
+    ValueError: A configuration has no `optimiser`. Did you mean `optimizer`? Received: optimiser={'class': 'Adam'}
     """
     sections = [*MADE, *PLAIN]
-    if not isinstance(config, dict) or not all(isinstance(config.get(name) or {}, dict) for name in sections):
+    for name in sections if isinstance(config, dict) else ():
+        if not isinstance(config.get(name), dict | None):
+            raise ValueError(f"`{name}` must be a dict, or null. Received: {name}={config[name]!r}")
+    if not isinstance(config, dict):
         raise ValueError(f"A configuration must be a dict of the sections {sections}. Received: {str(config)[:200]}")
     known = defaults(config)
     for key, value in _entries(config):
         if key not in known:
-            raise ValueError(f"A configuration has no `{key}`.{_hint(key, known)}")
+            raise ValueError(f"A configuration has no `{key}`.{_hint(key, known)} Received: {key}={value!r}")
         named = isinstance(value, str) and key.rpartition(".")[2] in NAMED
         if not _fits(known[key], value) and not named:
             raise ValueError(f"`{key}` must be {_wanted(known[key])}. Received: {key}={value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"`{key}` must be a finite number. Received: {key}={value!r}")
+        if key.startswith("optimizer."):
+            _check_optimizers(key, value, known[key])
     for key, default in known.items():
         if default is REQUIRED and lookup(config, key) is REQUIRED:
             raise ValueError(f"`{key}` must be given. Received: none")
@@ -65,19 +74,44 @@ def check(config):
 
 
 def _check_plain(config):
-    if not isinstance(config["env"]["id"], str):
-        raise ValueError(f"`env.id` must be the id of an environment. Received: env.id={config['env']['id']!r}")
+    environment(config)
     if config["compile"]["jit_compile"] not in (True, False, "auto"):
         raise ValueError(
             '`compile.jit_compile` must be true, false or "auto". '
             f"Received: compile.jit_compile={config['compile']['jit_compile']!r}"
         )
-    seed = config.get("seed", 0)
-    if not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise ValueError(f"`seed` must be an integer from 0 to 2**31 - 1. Received: seed={seed!r}")
-    checks.integer("env.num_envs", config["env"]["num_envs"])
+    checks.seed("seed", config.get("seed", 0), least=0)
+    for name in ("name", "description", "version"):
+        if not isinstance(config.get(name, ""), str):
+            raise ValueError(f"`{name}` must be a string. Received: {name}={config[name]!r}")
     for name in ("epochs", "validation_episodes", "validation_freq"):
         checks.integer(f"fit.{name}", config["fit"][name])
+
+
+def _check_optimizers(key, value, default):
+    """Raises a `ValueError` for what Keras takes without a word, and with which nothing is learned."""
+    name = key.rpartition(".")[2]
+    if _is_object(value) or name == "exclude_layers":
+        return
+    if name in ("learning_rate", "decay_steps"):
+        checks.number(key, value, above=0.0, none=name == "decay_steps")
+    elif name == "initial_learning_rate" or default is None or (_is_number(default) and default >= 0):
+        checks.number(key, value, none=default is None)
+
+
+def environment(config):
+    """The section `env` of a configuration with its defaults; what is wrong with it is a `ValueError`."""
+    env = config.get("env") if isinstance(config, dict) else None
+    if not isinstance(env, dict) or not isinstance(env.get("id"), str) or not env["id"]:
+        received = f"env.id={env.get('id')!r}" if isinstance(env, dict) else str(config)[:200]
+        raise ValueError(f"`env.id` must be the id of an environment. Received: {received}")
+    made = makers("agent").get((config.get("agent") or {}).get("class"))
+    env = PLAIN["env"] | ({"num_envs": made.default_num_envs} if made else {}) | env
+    checks.integer("env.num_envs", env["num_envs"])
+    for name in ("kwargs", "validation_kwargs"):
+        if not isinstance(env[name], dict) or not all(isinstance(key, str) for key in env[name]):
+            raise ValueError(f"`env.{name}` must be an object of arguments. Received: env.{name}={env[name]!r}")
+    return env
 
 
 def defaults(config):
@@ -107,7 +141,7 @@ def assign(config, key, value):
         value: Anything that JSON can hold.
 
     Raises:
-        ValueError: Something on the way has a value of its own.
+        ValueError: Something on the way has a value of its own, or `config` or `key` is none; nothing is changed then.
 
     Example:
     >>> config = {}
@@ -115,7 +149,11 @@ def assign(config, key, value):
     >>> config
     {'agent': {'clip_ratio': 0.1}}
     """
-    *path, last = key.split(".")
+    if not isinstance(config, dict):
+        raise ValueError(f"`config` must be a dict. Received: config={config!r}")
+    *path, last = checks.text("key", key).split(".")
+    if not all((*path, last)):
+        raise ValueError(f"`key` must be names with dots between them. Received: key={key!r}")
     for name in path:
         if config.get(name) is None:
             config[name] = {}
@@ -186,6 +224,10 @@ def _parameters(maker):
     return own.items()
 
 
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_object(value):
     return isinstance(value, dict) and "class" in value
 
@@ -215,7 +257,7 @@ def _fits(default, value):
     if isinstance(value, dict):
         return _is_object(value)
     if isinstance(default, int | float):
-        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        return value is None or _is_number(value)
     return default is not None or not isinstance(value, str)
 
 
@@ -229,9 +271,12 @@ def _wanted(default):
 
 def _hint(key, known):
     """What to write instead of an unknown key: near names in its section, then in others, then sections."""
-    path, _, last = key.rpartition(".")
+    path, _, last = str(key).rpartition(".")
     siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == path]
-    lasts = {name.rpartition(".")[2]: name for name in known}
+    lasts = {name.rpartition(".")[2]: name for name in ["seed", *known]}
+    ours = meant(last, lasts) if last in SYNONYMS else None
+    if ours:
+        return f" Did you mean `{lasts[ours]}`?"
     near = _nearest(last, siblings, lambda name: f"{path}.{name}") or _nearest(last, lasts, lasts.get, cutoff=0.8)
     if siblings:
         return near or f" `{path}` has {siblings}."
@@ -239,5 +284,6 @@ def _hint(key, known):
 
 
 def _nearest(name, known, full=str, cutoff=0.6):
-    near = [f"`{full(other)}`" for other in difflib.get_close_matches(name, known, cutoff=cutoff)]
+    lower = {other.lower(): other for other in known}
+    near = [f"`{full(lower[other])}`" for other in difflib.get_close_matches(str(name).lower(), lower, cutoff=cutoff)]
     return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -1,9 +1,8 @@
 """From configurations to agents and environments."""
 
-from keras_rl_prob import envs
-from keras_rl_prob.agents.arguments import whole_rollouts
-from keras_rl_prob.envs.factory import DEFAULT_NUM_ENVS
-from keras_rl_prob.presets.configuration import MADE, check, makers, with_defaults
+from keras_rl_prob import checks, envs
+from keras_rl_prob.agents.arguments import whole_executions, whole_rollouts
+from keras_rl_prob.presets.configuration import MADE, check, environment, makers, with_defaults
 
 
 def build(config):
@@ -53,17 +52,20 @@ def make_env(config, validation=False, num_envs=None):
     Returns:
         The id, or where there are `kwargs` a native environment or an `EnvSpec`.
 
+    Raises:
+        ValueError: An argument is none of these, or the environment does not take its `kwargs`.
+
     Example:
     >>> make_env({"env": {"id": "tf/Recall-v0", "num_envs": 4, "kwargs": {"delay": 9}}}).delay
     9
     """
-    count = makers("agent")[config["agent"]["class"]].default_num_envs if "agent" in config else DEFAULT_NUM_ENVS
-    env = {"num_envs": count, "kwargs": {}, "validation_kwargs": {}} | config["env"]
+    env, validation = environment(config), checks.flag("validation", validation)
+    num_envs = checks.integer("num_envs", num_envs, none=True)
     kwargs = env["kwargs"] | (env["validation_kwargs"] if validation else {})
     if not kwargs:
         return env["id"]
     if env["id"].startswith("tf/"):
-        return envs.make_native(env["id"], num_envs or env["num_envs"], **kwargs)
+        return envs.make_native(env["id"], env["num_envs"] if num_envs is None else num_envs, **kwargs)
     return envs.spec(env["id"], **kwargs)
 
 
@@ -76,6 +78,7 @@ def _completed(config):
     agent = _agent(_decaying_over(config, 1), network)
     updates = agent.updates_per_rollout(config["env"]["num_envs"])
     steps_per_epoch = whole_rollouts(fit["steps_per_epoch"], updates, agent.rollouts_per_epoch)
+    whole_executions(config["compile"]["steps_per_execution"], updates, steps_per_epoch)
     return _decaying_over(config, fit["epochs"] * steps_per_epoch), network
 
 
@@ -91,6 +94,9 @@ def _made(path, entries, **arguments):
     for name, value in entries.items():
         if name != kind:
             inner = f"{path}.{name}"
+            value = (
+                float(value) if name == "learning_rate" and isinstance(value, int) else value
+            )  # Keras takes no integer
             arguments[name] = _made(inner, value) if isinstance(value, dict) and "class" in value else value
     return makers(path)[entries[kind]](**arguments)
 

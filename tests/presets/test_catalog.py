@@ -44,7 +44,7 @@ def test_get_gives_a_copy_of_its_own():
 
 
 def test_unknown_preset_lists_all_and_names_the_nearest():
-    with pytest.raises(ValueError, match=r"Did you mean 'cartpole' or.*'acrobot'.*'recall'.*Received: 'cartpol'"):
+    with pytest.raises(ValueError, match=r"Did you mean 'cartpole' or.*'acrobot'.*'recall'.*Received: name='cartpol'"):
         presets.get("cartpol")
 
 

@@ -72,7 +72,7 @@ def test_unknown_keys_are_answered_with_the_nearest(key, answer):
         ("network.builder", "encoder", r"must be one of \['feed_forward', 'linear_q', .*'recurrent'\]"),
         ("optimizer.learning_rate.class", "Decay", "`optimizer.learning_rate.class` must be one of"),
         ("agent", None, "`agent.class` must be one of"),
-        ("agent", 3, "must be a dict of the sections"),
+        ("agent", 3, "`agent` must be a dict, or null. Received: agent=3"),
         ("env", None, "`env.id` must be given"),
         ("optimizer.learning_rate", {"class": "PolynomialDecay"}, "initial_learning_rate` must be given"),
     ],
