@@ -28,7 +28,9 @@ def add_arguments(parser):
         help="change a setting, as in agent.clip_ratio=0.1; VALUE is JSON or else a string; may be repeated",
     )
     parser.add_argument("--epochs", type=positive, metavar="N", help="short for --set fit.epochs=N")
-    parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; default: drawn, and recorded")
+    parser.add_argument(
+        "--seed", type=seed, metavar="N", help="decides everything random; default: drawn, and recorded"
+    )
 
 
 def from_arguments(args):
@@ -57,7 +59,7 @@ def load(name):
         raise UserError(f"--config is needed: a JSON file, or one of {', '.join(presets.names())}")
     path = pathlib.Path(name)
     if path.suffix != ".json":
-        with blaming(None, ValueError):
+        with blaming("--config takes a preset or a .json file", ValueError):
             return presets.get(name)
     config = read(path)
     with blaming(f"{path} is no configuration", ValueError):
@@ -87,6 +89,19 @@ def positive(text):
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
     return int(text)
+
+
+def seed(text):
+    """The seed that a text on the command line stands for."""
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**31 - 1}. Received: {text!r}")
+    return int(text)
+
+
+def check_last_seed(first, count):
+    """Raises a `UserError` where `count` seeds from `first` on are too many."""
+    if first + count > 2**31:
+        raise UserError(f"--seed must leave room for {count} seeds below 2**31. Received: {first}")
 
 
 def value(text):

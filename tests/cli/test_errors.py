@@ -48,7 +48,14 @@ def change(run, **sections):
         (["--config", "cartpole", "--set", "env.id=nope:Nope-v0"], "No module named 'nope'"),
         (["--config", "cartpole", "--set", 'env.kwargs={"zzz": 1}'], "'zzz'"),
         (["--config", "cartpole", "--set", 'network={"builder": "nature_cnn"}'], "must have an image"),
-        (["--config", "cartpole", "--seed", "-1"], "`seed` must be an integer"),
+        (["--config", "cartpole", "--set", "seed=-1"], "`seed` must be an integer"),
+        (["--config", "cartpole", "--set", "seed=true"], "`seed` must be an integer"),
+        (["--config", "cartpole", "--set", "optimizer.learning_rate=NaN"], "learning_rate` must be a finite number"),
+        (["--config", "cartpole", "--set", "optimizer.learning_rate=-1"], "learning_rate` must be a positive number"),
+        (["--config", "cartpole", "--set", "compile.steps_per_execution=3"], "must be a multiple of the 16"),
+        (["--config", "cartpole", "--set", "agent.gamma=0.9"], "Did you mean `agent.discount`?"),
+        (["--config", "cartpole", "--set", "agent.=1"], "`key` must be names with dots between them"),
+        (["--config", "mine.yaml"], "--config takes a preset or a .json file"),
         (["--resume", "nowhere"], "nowhere is no run folder, it has no config.json"),
     ],
 )
@@ -68,11 +75,30 @@ def test_counts_must_be_positive(number, capsys):
         assert f"must be a positive integer. Received: '{number}'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["-1", "x", "1.5", "nan", str(2**31)])
+def test_seeds_must_fit_into_32_bits(number, capsys):
+    for command in (["evaluate", "run"], ["train"], ["experiment"], ["tune"], ["visualize", "run", "--outdir", "x"]):
+        with pytest.raises(SystemExit) as end:
+            main([*command, "--seed", number])
+        assert end.value.code == 2
+        assert f"--seed: must be an integer from 0 to 2147483647. Received: '{number}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["experiment", "--config", "cartpole", "--seeds"], ["visualize", "run", "--outdir", "x", "--episodes"]]
+)
+def test_seeds_that_follow_must_fit_too(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "3", "--seed", str(2**31 - 2)]) == 2
+    assert "--seed must leave room for 3 seeds below 2**31. Received: 2147483646" in told(capsys)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "cannot be read as JSON"),
-        ('{"agent": 3}', "is no configuration: A configuration must be a dict"),
+        ('{"agent": 3}', "is no configuration: `agent` must be a dict, or null. Received: agent=3"),
         ('{"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}}', "it has no seed"),
     ],
 )

@@ -23,7 +23,7 @@ def add_arguments(parser):
     parser.add_argument("--episodes", type=configs.positive, default=100, metavar="N", help="default: 100")
     parser.add_argument("--checkpoint", default="best", metavar="best|final|FILE", help="which agent; default: best")
     parser.add_argument("--stochastic", action="store_true", help="draw actions from the policy")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--seed", type=configs.seed, default=0, metavar="N", help="default: 0")
 
 
 def run(args):

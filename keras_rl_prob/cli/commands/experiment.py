@@ -64,6 +64,7 @@ def run(args):
 def _created(args):
     """New run folders, one for each seed."""
     args.seed = 1 if args.seed is None else args.seed
+    configs.check_last_seed(args.seed, args.seeds)
     config = configs.from_arguments(args)
     training.built(config)  # what is wrong with it shows before there is a folder
     folder = runs.create(args.logdir, f"{config['name']}-experiment")

@@ -20,6 +20,7 @@ Examples:
 
 import importlib.util
 import json
+import math
 import pathlib
 import sys
 
@@ -41,6 +42,7 @@ SEARCH = {
     "agent.update_epochs": "2,4,8",
 }
 TRIALS, TUNING, BEST = 10, "tuning.json", "best.json"
+SYNTAX = "--search takes KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C"
 
 
 def add_arguments(parser):
@@ -88,6 +90,8 @@ def run(args):
 def _asked(args):
     """What to search, and around which configuration."""
     config = configs.asked(args)
+    if not all(text.partition("=")[0] and text.partition("=")[2] for text in args.search):
+        raise UserError(f"{SYNTAX}. Received: {args.search}")
     search = dict(text.partition("=")[::2] for text in args.search)
     with blaming(None, *configs.WRONG):
         full = presets.complete(config)
@@ -132,12 +136,27 @@ def _drawn(hp, key, text):
     low, *rest = text.split(":")
     if not rest:
         choices = [configs.value(part) for part in text.split(",")]
+        choices = [float(x) for x in choices] if {type(x) for x in choices} == {int, float} else choices
+        if len({type(x) for x in choices}) > 1 or not all(map(_is_drawable, choices)):
+            raise ValueError(
+                f"--search KEY=A,B,C takes finite numbers, or strings, or true,false. Received: {key}={text}"
+            )
         return hp.Boolean(key) if choices in ([True, False], [False, True]) else hp.Choice(key, choices)
     low, high = configs.value(low), configs.value(rest[0])
-    if rest[1:] not in ([], ["log"]) or not all(isinstance(x, int | float) for x in (low, high)) or low >= high:
-        raise ValueError(f"--search takes KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C. Received: {key}={text}")
+    if rest[1:] not in ([], ["log"]) or not (_is_number(low) and _is_number(high) and low < high):
+        raise ValueError(f"{SYNTAX}, numbers the first below the second. Received: {key}={text}")
+    if rest[1:] and low <= 0:
+        raise ValueError(f"--search KEY=LOW:HIGH:log takes positive numbers. Received: {key}={text}")
     make = hp.Int if isinstance(low, int) and isinstance(high, int) else hp.Float
     return make(key, low, high, sampling="log" if rest[1:] else "linear")
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_drawable(value):
+    return isinstance(value, str | bool) or _is_number(value)
 
 
 def _report(tuner, tuning, folder):

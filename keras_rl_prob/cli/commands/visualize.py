@@ -28,12 +28,13 @@ def add_arguments(parser):
     parser.add_argument(
         "--max-frames", type=configs.positive, default=1000, metavar="N", help="of each episode; default: 1000"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first episode; default: 0")
+    parser.add_argument("--seed", type=configs.seed, default=0, metavar="N", help="of the first episode; default: 0")
 
 
 def run(args):
     """Records, and prints what was played."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window, no sound
+    configs.check_last_seed(args.seed, args.episodes)
     config = runs.read_config(args.run)
     agent = runs.load_agent(args.run, args.checkpoint)
     env = _drawn(config)
