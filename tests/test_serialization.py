@@ -20,20 +20,17 @@ HEAD = {
 }
 AGENT = {
     "rollout_steps": 64,
-    "sequence_length": 16,
-    "minibatches": 2,
+    "minibatches": krp.Minibatches(2, sequence_length=16, target_kl=0.05),
     "update_epochs": 3,
     "discount": 0.9,
     "gae_lambda": 0.8,
-    "clip_ratio": keras.optimizers.schedules.PolynomialDecay(0.2, 100, 0.1),
-    "value_clip": 0.3,
+    "clip_ratio": krp.Clipping(keras.optimizers.schedules.PolynomialDecay(0.2, 100, 0.1), value_clip=0.3),
     "value_coef": 0.25,
     "entropy_coef": keras.optimizers.schedules.ExponentialDecay(0.02, 10, 0.5),
     "normalize_advantages": False,
     "normalize_observations": True,
     "normalize_rewards": False,
     "kl_penalty": krp.KLPenalty(0.02),
-    "target_kl": 0.05,
     "name": "agent_x",
 }
 
@@ -55,7 +52,6 @@ Q_LEARNING = {
     "discount": 0.9,
     "exploration": krp.EpsilonGreedy(0.3),
     "huber_delta": 2.0,
-    "reward_clip": 1.0,
     "normalize_observations": True,
     "name": "agent_x",
 }
@@ -63,18 +59,23 @@ DQN = {
     **Q_LEARNING,
     "rollout_steps": 20,
     "updates": 3,
-    "batch_size": 16,
-    "capacity": 5000,
-    "learning_starts": 100,
-    "n_step": 2,
     "dueling": True,
     "noisy": "independent",
     "target_update": 0.01,
+}
+REPLAY = {
+    "capacity": 5000,
+    "batch_size": 16,
+    "learning_starts": 100,
+    "n_step": 2,
+    "reward_clip": 1.0,
     "online_updates": True,
     "poisson_updates": True,
     "frame_axis": 0,
     "checkpoint_replay": False,
 }
+
+SEQUENCES = {"prioritized": False, "sequence_length": 8, "burn_in": 3, "period": 4, "eta": 0.5}
 
 
 def q_network(cell=None):
@@ -123,6 +124,13 @@ TABLE = {
         "beta": keras.optimizers.schedules.PolynomialDecay(0.4, 10, 1.0),
         "epsilon": 0.1,
     },
+    agents.ReplaySettings: lambda: {**REPLAY, "prioritized": krp.PrioritizedReplay(0.7)},
+    agents.SequenceReplaySettings: lambda: {**REPLAY, **SEQUENCES},
+    agents.Minibatches: lambda: {"count": 2, "sequence_length": 16, "target_kl": 0.05},
+    agents.Clipping: lambda: {
+        "clip_ratio": keras.optimizers.schedules.PolynomialDecay(0.2, 100, 0.1),
+        "value_clip": 0.3,
+    },
     agents.A2C: lambda: {"network": network(False), **POLICY_GRADIENT, "normalize_advantages": True},
     agents.Reinforce: lambda: {
         "network": network(False),
@@ -136,23 +144,20 @@ TABLE = {
         "network": q_network(),
         **DQN,
         "double": True,
-        "prioritized": krp.PrioritizedReplay(0.7),
+        "replay": krp.ReplaySettings(**REPLAY, prioritized=krp.PrioritizedReplay(0.7)),
         "rescale_values": True,
     },
     agents.RecurrentDQN: lambda: {
         "network": q_network("lstm"),
         **DQN,
         "double": False,
-        "prioritized": False,
-        "sequence_length": 8,
-        "burn_in": 3,
-        "period": 4,
-        "eta": 0.5,
+        "replay": krp.SequenceReplaySettings(**REPLAY, **SEQUENCES),
         "rescale_values": False,
     },
     agents.LinearQ: lambda: {
         "network": krp.networks.q_network("tf/CartPole-v1", (4,)),
         **Q_LEARNING,
+        "reward_clip": 1.0,
         "rollout_steps": 3,
     },
     agents.RandomAgent: lambda: {"network": network(False), "rollout_steps": 3, "name": "agent_x"},

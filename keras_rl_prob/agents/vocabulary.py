@@ -112,14 +112,14 @@ def accepts_moved(init):
                 yield from old.items()
 
     @functools.wraps(init)
-    def wrapped(self, *args, **kwargs):
+    def wrapped(self, network=None, **kwargs):  # `*args` would confuse Keras, which compares this with the signature
         for name, value in with_moved(self.settings_classes, kwargs):
             warnings.warn(
                 f"`{name}` has moved: use {moved_arguments(self.settings_classes)[name]}. Received: {name}={value!r}",
                 DeprecationWarning,
                 stacklevel=2,
             )
-        init(self, *args, **kwargs)
+        init(self, network, **kwargs)
 
     return wrapped
 

@@ -19,16 +19,24 @@ FRAME = {"stack_num": 1, "repeat_action_probability": 0.0, "episodic_life": True
 STACK = {"stack_num": 4, "repeat_action_probability": 0.0, "episodic_life": True}
 WHOLE_GAMES = {"episodic_life": False, "reward_clipping": False}
 
-RECURRENT_PPO = {"class": "RecurrentPPO", "clip_ratio": 0.1, "sequence_length": 32, "normalize_rewards": False}
+RECURRENT_PPO = {
+    "class": "RecurrentPPO",
+    "minibatches": {"class": "Minibatches", "sequence_length": 32},
+    "clip_ratio": 0.1,
+    "normalize_rewards": False,
+}
 PPO = {"class": "PPO", "clip_ratio": 0.1, "normalize_rewards": False}
 DQN = {
     "class": "DQN",
     "double": True,
-    "n_step": 3,
-    "frame_axis": 0,
-    "batch_size": 32,
-    "capacity": 400000,
-    "learning_starts": 20000,
+    "replay": {
+        "class": "ReplaySettings",
+        "capacity": 400000,
+        "batch_size": 32,
+        "learning_starts": 20000,
+        "n_step": 3,
+        "frame_axis": 0,
+    },
     "target_update": 2000,
     "exploration": {
         "class": "EpsilonGreedy",

@@ -1,6 +1,7 @@
 """What a configuration may say, and what it means where it says nothing."""
 
 import copy
+import dataclasses
 import difflib
 import inspect
 import math
@@ -9,6 +10,8 @@ import keras
 
 from keras_rl_prob import agents, checks, networks
 from keras_rl_prob.agents.vocabulary import SYNONYMS, meant
+from keras_rl_prob.presets.moved import present_form
+from keras_rl_prob.settings import Settings
 
 REQUIRED = inspect.Parameter.empty
 NOTES = ("name", "description", "seed", "version")
@@ -34,8 +37,9 @@ def check(config):
     * `fit`: `epochs`, `steps_per_epoch`, `validation_episodes`, `validation_freq`.
     * `name`, `description`, `seed`, `version`: for the record.
 
-    An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or a
-    `KLPenalty`, `EpsilonGreedy`, `Boltzmann` or `PrioritizedReplay`. The `decay_steps` of a schedule over gradient
+    An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or one of the
+    settings of agents, such as a `KLPenalty` or an `EpsilonGreedy`; that of a `ReplaySettings` may be left out, and what is in
+    such settings may also be said of the agent itself (`agent.capacity`). The `decay_steps` of a schedule over gradient
     steps may be `None` for all of the training's.
 
     Args:
@@ -56,6 +60,7 @@ def check(config):
             raise ValueError(f"`{name}` must be a dict, or null. Received: {name}={config[name]!r}")
     if not isinstance(config, dict):
         raise ValueError(f"A configuration must be a dict of the sections {sections}. Received: {str(config)[:200]}")
+    config = present_form(config, makers("agent"))
     known = defaults(config)
     for key, value in _entries(config):
         if key not in known:
@@ -125,7 +130,7 @@ def defaults(config):
 
 def with_defaults(config):
     """A copy of a checked configuration that says everything."""
-    config = dict.fromkeys(MADE) | copy.deepcopy(config)
+    config = dict.fromkeys(MADE) | present_form(copy.deepcopy(config), makers("agent"))
     for key, default in defaults(config).items():
         if default is not REQUIRED and lookup(config, key) is REQUIRED:
             assign(config, key, copy.deepcopy(default))
@@ -187,8 +192,7 @@ def makers(path):
     if path == "optimizer":
         return _subclasses(keras.optimizers, keras.optimizers.Optimizer)
     schedules = keras.optimizers.schedules
-    objects = (agents.KLPenalty, agents.EpsilonGreedy, agents.Boltzmann, agents.PrioritizedReplay)
-    return _subclasses(schedules, schedules.LearningRateSchedule) | {kind.__name__: kind for kind in objects}
+    return _subclasses(schedules, schedules.LearningRateSchedule) | _subclasses(agents, Settings)
 
 
 def _subclasses(module, base):
@@ -206,10 +210,20 @@ def _arguments(path, entries, kind):
     keys = {f"{path}.{kind}": REQUIRED}
     for name, parameter in _parameters(known[made]):
         if name not in ("env", "name", "network") and parameter.kind is not parameter.VAR_KEYWORD:
-            keys[f"{path}.{name}"] = parameter.default
+            default = _as_entries(parameter.default)
+            keys[f"{path}.{name}"] = default
             if _is_object(entries.get(name)):
                 keys |= _arguments(f"{path}.{name}", entries[name], "class")
+            elif _is_object(default):
+                keys |= {f"{path}.{name}.{field}": value for field, value in default.items()}
     return keys
+
+
+def _as_entries(default):
+    """The default of an argument as a configuration says it."""
+    if not isinstance(default, Settings):
+        return default
+    return {"class": type(default).__name__} | {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
 
 
 def _parameters(maker):

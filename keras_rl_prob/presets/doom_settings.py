@@ -12,7 +12,12 @@ ADAM = {
     "global_clipnorm": 0.5,
 }
 SCREEN = {"frame_skip": 4, "screen_resolution": "RES_160X120", "screen_format": "GRAY8"}
-RECURRENT_PPO = {"class": "RecurrentPPO", "rollout_steps": 64, "sequence_length": 16, "normalize_observations": True}
+RECURRENT_PPO = {
+    "class": "RecurrentPPO",
+    "rollout_steps": 64,
+    "minibatches": {"class": "Minibatches", "sequence_length": 16},
+    "normalize_observations": True,
+}
 MEMORY = {"builder": "nature_cnn", "cell": "lstm", "units": 128}
 FIT = {"epochs": 40, "steps_per_epoch": 160, "validation_episodes": 16, "validation_freq": 5}
 

@@ -15,7 +15,7 @@ ADAM = {
 DQN = {
     "class": "DQN",
     "double": True,
-    "n_step": 3,
+    "replay": {"class": "ReplaySettings", "n_step": 3},
     "rescale_values": True,
     "exploration": {
         "class": "EpsilonGreedy",
@@ -116,8 +116,7 @@ SETTINGS = {
         },
         "agent": {
             "class": "RecurrentPPO",
-            "sequence_length": 16,
-            "minibatches": 8,
+            "minibatches": {"class": "Minibatches", "count": 8, "sequence_length": 16},
             "update_epochs": 6,
             "discount": 0.993,
             "entropy_coef": 0.005,
@@ -132,7 +131,7 @@ SETTINGS = {
         "agent": {
             "class": "DQN",
             "double": True,
-            "n_step": 3,
+            "replay": {"class": "ReplaySettings", "n_step": 3},
             "rescale_values": True,
             "exploration": {
                 "class": "EpsilonGreedy",

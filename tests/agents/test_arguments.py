@@ -19,10 +19,18 @@ VALUES = {
     "reward_clip": POSITIVE,
     "exploration": [0.1, "greedy", krp.KLPenalty()],
 }
-REPLAY = VALUES | {
-    **dict.fromkeys(("rollout_steps", "updates", "batch_size", "capacity", "n_step"), COUNT),
+MEMORY = {
+    **dict.fromkeys(("batch_size", "capacity", "n_step"), COUNT),
     "learning_starts": [-5, 1e3, None],
     "prioritized": [3, "yes", None],
+    "reward_clip": POSITIVE,
+    "frame_axis": [-1, 0.5],
+}
+SEQUENCES = {"sequence_length": COUNT, "period": COUNT, "burn_in": [-1, 2.0], "eta": FRACTION}
+REPLAY = VALUES | {
+    **MEMORY,
+    **dict.fromkeys(("rollout_steps", "updates"), COUNT),
+    "replay": [3, None, krp.PrioritizedReplay(), {"capacity": 3}],
     "target_update": [0, -1, 1.5, "10", None],
 }
 TABLE = {
@@ -38,7 +46,11 @@ TABLE = {
     krp.A2C: POLICY | {"rollout_steps": COUNT, "gae_lambda": [*FRACTION, SCHEDULED]},
     krp.Reinforce: POLICY | {"max_episode_steps": COUNT},
     krp.DQN: REPLAY,
-    krp.RecurrentDQN: REPLAY | {"sequence_length": COUNT, "period": COUNT, "burn_in": [-1, 2.0], "eta": FRACTION},
+    krp.RecurrentDQN: REPLAY | SEQUENCES | {"replay": [None, krp.ReplaySettings()]},
+    krp.ReplaySettings: MEMORY,
+    krp.SequenceReplaySettings: MEMORY | SEQUENCES,
+    krp.Minibatches: {"count": COUNT, "sequence_length": COUNT, "target_kl": [*POSITIVE, SCHEDULED]},
+    krp.Clipping: {"clip_ratio": POSITIVE, "value_clip": POSITIVE},
     krp.LinearQ: VALUES | {"rollout_steps": COUNT},
     krp.RandomAgent: {"rollout_steps": COUNT},
     krp.EpsilonGreedy: {"epsilon": [-0.1, "1", [1]], "minimum": FRACTION, "policy": [3]},
@@ -62,13 +74,12 @@ NUMBERS = {
         "rollout_steps": np.int64(16),
         "discount": np.float32(0.5),
         "clip_ratio": np.float64(0.1),
-        "target_kl": 1,
+        "minibatches": np.int8(2),
     },
+    krp.Minibatches: {"count": np.int64(3), "target_kl": 1},
+    krp.SequenceReplaySettings: {"capacity": np.int32(512), "burn_in": np.int8(0), "learning_starts": np.uint8(3)},
     krp.RecurrentDQN: {
-        "capacity": np.int32(512),
-        "burn_in": np.int8(0),
         "target_update": np.float64(0.5),
-        "learning_starts": np.uint8(3),
     },
     krp.Reinforce: {"max_episode_steps": np.int16(8), "entropy_coef": SCHEDULED},
     krp.LinearQ: {"rollout_steps": np.int64(3), "huber_delta": np.float16(2), "exploration": krp.Boltzmann(SCHEDULED)},
@@ -105,8 +116,8 @@ OTHERS = [
     (krp.PPO, {"env": "CartPole-v1"}, r"Use `fit\(env\)`"),
     (krp.PPO, {"seed": 3}, r"Use `fit\(seed=...\)`"),
     (krp.PPO, {"clip_ration": 3}, "Did you mean `clip_ratio`"),
-    (krp.RecurrentPPO, {"sequnce_length": 3}, "Did you mean `sequence_length`"),
-    (krp.DQN, {"buffer_size": 3}, "Use `capacity`"),
+    (krp.RecurrentPPO, {"sequnce_length": 3}, r"Did you mean `minibatches=krp.Minibatches\(sequence_length="),
+    (krp.DQN, {"buffer_size": 3}, r"Use `replay=krp.ReplaySettings\(capacity=...\)`"),
     (krp.DQN, {"tau": 0.1}, "Use `target_update`"),
     (krp.RecurrentDQN, {"gamma": 0.9}, "Use `discount`"),
     (krp.RecurrentDQN, {"nothing_like_it": 0.9}, "RecurrentDQN`. Received: nothing_like_it=0.9"),

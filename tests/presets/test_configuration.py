@@ -2,6 +2,7 @@
 
 import pytest
 
+import keras_rl_prob as krp
 from keras_rl_prob import presets
 from keras_rl_prob.presets.configuration import REQUIRED, defaults, lookup, makers, with_defaults
 
@@ -50,7 +51,7 @@ def test_unknown_keys_are_answered_with_the_nearest(key, answer):
         ("agent.clip_ratio", "x", "`agent.clip_ratio` must be a number such as its default, 0.2. Received: .*'x'"),
         ("agent.clip_ratio", True, "must be a number"),
         ("agent.clip_ratio", [1], "must be a number"),
-        ("agent.clip_ratio", {"start": 1}, "must be a number"),
+        ("agent.clip_ratio", {"start": 1}, "has no `agent.clip_ratio.start`"),
         ("agent.normalize_rewards", 1, "must be true or false"),
         ("agent.kl_penalty", {"target": 1}, "an object that has a `class`"),
         ("agent.target_kl", "x", "must be a number, or an object"),
@@ -115,7 +116,7 @@ def test_defaults_say_everything_and_keep_what_was_said():
     full = with_defaults(config(agent__clip_ratio=0.1))
     assert full["agent"]["clip_ratio"] == 0.1
     assert full["agent"]["rollout_steps"] == 128
-    assert full["agent"]["target_kl"] is None
+    assert full["agent"]["minibatches"] == 4
     assert full["optimizer"]["beta_1"] == 0.9
     assert full["optimizer"]["learning_rate"]["power"] == 1.0
     assert full["fit"] == {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1}
@@ -139,7 +140,7 @@ def test_only_what_can_be_made_is_offered():
     agents = {"A2C", "DQN", "LinearQ", "PPO", "RandomAgent", "RecurrentDQN", "RecurrentPPO", "Reinforce"}
     assert set(makers("agent")) == agents
     assert {"Adam", "SGD"} <= set(makers("optimizer"))
-    objects = {"PolynomialDecay", "KLPenalty", "EpsilonGreedy", "Boltzmann", "PrioritizedReplay"}
+    objects = {"PolynomialDecay", "KLPenalty", "EpsilonGreedy", "Boltzmann", "PrioritizedReplay", "ReplaySettings"}
     assert objects <= set(makers("agent.clip_ratio"))
     assert "LearningRateSchedule" not in makers("optimizer.learning_rate")
 
@@ -149,10 +150,10 @@ def test_arguments_of_the_class_above_may_be_given_too():
     presets.check(config)
     complete = presets.complete(config)
     assert complete["agent"]["target_update"] == 50
-    assert complete["agent"]["sequence_length"] == 20
+    assert complete["agent"]["replay"]["sequence_length"] == 20
     agent = presets.build(config)
-    assert (agent.capacity, agent.burn_in) == (500, 2)
-    with pytest.raises(ValueError, match=r"no `agent\.burnin`\. Did you mean `agent\.burn_in`"):
+    assert (agent.replay.capacity, agent.replay.burn_in) == (500, 2)
+    with pytest.raises(ValueError, match=r"no `agent\.burnin`\. Did you mean `agent\.replay\.burn_in`"):
         presets.check({**config, "agent": {"class": "RecurrentDQN", "burnin": 2}})
 
 
@@ -178,6 +179,21 @@ def test_objects_of_exploration_and_replay():
         }
     )
     assert float(agent.exploration.value(50)) == pytest.approx(0.1)
-    assert agent.prioritized.alpha == 0.5
+    assert agent.replay.prioritized.alpha == 0.5
     noisy = {"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "DQN", "noisy": "factorised"}}
     assert presets.build(noisy).noisy == "factorised"
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({"minibatches": 8, "sequence_length": 16}, krp.Minibatches(8, sequence_length=16)),
+        ({"minibatches": {"sequence_length": 16}}, krp.Minibatches(sequence_length=16)),
+        ({"minibatches": 8, "sequence_length": None, "target_kl": None}, 8),
+        ({"target_kl": 0.1, "minibatches": {"class": "Minibatches", "count": 2}}, krp.Minibatches(2, target_kl=0.1)),
+    ],
+)
+def test_settings_are_put_together(entries, expected):
+    config = {"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "PPO", "rollout_steps": 32, **entries}}
+    assert presets.build(config).minibatches == expected
+    assert presets.build(presets.complete(config)).minibatches == expected

@@ -26,11 +26,11 @@ def test_every_section_arrives():
     )
     agent = presets.build(config)
     assert isinstance(agent, krp.PPO)
-    assert agent.clip_ratio is None
+    assert agent.clip_ratio.clip_ratio is None
     assert agent.gae_lambda == 0.5
     assert agent.kl_penalty == krp.KLPenalty(target=0.01)
-    assert isinstance(agent.value_clip, keras.optimizers.schedules.PolynomialDecay)
-    assert float(agent.value_clip(0)) == 0.5
+    assert isinstance(agent.clip_ratio.value_clip, keras.optimizers.schedules.PolynomialDecay)
+    assert float(agent.clip_ratio.value_clip(0)) == 0.5
     assert isinstance(agent.optimizer, keras.optimizers.SGD)
     assert (float(agent.optimizer.learning_rate), agent.optimizer.momentum) == (0.25, 0.5)
     assert agent.run_eagerly

@@ -28,9 +28,9 @@ class DQN(QLearning):
 
         R + gamma^m Q_target(s', a'),   R = r_1 + gamma r_2 + ... + gamma^(m-1) r_m
 
-    where `m` is the replay's `n_step`, or fewer steps if the episode ends before; `a'` is the best action by the target network,
-    with `double` by the network itself. After a termination the second term is 0; after a truncation it is not, for there is
-    the episode's final observation. Layers run in inference mode, all but `NoisyDense`.
+    where `m` is the replay's `n_step`, or fewer steps if the episode ends before; `a'` is the best action by the target
+    network, with `double` by the network itself. After a termination the second term is 0; after a truncation it is not, for
+    there is the episode's final observation. Layers run in inference mode, all but `NoisyDense`.
 
     Args:
         network: Functional model for one step: `{"action": QValues((actions,))(values)}`. `None` makes

@@ -1,0 +1,37 @@
+"""Configurations of earlier versions, and short ones, in their present form."""
+
+import copy
+import dataclasses
+
+
+def present_form(config, agent_classes):
+    """A copy of a configuration in which numbers that belong together are one object.
+
+    An argument of the agent that has moved into settings may be given as it was, and settings without their `class`.
+
+    Args:
+        config: A configuration, perhaps a wrong one, which then stays as it is.
+        agent_classes: Dict from the names of agents to their classes.
+
+    Example:
+    >>> from keras_rl_prob.agents import PPO
+    >>> present_form({"agent": {"class": "PPO", "sequence_length": 16}}, {"PPO": PPO})["agent"]["minibatches"]
+    {'class': 'Minibatches', 'sequence_length': 16}
+    """
+    entries = config.get("agent") if isinstance(config, dict) else None
+    made = entries.get("class") if isinstance(entries, dict) else None
+    if not isinstance(made, str) or made not in agent_classes:
+        return config
+    config = copy.deepcopy(config)
+    agent = config["agent"]
+    for argument, kind in agent_classes[made].settings_classes.items():
+        fields = {field.name: field.default for field in dataclasses.fields(kind) if field.name != kind.plain}
+        moved = {name: agent.pop(name) for name in fields if name in agent}
+        given = agent.get(argument, {})
+        if not isinstance(given, dict):
+            if all(fields[name] == value for name, value in moved.items()):
+                continue  # as it is without
+            given = {kind.plain: given}
+        if given or moved:
+            agent[argument] = {"class": kind.__name__} | given | moved
+    return config
