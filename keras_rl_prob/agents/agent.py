@@ -113,7 +113,8 @@ class Agent(ActingModel, LearningModel, abc.ABC):
 
         Args:
             optimizer: A Keras optimizer, its name, or `None` for the agent's default, as a rule
-                `Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)`.
+                `Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)`. For an agent that learns in several parts also a dict with an
+                optimizer for each; a single one is that of the first, and the others get ones like it.
             steps_per_execution: Gradient steps from one call of the callbacks to the next, those of whole rollouts; of one
                 for `None`. More is faster where a rollout takes a millisecond.
             jit_compile: Whether to compile with XLA; `"auto"` compiles unless the network has convolutions that run on
@@ -126,6 +127,10 @@ class Agent(ActingModel, LearningModel, abc.ABC):
         steps_per_execution = checks.integer("steps_per_execution", steps_per_execution, none=True)
         jit_compile = checks.flag("jit_compile", jit_compile, "auto")
         optimizer = self.default_optimizer() if optimizer is None else arguments.checked_optimizer(optimizer)
+        self.optimizers = (
+            optimizer if isinstance(optimizer, dict) else {}
+        )  # Keras saves `optimizer` first, being first by name
+        optimizer = next(iter(self.optimizers.values()), optimizer)
         self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution
         super().compile(optimizer, jit_compile=False, run_eagerly=run_eagerly)
         self._forget_graphs()

@@ -48,7 +48,9 @@ def whole_executions(steps_per_execution, updates, steps_per_epoch):
 
 
 def checked_optimizer(optimizer):
-    """A Keras optimizer, from its name if need be."""
+    """A Keras optimizer, from its name if need be; or a dict of them for the parts of an agent."""
+    if isinstance(optimizer, dict) and optimizer and "class_name" not in optimizer:
+        return {name: checked_optimizer(value) for name, value in optimizer.items()}
     try:
         return keras.optimizers.get(optimizer)
     except ValueError:

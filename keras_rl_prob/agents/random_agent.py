@@ -71,7 +71,7 @@ class RandomAgent(Agent):
     def train_step(self, data):
         """Reports."""
         self.failure.assign(tf.cast(data.report["failure"], tf.int32))
-        self._reports.update(data.report, tf.equal(data.index, 0), {}, True)
+        self._reports.update(data.report, tf.equal(data.index, 0), {}, {})
         return self.logs()
 
     def predict_step(self, data):

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob.learning import failures
+from keras_rl_prob.learning.parts import Part, check_parts, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
 from keras_rl_prob.learning.reports import Reports
 
@@ -20,6 +21,7 @@ class LearningModel(PersistentModel):
 
     Attributes:
         network: The Functional model that is trained.
+        optimizers: Dict from the names of `parts` to their Keras optimizers; `optimizer` is the first of them.
         failure: int32 variable, an index of `failures.FAILURES`; while it is not 0, no weights change.
     """
 
@@ -30,9 +32,9 @@ class LearningModel(PersistentModel):
     def metric_names(self):
         """Names of the metrics besides `return` and `length`: keys of what `loss_and_logs` gives, or of a rollout's report."""
 
-    @abc.abstractmethod
     def loss_and_logs(self, data):
-        """The loss on the data of one gradient step, and a dict of scalars to be reported."""
+        """The loss on the data of one gradient step, and a dict of scalars to be reported; for agents of one part."""
+        raise NotImplementedError(f"`{type(self).__name__}` must have a `loss_and_logs`, or `parts`.")
 
     def allows_update(self, data, logs):
         """Whether the gradient step is to take place, bool scalar; called after the gradient was computed."""
@@ -62,16 +64,23 @@ class LearningModel(PersistentModel):
             self.build_optimizer()
 
     def build_optimizer(self):
-        """Makes the optimizer's variables; warns where gradients in float16 would be lost for want of a scaled loss."""
-        self.optimizer.build(self.trained_variables)
-        scales = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) or self.optimizer.loss_scale_factor
-        if not scales and any(layer.compute_dtype == "float16" for layer in self.network._flatten_layers()):
-            warnings.warn(
-                "`optimizer` must scale the loss where a network computes in float16, or small gradients are 0: wrap it in "
-                "`keras.optimizers.LossScaleOptimizer`, or make the agent under the policy `mixed_float16`. "
-                f"Received: optimizer={self.optimizer!r}",
-                stacklevel=3,
-            )
+        """Makes the optimizers' variables; warns where gradients in float16 would be lost for want of a scaled loss."""
+        parts = self.parts()
+        if type(self).parts is not LearningModel.parts:
+            check_parts(self, parts)
+        self.optimizers = optimizers_of(parts, self.optimizers or self.optimizer)
+        self.optimizer = self.optimizers[parts[0].name]
+        for part in parts:
+            optimizer = self.optimizers[part.name]
+            optimizer.build(part.variables)
+            scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor
+            if not scales and any(layer.compute_dtype == "float16" for layer in self._flatten_layers()):
+                warnings.warn(
+                    "`optimizer` must scale the loss where a network computes in float16, or small gradients are 0: wrap it in "
+                    "`keras.optimizers.LossScaleOptimizer`, or make the agent under the policy `mixed_float16`. "
+                    f"Received: optimizer={optimizer!r}",
+                    stacklevel=3,
+                )
 
     @property
     def metrics(self):
@@ -85,25 +94,42 @@ class LearningModel(PersistentModel):
         known = set(map(id, network))
         return network + [variable for variable in self.trainable_variables if id(variable) not in known]
 
+    def parts(self):
+        """What is learned, in the order of a gradient step: by default one part, everything from `loss_and_logs`."""
+        return [Part("loss", self.trained_variables, self.loss_and_logs)]
+
     def train_step(self, data):
-        """One gradient step; none if a number is not finite."""
-        with tf.GradientTape() as tape:
-            loss, logs = self.loss_and_logs(data)
-            scaled = self.optimizer.scale_loss(loss)
-        variables = self.trained_variables
-        sources = [variable.value for variable in variables]  # eagerly, a Keras variable cannot have a zero gradient
-        gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self._follow_failure(data.report["failure"], loss, gradients)
-        updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)
-        tf.cond(updates, lambda: self._apply(gradients, variables), lambda: None)
+        """One gradient step, part after part; none if a number is not finite."""
+        logs, counted, parts = {}, {}, self.parts()
+        for part in parts:
+            loss, more, updates = self._learn(part, data)
+            more = {"loss" if len(parts) == 1 else f"{part.name}_loss": loss, **more}
+            logs, counted = logs | more, counted | dict.fromkeys(more, updates)
         self.after_update(data)
-        self._reports.update(data.report, tf.equal(data.index, 0), {"loss": loss, **logs}, updates)
+        self._reports.update(data.report, tf.equal(data.index, 0), logs, counted)
         return self.logs()
 
-    def _apply(self, gradients, variables):
+    def _learn(self, part, data):
+        """The gradient step of one part; returns its loss and logs, and whether the step was taken."""
+        optimizer = self.optimizers[part.name]
+        with tf.GradientTape() as tape:
+            loss, logs = checked_loss(self, part, part.loss(data))
+            scaled = optimizer.scale_loss(loss)
+        sources = [
+            variable.value for variable in part.variables
+        ]  # eagerly, a Keras variable cannot have a zero gradient
+        gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self._follow_failure(data.report["failure"], loss, gradients, optimizer)
+        updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)
+        if part.period > 1:
+            updates &= tf.equal(self.optimizer.iterations % part.period, 0)
+        tf.cond(updates, lambda: self._apply(optimizer, gradients, part.variables), lambda: None)
+        return loss, logs, updates
+
+    def _apply(self, optimizer, gradients, variables):
         """The optimizer's step, undone where it makes weights that are not finite."""
         before = [tf.identity(variable.value) for variable in variables]
-        self.optimizer.apply(gradients, variables)
+        optimizer.apply(gradients, variables)
         healthy = failures.finite([variable.value for variable in variables])
         for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy all that it touches
             variable.assign(tf.where(healthy, variable.value, value))
@@ -115,11 +141,11 @@ class LearningModel(PersistentModel):
             "env_steps": tf.convert_to_tensor(self.env_steps)
         }
 
-    def _follow_failure(self, report, loss, gradients):
+    def _follow_failure(self, report, loss, gradients, optimizer):
         """Remembers what was not finite first: an observation (1), a reward (2), the loss or its gradient (3)."""
         # The loss is named first: XLA then works on the network and on a target network side by side, otherwise in turn.
         finite = tf.math.is_finite(loss) & failures.finite(gradients)
-        scale = getattr(self.optimizer, "dynamic_scale", None)
+        scale = getattr(optimizer, "dynamic_scale", None)
         if scale is not None:  # gradients that overflow are left out and make the scale smaller
             finite |= tf.math.is_finite(loss) & (tf.convert_to_tensor(scale) > 1.0)
         found = tf.where(report > 0.0, tf.cast(report, tf.int32), tf.where(finite, 0, 3))

@@ -34,7 +34,9 @@ class PersistentModel(keras.Model):
         if not self.compiled:
             return None
         return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "optimizer": keras.saving.serialize_keras_object(
+                self.optimizers if len(self.optimizers) > 1 else self.optimizer
+            ),
             "jit_compile": self._requested_jit_compile,
             "steps_per_execution": self._requested_steps_per_execution,
             "run_eagerly": self.run_eagerly,

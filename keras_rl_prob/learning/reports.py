@@ -44,20 +44,20 @@ class Reports:
                 that finished, and the metrics that `logs` does not have.
             first: Whether this is the first update on the rollout, which counts once.
             logs: Dict of scalars that describe the update.
-            updated: Whether the update took place.
+            updated: Dict like `logs`; whether the update that a scalar describes took place.
         """
-        first, updated = tf.cast(first, tf.float32), tf.cast(updated, tf.float32)
+        first, updated = tf.cast(first, tf.float32), {name: tf.cast(x, tf.float32) for name, x in updated.items()}
         episodes = report["episodes"]
         for metric in self._episodes:
             mean = tf.math.divide_no_nan(report[metric.name], episodes)
             metric.update_state(mean, sample_weight=first * episodes)
         for metric in self._updates:
             if metric.name in logs:
-                metric.update_state(logs[metric.name], sample_weight=updated)
+                metric.update_state(logs[metric.name], sample_weight=updated[metric.name])
             else:
                 metric.update_state(report[metric.name], sample_weight=first)
         for name in sorted(set(logs) - {metric.name for metric in self._updates}):
-            _named(name, self._from_loss).update_state(logs[name], sample_weight=updated)
+            _named(name, self._from_loss).update_state(logs[name], sample_weight=updated[name])
 
 
 def _named(name, metrics):

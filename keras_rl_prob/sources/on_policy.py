@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.ops.masking import explained_variance
-from keras_rl_prob.ops.returns import gae, running_sums
+from keras_rl_prob.ops.returns import running_sums
 from keras_rl_prob.sources.rollouts import RolloutFollower, RolloutSource
 
 
@@ -86,7 +86,7 @@ class Preparation(RolloutFollower):
     statistics that include the rollout.
 
     Args:
-        agent: A built agent with `discount`, `gae_lambda`, and values under `"value"` in the records.
+        agent: A built agent with `discount`, `advantages`, and values under `"value"` in the records.
         driver: The `Driver` of the rollouts.
         sequence_length: Steps in a sequence; divides the steps of a rollout.
     """
@@ -109,15 +109,11 @@ class Preparation(RolloutFollower):
         observation, next_value = agent.normalize(rollout.observation), self._next_value(rollout)
         report, healthy = self.follow(rollout)
         continues = 1.0 - tf.cast(rollout.ended, tf.float32)
-        advantage = valid * gae(
-            self._scaled_reward(rollout, continues, healthy),
-            agent.discount * rollout.discount,
-            value,
-            next_value,
-            continues,
-            agent.gae_lambda,
+        reward = self._scaled_reward(rollout, continues, healthy)
+        advantage, target = self._checked(
+            agent.advantages(rollout._replace(observation=observation), reward, next_value)
         )
-        target = advantage + value
+        advantage *= valid
         report["explained_variance"] = explained_variance(value, target, valid)
         raw, parameters = tf.nest.map_structure(  # a sample of NaN parameters may be no legal action at all
             lambda x: tf.where(healthy, x, tf.zeros_like(x)), (rollout.record["raw"], rollout.record["parameters"])
@@ -129,6 +125,19 @@ class Preparation(RolloutFollower):
         sequences = tf.nest.map_structure(self._as_sequences, rows)
         state = tf.nest.map_structure(lambda x: tf.reshape(x, (-1, *x.shape[2:])), rollout.state)
         return Sequences(sequences, state, collected.order, report)
+
+    def _checked(self, returned):
+        """Advantages and targets; a `ValueError` where an agent of a user's own returned something else."""
+        shape = self._discounted_return.shape
+        shapes = (
+            [tuple(getattr(x, "shape", ("no tensor",))) for x in returned] if isinstance(returned, tuple) else returned
+        )
+        if not isinstance(returned, tuple) or [s[1:] for s in shapes] != [tuple(shape)] * 2:
+            raise ValueError(
+                f"`{type(self.agent).__name__}.advantages` must return advantages and value targets, float32 tensors "
+                f"[steps, {shape[0]}]. Received: {shapes}"
+            )
+        return returned
 
     def _scaled_reward(self, rollout, continues, healthy):
         """Rewards divided by the running standard deviation of the discounted return, if so configured."""

@@ -384,7 +384,7 @@ def test_targets_are_the_best_legal_values(double, dueling, rescaled):
 
 def sequences(agent, empty):
     """Rows with ends of episodes among them, whose final observations allow nothing if `empty`."""
-    steps, random = agent.burn_in + LENGTH + agent.n_step, np.random.default_rng(0)
+    steps, random = agent.replay.burn_in + LENGTH + agent.replay.n_step, np.random.default_rng(0)
     observation = observations(1, steps, ROWS)
     over = np.zeros((steps, ROWS), bool)
     over[3, ::2] = over[5, 1::2] = True

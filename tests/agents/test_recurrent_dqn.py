@@ -112,12 +112,12 @@ def targets(agent, data, online, target):
     found = {}
     scale, unscale = (h, inverse_h) if agent.rescale_values else (float, float)
     for i in range(SEQUENCES):
-        for row in range(agent.burn_in, agent.burn_in + agent.sequence_length):
+        for row in range(agent.replay.burn_in, agent.replay.burn_in + agent.replay.sequence_length):
             if not data.valid[row, i]:
                 continue
             total, factor, now = 0.0, 1.0, row
             known = True
-            for _ in range(agent.n_step):
+            for _ in range(agent.replay.n_step):
                 total += factor * data.reward[now, i]
                 factor *= 0.0 if data.terminated[now, i] else agent.discount
                 over, now = data.ended[now, i], now + 1
@@ -134,9 +134,9 @@ def targets(agent, data, online, target):
 def oracle(agent, data):
     """Loss, gradients, means and priorities from the definitions."""
     tensors, data = data, tf.nest.map_structure(lambda x: x.numpy(), data)
-    target = slow_values(agent._target_unrolled, tensors, agent.burn_in).numpy()
+    target = slow_values(agent._target_unrolled, tensors, agent.replay.burn_in).numpy()
     with tf.GradientTape() as tape:
-        online = slow_values(agent._unrolled, tensors, agent.burn_in)
+        online = slow_values(agent._unrolled, tensors, agent.replay.burn_in)
         wanted = targets(agent, data, online.numpy().astype(float), target.astype(float))
         loss, values, errors = 0.0, [], {i: [] for i in range(SEQUENCES)}
         for (row, i), number in wanted.items():
@@ -166,7 +166,7 @@ def compare(agent, data):
     for variable, got, expected in zip(variables, gradients, wanted_gradients, strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-5, err_msg=variable.path)
         assert np.abs(expected).max() > 1e-3
-    if agent.prioritized:
+    if agent.replay.prioritized:
         np.testing.assert_allclose(agent.td_errors[int(data.index)], priorities, rtol=1e-4)
     return wanted
 

@@ -10,6 +10,7 @@ from keras_rl_prob.agents.policy_gradient.settings import Minibatches
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
+from keras_rl_prob.ops.returns import gae
 from keras_rl_prob.settings import current
 from keras_rl_prob.sources.on_policy import OnPolicySource
 
@@ -167,6 +168,23 @@ class PolicyGradient(Agent):
         return max(fitting, default=self.rollout_steps)
 
     # ---- learning ---------------------------------------------------------------------------------------------
+
+    def advantages(self, rollout, reward, next_value):
+        """What the updates on a rollout learn from: GAE(lambda).
+
+        Called once for each rollout, before its updates and in their graph.
+
+        Args:
+            rollout: The driver's `Rollout`; its observations as the network takes them.
+            reward: float32 `[T, B]`; scaled if so configured.
+            next_value: float32 `[T, B]`; the value of what each row's action led to, a final observation included.
+
+        Returns:
+            `(advantage, target)`, float32 `[T, B]` each; the second is what the values are to come to.
+        """
+        value, continues = rollout.record["value"], 1.0 - tf.cast(rollout.ended, tf.float32)
+        advantage = gae(reward, self.discount * rollout.discount, value, next_value, continues, self.gae_lambda)
+        return advantage, advantage + value
 
     def policy_loss(self, policy, log_prob, advantage, data):
         """What the gradient of the policy comes from.

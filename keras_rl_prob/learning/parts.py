@@ -1,0 +1,99 @@
+"""The parts that an agent learns: what each of them changes, and from which loss."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+
+
+class Part(NamedTuple):
+    """What one optimizer learns from one loss.
+
+    Attributes:
+        name: What it is called in `compile(optimizer={name: ...})`; where there are several parts, the loss of this one is
+            reported as `name_loss`.
+        variables: List of the Keras variables that are changed.
+        loss: Function from the data of a gradient step to `(loss, logs)`: a scalar, and a dict of scalars to be reported.
+        period: From how many gradient steps one changes this part, a positive integer; 1 for all.
+
+    Example:
+    ```python
+    def parts(self):
+        return [
+            Part("critic", self.critic.trainable_variables, self.critic_loss),
+            Part("actor", self.actor.trainable_variables, self.actor_loss, period=2),
+        ]
+    ```
+    """
+
+    name: str
+    variables: list
+    loss: Callable
+    period: int = 1
+
+
+def check_parts(agent, parts):
+    """Raises a `ValueError` unless an agent's `parts` can be learned."""
+    what = f"`{type(agent).__name__}.parts`"
+    if not isinstance(parts, list | tuple) or not parts or not all(isinstance(part, Part) for part in parts):
+        raise ValueError(f"{what} must return a list of `Part`s. Received: {parts!r}")
+    names = [part.name for part in parts]
+    if len(set(names)) < len(names) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{what} must have a name of its own for each. Received: {names}")
+    owners = {}
+    for part in parts:
+        if not part.variables or not all(isinstance(variable, keras.Variable) for variable in part.variables):
+            raise ValueError(
+                f"{what} must have Keras variables for {part.name!r} to change, such as `model.trainable_variables`. "
+                f"Received: {part.variables!r}"
+            )
+        if not callable(part.loss):
+            raise ValueError(f"{what} must have a function for the loss of {part.name!r}. Received: {part.loss!r}")
+        if not isinstance(part.period, int) or part.period < 1:
+            raise ValueError(
+                f"{what} must have a positive integer for the period of {part.name!r}. Received: {part.period!r}"
+            )
+        for variable in part.variables:
+            other = owners.setdefault(id(variable), part.name)
+            if other != part.name:
+                raise ValueError(
+                    f"{what} must not have two parts that change the same variable. Received: {variable.path!r} in {other!r} "
+                    f"and {part.name!r}"
+                )
+
+
+def checked_loss(agent, part, returned):
+    """`(loss, logs)` as the loss of a part returned them; a `ValueError` where that is something else."""
+    name = getattr(part.loss, "__name__", part.name)
+    if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
+        raise ValueError(
+            f"`{type(agent).__name__}.{name}` must return the loss, a scalar, and a dict of scalars to be reported. "
+            f"Received: {returned!r}"
+        )
+    shape = getattr(returned[0], "shape", None)
+    if shape is None or tuple(shape) != ():
+        raise ValueError(
+            f"`{type(agent).__name__}.{name}` must return a scalar for the loss. Received: {returned[0]!r}"
+        )
+    return returned
+
+
+def optimizers_of(parts, given):
+    """A dict from the names of parts to their optimizers.
+
+    Args:
+        parts: List of `Part`s.
+        given: What `compile` was given: an optimizer, whose likes the other parts get, or a dict with one for each part.
+
+    Raises:
+        ValueError: A part has no optimizer, or an optimizer no part.
+    """
+    names = [part.name for part in parts]
+    if isinstance(given, dict):
+        if set(given) != set(names):
+            raise ValueError(
+                f"`optimizer` must have an optimizer for each of the parts {names}. Received: {sorted(given)}"
+            )
+        return {name: given[name] for name in names}
+    others = {name: type(given).from_config(given.get_config()) for name in names[1:]}
+    return {names[0]: given, **others}
