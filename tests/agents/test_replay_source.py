@@ -85,7 +85,7 @@ WITHIN = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(mode, n_step, prioritized):
     _, source = source_of(scripted(mode=mode), n_step=n_step, prioritized=prioritized, capacity=60)
     used, left_out, seen = 0, 0, set()
-    for batch in batches(source, 30):  # 120 rows through a ring of 20
+    for batch in batches(source, 14):  # 56 rows through a ring of 20
         for i, weight in enumerate(batch.weight):
             observation = batch.observation[i]
             if weight == 0.0:
@@ -99,8 +99,8 @@ def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(mode, n
                 assert tuple(batch.next_observation[i]) == following
             used += 1
             seen.add(tuple(observation))
-    assert used > 1000
-    assert (left_out == 0) if prioritized or mode in WITHIN else (left_out > 100)
+    assert used > 500
+    assert (left_out == 0) if prioritized or mode in WITHIN else (left_out > 50)
     assert {observation[0] for observation in seen} == {0.0, 1.0, 2.0}
     assert len(seen) > 60
     steps = {(*episode_of(np.array(observation)), observation[2]) for observation in seen}
@@ -265,7 +265,7 @@ def test_stacks_of_frames_are_put_together_again(mode, prioritized):
     images = [variable for variable in source.ring.variables if variable.dtype == tf.uint8]
     assert [image.shape for image in images] == [(40, 2, 1, 1, 1)] * (1 + (mode in WITHIN))  # each frame once
     checked, ends = 0, 0
-    for batch in batches(source, 40):
+    for batch in batches(source, 15):  # 60 rows through a ring of 40
         for i in np.flatnonzero(batch.weight):
             for stack in (batch.observation[i], batch.next_observation[i]):
                 frames = stack.ravel().astype(int)
@@ -333,7 +333,7 @@ def test_sequences_are_rows_as_they_were_played_with_the_state_before_them(mode)
         batch_size=8,
     )  # fmt: skip
     count = 0
-    for batch in batches(source, 8):
+    for batch in batches(source, 3):
         assert batch.observation.shape == (10, 8, 3)
         for i in range(8):
             rows = batch.observation[:, i].astype(int)
@@ -363,7 +363,7 @@ def test_sequences_are_rows_as_they_were_played_with_the_state_before_them(mode)
                 _, state = agent._unrolled(tf.constant(played[:, None]), is_first, agent.initial_state(1))
                 for x, y in zip(got, tf.nest.flatten(state), strict=True):
                     np.testing.assert_allclose(x, y[0], atol=1e-6)
-    assert count > 200
+    assert count == 3 * 4 * 8
 
 
 def test_sequences_start_at_every_period():
@@ -372,7 +372,7 @@ def test_sequences_start_at_every_period():
         env, krp.RecurrentDQN, memory_network(env), sequence_length=4, burn_in=0, period=2, n_step=1, capacity=120
     )
     iterator = iter(source.dataset())
-    for _ in range(30):
+    for _ in range(14):
         next(iterator)
         priority = source.priorities.tree.priority(tf.range(20 * 3)).numpy().reshape(20, 3)
         size = int(source.ring.size)
