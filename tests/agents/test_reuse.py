@@ -235,11 +235,10 @@ def test_another_number_of_environments_and_another_seed(tmp_path):
 
     kept, path = made(), tmp_path / "fresh.weights.h5"
     kept.save_weights(path)
-    again = {case: trained(kept, *case) for case in ((4, 1), (4, 2), (2, 1))}
-    for case in ((4, 2), (2, 1)):
-        assert all(map(np.array_equal, trained(made(), *case), again[case]))
-    assert not np.array_equal(again[4, 1][0], again[4, 2][0])
+    again = {case: trained(kept, *case) for case in ((4, 1), (2, 1), (2, 2))}
+    assert all(map(np.array_equal, trained(made(), 2, 2), again[2, 2]))
     assert not np.array_equal(again[4, 1][0], again[2, 1][0])
+    assert not np.array_equal(again[2, 1][0], again[2, 2][0])
 
 
 @pytest.fixture(scope="module")
@@ -280,14 +279,19 @@ def test_an_evaluation_within_a_training_on_the_same_kind_of_environment(agent):
     assert seen == [14.0] * 3
 
 
-def test_a_number_that_was_changed_takes_effect_at_the_next_fit():
-    def trained(discount):
-        agent, env = make_agent(), PayingGym()
-        agent.fit(env, epochs=1, steps_per_epoch=1, seed=1, verbose=0)
-        agent.discount = discount
-        return agent.fit(env, epochs=1, seed=1, verbose=0).history["loss"]
+def test_a_number_that_was_changed_takes_effect_at_the_next_fit(tmp_path):
+    agent, env, path = make_agent(), PayingGym(), tmp_path / "fresh.weights.h5"
+    agent.build(env)
+    agent.save_weights(path)
 
-    assert trained(0.0) != trained(0.99)
+    def loss():
+        agent.load_weights(path)
+        return agent.fit(env, epochs=1, steps_per_epoch=1, seed=1, verbose=0).history["loss"]
+
+    before = loss()
+    assert loss() == before
+    agent.discount = 0.0
+    assert loss() != before
 
 
 def test_compiling_again_makes_anew_what_it_must(agent, traces):
