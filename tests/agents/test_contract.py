@@ -71,7 +71,14 @@ def of(*names):
 
 
 each = of(*(pytest.param(name, marks=pytest.mark.long) if name in VARIANTS else name for name in AGENTS))
-each_agent = of(*(name for name in AGENTS if name not in VARIANTS))
+
+
+def some(*names):
+    """Runs a test with agents that among them have every way of training; with the others only in `make test-all`.
+
+    What each class has of its own is in its fit, its files and its exact resume, which are tested for every one.
+    """
+    return of(*(name if name in names else pytest.param(name, marks=pytest.mark.long) for name in AGENTS))
 
 
 def make(name, seed=1, **compiled):
@@ -237,7 +244,7 @@ class Stop(keras.callbacks.Callback):
             raise self.error
 
 
-@each
+@some("PPO", "RecurrentDQN", "Reinforce", "LinearQ")
 def test_an_interrupted_training_goes_on_from_its_last_whole_rollout(traced, tmp_path):
     """Three rollouts and an error of a callback, three more and Ctrl-C, then the last two of eight."""
     if traced.name == "DQN without its replay":
@@ -262,7 +269,7 @@ def test_a_training_goes_on_with_its_replay_or_with_an_empty_one(traced):
     assert again == first if "without" in traced.name else again > first + 60  # four rollouts of 16 more
 
 
-@each_agent
+@some("RecurrentPPO", "DQN", "Reinforce", "RandomAgent")
 def test_callbacks_see_everything_and_change_nothing(traced, tmp_path):
     env = traced.env
     agent, watch = traced.at("fresh"), Watch(env)
@@ -281,10 +288,7 @@ def test_callbacks_see_everything_and_change_nothing(traced, tmp_path):
     assert_same(numbers(agent), traced.result)
 
 
-@of(
-    "RecurrentPPO", "DQN with everything", "RecurrentDQN", "RandomAgent",
-    *(pytest.param(name, marks=pytest.mark.long) for name in ("Reinforce with baseline", "LinearQ")),
-)  # fmt: skip
+@some("RecurrentPPO", "DQN with everything", "RandomAgent")
 def test_run_eagerly_gives_what_the_graph_gives(traced):
     agent = make(traced.name, run_eagerly=True)
     history, graph = fit(agent, traced.name, epochs=1), traced.history
@@ -293,11 +297,7 @@ def test_run_eagerly_gives_what_the_graph_gives(traced):
         np.testing.assert_allclose(values[0], graph[key][0], rtol=1e-3, atol=1e-5, err_msg=key)
 
 
-# One that learns from rollouts with memory and one from replay; the others only in `make test-all`.
-@of(
-    "RecurrentPPO", "DQN with everything",
-    *(pytest.param(name, marks=pytest.mark.long) for name in ("Reinforce with baseline", "RecurrentDQN", "LinearQ")),
-)  # fmt: skip
+@some("DQN with everything")  # PPO, with memory and in half precision: test_agent_surface.py
 def test_compiled_with_xla_it_trains_too(traced):
     agent = make(traced.name, jit_compile=True)
     history = fit(agent, traced.name)
@@ -305,7 +305,7 @@ def test_compiled_with_xla_it_trains_too(traced):
     assert set(history) == set(traced.history)
 
 
-@each
+@some("A2C", "DQN", "RecurrentDQN", "Reinforce")
 def test_seeds_decide_also_where_graphs_are_used_again(traced):
     agent = traced.at("fresh")
     other = fit(agent, traced.name, seed=4)  # leaves episodes, memory and random numbers of its own behind
@@ -315,7 +315,7 @@ def test_seeds_decide_also_where_graphs_are_used_again(traced):
     assert not np.array_equal(other["length"], history["length"], equal_nan=True)
 
 
-@each
+@some("RecurrentPPO", "DQN with everything", "Reinforce", "LinearQ")
 def test_nothing_is_traced_twice(traced, traces):
     agent, env = traced.at("fresh"), traced.env
     assert traced.traces > 2, "traces are not counted"
