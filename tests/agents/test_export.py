@@ -17,7 +17,7 @@ from gymnasium import spaces
 import keras_rl_prob as krp
 from keras_rl_prob.deployment.export import Step
 
-STEPS, ROWS, SEED = 200, 3, 7
+STEPS, ROWS, SEED = 60, 3, 7
 
 OBSERVATION = spaces.Dict(
     {
@@ -476,7 +476,7 @@ def onnx_actions(path, agent, steps, rows):
     return stacked(actions)
 
 
-ONNX_STEPS = {"lstm": 1000, "gru": 1000, "masked": 100, "feed_forward": 100, "image": 50}
+ONNX_STEPS = {"lstm": 400, "gru": 100, "masked": 50, "feed_forward": 50, "image": 20}
 
 
 @pytest.mark.parametrize(("name", "steps"), ONNX_STEPS.items())
