@@ -24,8 +24,14 @@ def rows(count, features, seed=0):
     return ((rng.normal(size=(count, *features)) + drift) * scale + 5 * scale).astype("float32")
 
 
-@pytest.mark.parametrize("features", [(), (3,), (2, 3)], ids=str)
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("features", "jit_compile"),
+    [
+        *(((), False), ((3,), False), ((2, 3), True)),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (((2, 3), False), ((), True), ((3,), True))),
+    ],
+    ids=str,
+)
 def test_statistics_equal_numpy_over_chunks(features, jit_compile):
     layer, x = built(features), rows(600, features)
     update = tf.function(layer.update, jit_compile=jit_compile)

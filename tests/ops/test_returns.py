@@ -1,5 +1,7 @@
 """Returns and advantages against explicit sums, published numbers and each other."""
 
+import itertools
+
 import numpy as np
 import oracles
 import pytest
@@ -39,26 +41,31 @@ def call(function, data, *args, mode="eager"):
     return MODES[mode](lambda *xs: function(*xs, *args))(*tensors).numpy()
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("steps", [1, 2, 11, 16])
-@pytest.mark.parametrize("lambda_", [0.0, 0.9, 1.0])
+def cases(numbers, arguments):
+    """`(steps, argument, mode)`: every pair eagerly, some also in a graph and under XLA; the others in `make test-all`."""
+    short = {
+        (numbers[-1], arguments[1], "graph"),
+        (numbers[0], arguments[1], "jit"),
+        (numbers[-1], arguments[1], "jit"),
+    }
+    every = itertools.product(numbers, arguments, MODES)
+    return [pytest.param(*x, marks=() if x[2] == "eager" or x in short else pytest.mark.long) for x in every]
+
+
+@pytest.mark.parametrize(("steps", "lambda_", "mode"), cases([1, 2, 11, 16], [0.0, 0.9, 1.0]))
 def test_gae_is_the_sum_of_the_paper(steps, lambda_, mode):
     data = transitions(steps)
     np.testing.assert_allclose(call(ops.gae, data, lambda_, mode=mode), oracles.gae(**data, lambda_=lambda_), atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("steps", [1, 11])
-@pytest.mark.parametrize("lambda_", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize(("steps", "lambda_", "mode"), cases([1, 11], [0.0, 0.7, 1.0]))
 def test_lambda_returns_are_a_mixture_of_n_step_returns(steps, lambda_, mode):
     data = without_values(transitions(steps))
     expected = oracles.lambda_return(**data, lambda_=lambda_)
     np.testing.assert_allclose(call(ops.lambda_returns, data, lambda_, mode=mode), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("steps", [1, 11])
-@pytest.mark.parametrize("n", [1, 3, 50])
+@pytest.mark.parametrize(("steps", "n", "mode"), cases([1, 11], [1, 3, 50]))
 def test_n_step_returns_are_explicit_sums(steps, n, mode):
     data = without_values(transitions(steps))
     expected = oracles.n_step_return(**data, n=n)
