@@ -29,8 +29,13 @@ def filled(priorities):
     return tree
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("size", "mode"),
+    [
+        *((size, "eager") for size in SIZES),
+        *(pytest.param(size, "graph", marks=() if size in (1, 5) else pytest.mark.long) for size in SIZES),
+    ],
+)
 def test_random_operations(size, mode):
     rng, tree, priorities = np.random.default_rng(size), SumTree(size), np.zeros(size)
     assign, find = tree.assign, tree.find
