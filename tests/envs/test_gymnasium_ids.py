@@ -27,7 +27,7 @@ def test_settings_reach_every_copy_and_leave_the_registry_alone():
 def test_a_spec_goes_where_an_id_goes():
     spec = krp.envs.spec("CartPole-v1", max_episode_steps=6)
     agent = krp.PPO(rollout_steps=8, minibatches=1, update_epochs=1)
-    agent.compile(jit_compile=False)
+    agent.compile(run_eagerly=True)
     agent.fit(spec, epochs=1, steps_per_epoch=1, num_envs=2, validation_data=spec, validation_episodes=3, verbose=0)
     result = agent.evaluate(spec, episodes=5, return_dict=True, verbose=0)
     assert result == {"return": 6.0, "length": 6.0}

@@ -103,9 +103,12 @@ def test_infos_that_nobody_asked_for_do_no_harm(mode):
 
 
 @pytest.mark.parametrize(
-    "error", [StopIteration("over"), SystemExit(3), KeyError("k"), FileNotFoundError("f"), MemoryError()]
+    ("error", "eagerly"),
+    [
+        *((error, True) for error in (StopIteration("over"), SystemExit(3), KeyError("k"), FileNotFoundError("f"))),
+        *((error, False) for error in (StopIteration("over"), SystemExit(3), MemoryError())),
+    ],
 )
-@pytest.mark.parametrize("eagerly", [False, True])
 def test_whatever_an_environment_raises_comes_out_of_fit(error, eagerly):
     agent = krp.A2C()
     agent.compile(run_eagerly=eagerly, jit_compile=False)

@@ -98,7 +98,7 @@ def vector(trouble, at=3, wrapped=False, **arguments):
 
 
 def fit(env, eagerly=True):
-    agent = krp.PPO(rollout_steps=16, minibatches=2, update_epochs=1)
+    agent = krp.PPO(rollout_steps=4, minibatches=2, update_epochs=1)
     agent.compile(run_eagerly=eagerly, jit_compile=False)
     agent.fit(env, steps_per_epoch=2, verbose=0)
 
@@ -159,9 +159,9 @@ def test_it_is_told_in_graphs_in_resets_in_wrappers_and_in_every_mode(at, wrappe
 
 
 def test_a_process_that_is_spawned_tells_it_too():
-    env = AsyncVectorEnv([Spawned] * 2, context="spawn")
+    env = AsyncVectorEnv([Spawned], context="spawn")  # one: each of them imports everything
     error = raised_within(120, fit, env)
-    assert "Worker 1 raised" in str(error) or "Worker 0 raised" in str(error)
+    assert "Worker 0 raised" in str(error)
     assert "Unpicklable: spawned" in str(error)
 
 
