@@ -75,9 +75,22 @@ def _no_warnings():
         yield
 
 
+# Both take observations in by the same encoder: of those that are not composed the one with memory will do.
+COMPOSED = {"box", "image", "tuple", "dict", "nested"}
+
+
 @pytest.mark.usefixtures("_no_warnings")
-@pytest.mark.parametrize("make", [networks.feed_forward, networks.recurrent])
-@each_space
+@pytest.mark.parametrize(
+    ("space", "make"),
+    [
+        *((space, networks.recurrent) for space in SPACES.values()),
+        *(
+            pytest.param(space, networks.feed_forward, marks=() if name in COMPOSED else pytest.mark.long)
+            for name, space in SPACES.items()
+        ),
+    ],
+    ids=[f"{make}-{name}" for make in ("recurrent", "feed_forward") for name in SPACES],
+)
 def test_every_observation_space_has_a_network(space, make, tmp_path):
     network = make((space, Discrete(2)), units=(8,) if make is networks.feed_forward else 8)
     observations = encoded(space)
