@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -65,27 +66,53 @@ def backup(folder):
     return keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
 
 
-def assert_same(a, b):
-    for x, y in zip(a.weights, b.weights, strict=True):
-        assert np.array_equal(x.numpy(), y.numpy()), x.path
-    for x, y in zip(a.optimizer.variables, b.optimizer.variables, strict=True):
-        assert np.array_equal(x.numpy(), y.numpy()), x.path
+class Whole(NamedTuple):
+    """What a training that nothing disturbed left: the numbers at its end, its history, and the folder of its files."""
+
+    numbers: dict
+    history: dict
+    folder: pathlib.Path
+
+
+def numbers(agent):
+    """All variables of an agent and its optimizer, by path."""
+    return {f"{i} {x.path}": x.numpy() for i, x in enumerate((*agent.weights, *agent.optimizer.variables))}
+
+
+def assert_same(whole, result):
+    for (path, x), y in zip(whole.numbers.items(), result.values(), strict=True):
+        assert np.array_equal(x, y), path
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A training of four epochs that nothing disturbed, and the files that it left after two of them and at the end."""
+    """A training of four epochs; its files are those after each of them."""
     folder = tmp_path_factory.mktemp("whole")
     files = folder / "{epoch}.keras", folder / "{epoch}.weights.h5"
     callbacks = [keras.callbacks.ModelCheckpoint(path, save_weights_only="h5" in path.name) for path in files]
-    return fit(make_agent(), callbacks), folder
+    agent = fit(another_agent(), callbacks)
+    return Whole(numbers(agent), agent.history.history, folder)
+
+
+@pytest.fixture(scope="module")
+def from_file(whole):
+    """An agent from a file that was saved during a training, which went on with it; and what came of that."""
+    agent = fit(keras.saving.load_model(whole.folder / "2.keras"), initial_epoch=2, seed=99)
+    return agent, agent.history.epoch, numbers(agent)
+
+
+@pytest.fixture
+def loaded(whole, from_file):
+    """That agent as it was in the file, whatever other tests did with it; its graphs are made once."""
+    from_file[0].load_weights(whole.folder / "2.weights.h5")
+    return from_file[0]
 
 
 def with_backup(tmp_path, whole):
     """The folder of a `BackupAndRestore` that was cut off after its second epoch."""
     folder = tmp_path / "backup"
     folder.mkdir()
-    (folder / "latest.weights.h5").write_bytes((whole[1] / "2.weights.h5").read_bytes())
+    (folder / "latest.weights.h5").write_bytes((whole.folder / "2.weights.h5").read_bytes())
     return folder
 
 
@@ -94,8 +121,8 @@ def test_resumed_training_is_bit_identical(tmp_path, whole):
         fit(another_agent(), [backup(tmp_path / "backup"), Cut(2)])
     resumed = fit(another_agent(seed=99), [backup(tmp_path / "backup")])
     assert resumed.history.epoch == [2, 3]
-    assert_same(whole[0], resumed)
-    assert {k: v[2:] for k, v in whole[0].history.history.items()} == resumed.history.history
+    assert_same(whole, numbers(resumed))
+    assert {k: v[2:] for k, v in whole.history.items()} == resumed.history.history
 
 
 @pytest.mark.parametrize("kills", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 10))])
@@ -130,31 +157,32 @@ def test_a_note_without_weights_starts_anew(tmp_path):
     assert fit(another_agent(), [backup(tmp_path)], epochs=1).history.epoch == [0]
 
 
-def test_a_keras_file_saved_during_training_goes_on_exactly(whole):
-    agent = fit(keras.saving.load_model(whole[1] / "2.keras"), initial_epoch=2, seed=99)
-    assert agent.history.epoch == [2, 3]
-    assert_same(whole[0], agent)
+def test_a_keras_file_saved_during_training_goes_on_exactly(whole, from_file):
+    _, epochs, result = from_file
+    assert epochs == [2, 3]
+    assert_same(whole, result)
 
 
-def test_the_number_of_the_epoch_is_the_users(whole):
-    agent = fit(keras.saving.load_model(whole[1] / "2.keras"), initial_epoch=6, epochs=7)
+def test_the_number_of_the_epoch_is_the_users(whole, loaded):
+    agent = fit(loaded, initial_epoch=6, epochs=7)
     assert agent.history.epoch == [6]
-    assert agent.history.history["loss"] == whole[0].history.history["loss"][2:3]
+    assert agent.history.history["loss"] == whole.history["loss"][2:3]
 
 
-def test_fit_goes_on_exactly_where_the_last_one_stopped(tmp_path, whole):
+def test_fit_goes_on_exactly_where_the_last_one_stopped(tmp_path, whole, loaded):
     agent = fit(another_agent(), epochs=2)
     agent.save(tmp_path / "agent.keras")
-    assert_same(whole[0], fit(agent, initial_epoch=2))
-    assert_same(whole[0], fit(keras.saving.load_model(tmp_path / "agent.keras"), initial_epoch=2))
+    assert_same(whole, numbers(fit(agent, initial_epoch=2)))
+    keras.saving.load_model(tmp_path / "agent.keras").save_weights(tmp_path / "again.weights.h5")
+    loaded.load_weights(tmp_path / "again.weights.h5")
+    assert_same(whole, numbers(fit(loaded, initial_epoch=2)))
 
 
-def test_without_initial_epoch_a_new_training_starts_from_the_weights(whole):
-    agent = keras.saving.load_model(whole[1] / "2.keras")
-    steps = int(agent.env_steps.numpy())
-    fit(agent, num_envs=4, epochs=1, seed=5)
-    assert agent.history.epoch == [0]
-    assert 100 < int(agent.env_steps.numpy()) - steps <= 4 * 16 * 2
+def test_without_initial_epoch_a_new_training_starts_from_the_weights(loaded):
+    steps = int(loaded.env_steps.numpy())
+    fit(loaded, num_envs=8, epochs=1, seed=5)
+    assert loaded.history.epoch == [0]
+    assert 200 < int(loaded.env_steps.numpy()) - steps <= 8 * 16 * 2
 
 
 class Rewind(keras.callbacks.Callback):
@@ -170,7 +198,7 @@ class Rewind(keras.callbacks.Callback):
 
 
 def test_weights_loaded_in_the_middle_do_not_rewind_the_environments(whole):
-    rewind = Rewind(whole[1] / "2.weights.h5")
+    rewind = Rewind(whole.folder / "2.weights.h5")
     agent = fit(another_agent(), [rewind], epochs=4)
     assert agent.history.epoch == [0, 1, 2, 3]
     assert not np.array_equal(rewind.actions[2], rewind.actions[3])
@@ -196,14 +224,13 @@ def test_what_was_played_stays_counted_when_weights_are_restored(tmp_path, way):
         np.testing.assert_array_equal(x, y.numpy())
 
 
-def test_a_training_with_another_number_of_environments_is_refused(tmp_path, whole):
+def test_a_training_with_another_number_of_environments_is_refused(tmp_path, whole, loaded):
     with pytest.raises(ValueError, match=r"only with the `num_envs` that it was begun with.*Expected: 8. Received: 4"):
         fit(another_agent(), [backup(with_backup(tmp_path, whole))], num_envs=4)
-    agent = keras.saving.load_model(whole[1] / "2.keras")
     with pytest.raises(ValueError, match=r"only with the `num_envs` that it was begun with.*Expected: 8. Received: 4"):
-        fit(agent, num_envs=4, initial_epoch=2)
+        fit(loaded, num_envs=4, initial_epoch=2)
     with pytest.raises(ValueError, match="only with the environments that it was begun with"):
-        fit(agent, env="krp/CartPoleNoVel-v1", initial_epoch=2)
+        fit(loaded, env="krp/CartPoleNoVel-v1", initial_epoch=2)
 
 
 def test_a_backup_of_another_network_is_refused(tmp_path, whole):
@@ -213,7 +240,7 @@ def test_a_backup_of_another_network_is_refused(tmp_path, whole):
 
 def test_a_truncated_file_is_refused(tmp_path, whole):
     for name in ("2.keras", "2.weights.h5"):
-        content = (whole[1] / name).read_bytes()
+        content = (whole.folder / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(Exception, match=r"accessible `\.keras` zip file"):
         keras.saving.load_model(tmp_path / "2.keras")
