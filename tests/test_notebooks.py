@@ -10,10 +10,12 @@ import pytest
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 TINY = {"EPOCHS": 1, "STEPS_PER_EPOCH": 16, "NUM_ENVS": 4, "EPISODES": 2, "TRIALS": 2}
-NO_XLA = """
+EAGERLY = """
 import functools
 import keras_rl_prob
-keras_rl_prob.Agent.compile = functools.partialmethod(keras_rl_prob.Agent.compile, jit_compile=False)
+keras_rl_prob.Agent.compile = functools.partialmethod(keras_rl_prob.Agent.compile, jit_compile=False, run_eagerly=True)
+for agent in (keras_rl_prob.PPO, keras_rl_prob.RecurrentPPO):
+    agent.__init__ = functools.partialmethod(agent.__init__, rollout_steps=16)
 """
 BUDGET = re.compile(r"^([A-Z_]+) = \d+", re.MULTILINE)
 
@@ -51,6 +53,6 @@ def test_notebook_runs(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     budgets = code_cells(notebook)[0]
     assert {"EPOCHS"} <= set(BUDGET.findall(budgets.source)) <= set(TINY)
-    budgets.source = BUDGET.sub(lambda match: f"{match[1]} = {TINY[match[1]]}", budgets.source) + NO_XLA
+    budgets.source = BUDGET.sub(lambda match: f"{match[1]} = {TINY[match[1]]}", budgets.source) + EAGERLY
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert all(cell.execution_count for cell in code_cells(notebook))
