@@ -220,9 +220,9 @@ def test_time_limit_truncates(limit):
     "env_id", [pytest.param(id, marks=pytest.mark.long if "NoVel" in id else ()) for id in native.native_ids()]
 )
 def test_rollouts_are_the_same_eagerly_and_compiled_and_differ_between_seeds(env_id):
-    env = native.make_native(env_id, 4, max_episode_steps=9)
+    env = native.make_native(env_id, 4, max_episode_steps=4)
     env.action_space.seed(0)
-    actions = np.array([[env.action_space.sample() for _ in range(4)] for _ in range(22)])
+    actions = np.array([[env.action_space.sample() for _ in range(4)] for _ in range(11)])
     actions = actions.astype(np.int32 if actions.ndim == 2 else np.float32)
     plain, compiled = (rollout(env, actions, env.reset([0, 1]), jit) for jit in (False, True))
     for a, b in zip(tf.nest.flatten(plain), tf.nest.flatten(compiled), strict=True):
@@ -232,8 +232,8 @@ def test_rollouts_are_the_same_eagerly_and_compiled_and_differ_between_seeds(env
     assert (plain[1].is_first.numpy().sum(0) >= 2).all()
     observations = plain[1].observation.numpy()
     for seed, same in (([0, 1], True), ([0, 2], False), ([1, 1], False)):
-        others = rollout(env, actions[:8], env.reset(tf.constant(seed)))[1].observation
-        assert np.array_equal(observations[:8], others) == same
+        others = rollout(env, actions[:6], env.reset(tf.constant(seed)))[1].observation
+        assert np.array_equal(observations[:6], others) == same
     assert all(env.observation_space.contains(x) for x in observations.reshape(-1, *env.observation_space.shape))
 
 
@@ -243,10 +243,10 @@ def test_random_streams_never_repeat():
     for seed in ([0, 1], [0, 2], [0, 3], [1, 1], [2, 1]):
         env = Noise(4)
         start = env.reset(seed)
-        draws += [start[1].observation, *tf.unstack(rollout(env, tf.zeros((30, 4, 2)), start)[1].observation)]
+        draws += [start[1].observation, *tf.unstack(rollout(env, tf.zeros((10, 4, 2)), start)[1].observation)]
     draws = np.concatenate(draws).ravel()
-    assert len(draws) == 5 * 31 * 4 * 2
-    assert len(np.unique(draws)) >= len(draws) - 5  # a grid of 2^24 points makes 0.05 coincidences likely
+    assert len(draws) == 5 * 11 * 4 * 2
+    assert len(np.unique(draws)) >= len(draws) - 2  # a grid of 2^24 points makes 0.006 coincidences likely
 
 
 def test_env_state_alone_determines_the_future():
