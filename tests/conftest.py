@@ -23,6 +23,22 @@ def _seeded():
 
 
 @pytest.fixture(scope="session")
+def make_plain_matrices():
+    """What patches the orthogonal matrices of large layers, which take a second each: other random ones in their place."""
+
+    def plain(initializer, shape, dtype=None):
+        return initializer.gain * keras.initializers.GlorotUniform(initializer.seed)(shape, dtype)
+
+    return lambda patch: patch.setattr(keras.initializers.Orthogonal, "__call__", plain)
+
+
+@pytest.fixture
+def plain_matrices(make_plain_matrices, monkeypatch):
+    """Lets a test that only needs some weights begin sooner."""
+    make_plain_matrices(monkeypatch)
+
+
+@pytest.fixture(scope="session")
 def traces():
     """Names of the functions that TensorFlow has traced, a list that goes on; to be cleared by whoever counts."""
     names, create = [], tracing_compilation._create_concrete_function

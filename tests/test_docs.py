@@ -73,7 +73,7 @@ def test_the_reference_has_the_names_at_the_top(anchors):
 
 
 @pytest.fixture(scope="module")
-def small_budgets():
+def small_budgets(make_plain_matrices):
     """Trainings of one epoch of one short rollout and few updates, evaluations of two episodes, searches of one trial.
 
     All of it eagerly: that costs less than the graphs, which other tests have, and leaves nothing in memory.
@@ -109,6 +109,7 @@ def small_budgets():
         given["epochs"] = min(given["epochs"], given["initial_epoch"] + 1)
 
     with pytest.MonkeyPatch.context() as patch:
+        make_plain_matrices(patch)
         patch.setattr(krp.Agent, "fit", changed(fit, short_training))
         patch.setattr(
             krp.Agent, "compile", changed(compile_, lambda given: given.update(jit_compile=False, run_eagerly=True))

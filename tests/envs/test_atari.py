@@ -131,6 +131,7 @@ def test_settings_that_change_nothing_in_a_single_game():
     assert env.observation_space.shape == (4, 84, 84)
 
 
+@pytest.mark.usefixtures("plain_matrices")
 def test_replay_of_a_stack_stores_single_frames():
     agent = krp.DQN(frame_axis=0, capacity=512, learning_starts=64, rollout_steps=8, updates=2, batch_size=8)
     agent.compile()
