@@ -111,7 +111,8 @@ def test_callbacks_and_evaluation_do_not_change_training(kept):
     assert all(np.array_equal(a, b) for a, b in zip(weights, same_weights, strict=True))
 
 
-@pytest.mark.parametrize("jit_compile", [True, False], ids=["jit", "graph"])
+# That such executions run under XLA is in test_python_calls.py.
+@pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.long), False], ids=["jit", "graph"])
 def test_several_rollouts_in_one_execution_are_the_same_training(jit_compile):
     def run(steps_per_execution):
         keras.utils.set_random_seed(1)
@@ -185,7 +186,13 @@ def test_evaluate_counts_the_same_number_of_episodes_in_every_environment():
     ("env", "network", "arguments"),
     [
         (ENV, None, {"kl_penalty": krp.KLPenalty(0.02), "normalize_observations": True}),
-        (HybridTask, None, {"entropy_coef": keras.optimizers.schedules.PolynomialDecay(0.01, 100, 0.0)}),
+        # hybrid actions after loading: tests/old_files; schedules: test_config_is_json_and_complete
+        pytest.param(
+            HybridTask,
+            None,
+            {"entropy_coef": keras.optimizers.schedules.PolynomialDecay(0.01, 100, 0.0)},
+            marks=pytest.mark.long,
+        ),
         pytest.param(DictTask, None, {"normalize_observations": True, "clip_ratio": None}, marks=pytest.mark.long),
         pytest.param(MaskedEnv, masked_network, {"target_kl": 0.1}, marks=pytest.mark.long),
         pytest.param("tf/Pendulum-v1", None, {"sequence_length": 8}, marks=pytest.mark.long),
