@@ -73,7 +73,7 @@ def test_bayesian_optimization_of_a_derived_hypermodel_with_early_stopping(tmp_p
             epochs.append(len(history.epoch))
             return history
 
-    hp = narrow(memory="gru")
+    hp = narrow()
     hp.Float("clip_ratio", 0.1, 0.3)
     tuner = kt.BayesianOptimization(
         Mine(ENV, rollout_steps=16),
@@ -146,7 +146,7 @@ def build_healthy_or_not(hp):
         raise KeyError("nothing to build")
     spaces = (Counted.observation_space, gymnasium.spaces.Discrete(3) if case == "bad shape" else Counted.action_space)
     agent = krp.RecurrentPPO(
-        krp.networks.recurrent(spaces, cell="gru", units=8),
+        krp.networks.feed_forward(spaces, (8,)),
         rollout_steps=8,
         minibatches=7 if case == "bad minibatches" else 2,
         update_epochs=1,
