@@ -45,6 +45,7 @@ def test_an_agent_loads_acts_as_it_did_and_goes_on(folder, name):
             np.testing.assert_allclose(x, y, atol=1e-3)
     if name in LIKE_ANOTHER:
         return
+    agent.run_eagerly = True
     history = write_files.fit(agent, write_files.ENVIRONMENTS[name], 2, initial_epoch=1).history
     assert history["env_steps"][0] > told["env_steps"]
     assert int(agent.optimizer.iterations.numpy()) == 2 * told["iterations"]
