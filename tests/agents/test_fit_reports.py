@@ -60,7 +60,8 @@ def test_last_rollout_is_what_the_updates_learned_from(watched):
     assert (last["action"][0] <= box.high).all()
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+# Without XLA: the exact `env_steps` of a training in test_a2c.py.
+@pytest.mark.parametrize("jit_compile", [pytest.param(False, marks=pytest.mark.long), True])
 def test_reported_steps_are_those_up_to_the_rollout_just_learned_from(jit_compile):
     agent, seen = krp.A2C(rollout_steps=4), []
     agent.compile(jit_compile=jit_compile)

@@ -9,7 +9,7 @@ import keras_rl_prob as krp
 from keras_rl_prob.learning import failures
 
 ENV = "tf/CartPole-v1"
-SMALL = {"rollout_steps": 16, "minibatches": 2, "update_epochs": 2}
+SMALL = {"rollout_steps": 8, "minibatches": 2, "update_epochs": 2}
 DQN = {"rollout_steps": 4, "updates": 2, "batch_size": 8, "capacity": 400, "learning_starts": 16, "target_update": 0.5}
 
 

@@ -8,14 +8,14 @@ import keras_rl_prob as krp
 
 def test_stops_with_the_rollout_that_reaches_the_limit():
     env = "tf/CartPole-v1"
-    agent = krp.PPO(krp.networks.feed_forward(env), rollout_steps=16, minibatches=2, update_epochs=1)
+    agent = krp.PPO(krp.networks.feed_forward(env), rollout_steps=8, minibatches=2, update_epochs=1)
     agent.compile(run_eagerly=True)
-    limit = krp.callbacks.EnvStepLimit(350)  # a rollout has at most 64 steps
+    limit = krp.callbacks.EnvStepLimit(175)  # a rollout has at most 32 steps
     steps = agent.fit(env, epochs=4, steps_per_epoch=8, num_envs=4, callbacks=[limit], verbose=0, seed=0).history[
         "env_steps"
     ]
     assert len(steps) == 2, "the second epoch ends early, and no third begins"
-    assert steps[0] < 350 - 64 < 350 <= steps[1] < 350 + 64
+    assert steps[0] < 175 - 32 < 175 <= steps[1] < 175 + 32
     assert int(agent.optimizer.iterations.numpy()) == 2 * 6
 
 

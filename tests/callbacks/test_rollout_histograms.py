@@ -142,10 +142,10 @@ def test_without_a_kl_penalty_there_is_no_beta_and_one_head_needs_no_name(tmp_pa
 
 
 def test_an_agent_without_advantages_writes_what_it_has(tmp_path):
-    agent, keep = krp.DQN(learning_starts=64, capacity=1000), Watch()
+    agent, keep = krp.DQN(updates=2, batch_size=16, learning_starts=64, capacity=1000), Watch()
     agent.compile(run_eagerly=True)
     callbacks = [krp.callbacks.RolloutHistograms(tmp_path), keep]
-    agent.fit("tf/CartPole-v1", epochs=1, steps_per_epoch=80, num_envs=8, seed=0, verbose=0, callbacks=callbacks)
+    agent.fit("tf/CartPole-v1", epochs=1, steps_per_epoch=4, num_envs=8, seed=0, verbose=0, callbacks=callbacks)
     written = events(tmp_path)
     assert {tag for tag in written if tag.startswith("rollout/")} == {"rollout/action", "rollout/entropy"}
     valid, action = keep.rollout["valid"], keep.rollout["action"]
