@@ -107,6 +107,10 @@ def test_infos_that_nobody_asked_for_do_no_harm(mode):
     [
         *((error, True) for error in (StopIteration("over"), SystemExit(3), KeyError("k"), FileNotFoundError("f"))),
         *((error, False) for error in (StopIteration("over"), SystemExit(3), MemoryError())),
+        *(
+            pytest.param(error, eagerly, marks=pytest.mark.long)
+            for error, eagerly in ((KeyError("k"), False), (FileNotFoundError("f"), False), (MemoryError(), True))
+        ),
     ],
 )
 def test_whatever_an_environment_raises_comes_out_of_fit(error, eagerly):
