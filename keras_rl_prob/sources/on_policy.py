@@ -94,7 +94,7 @@ class Preparation(RolloutFollower):
     def __init__(self, agent, driver, sequence_length):
         batch = tf.TensorSpec((driver.num_envs,), tf.float32)
         super().__init__(agent, driver, dict.fromkeys(("log_prob", "value", "advantage", "target"), batch))
-        self._sequence_length = sequence_length
+        self._steps, self._sequence_length = driver.steps, sequence_length
         self._discounted_return = tf.Variable(tf.zeros(batch.shape), trainable=False, name="discounted_return")
 
     @property
@@ -113,7 +113,7 @@ class Preparation(RolloutFollower):
         advantage, target = self._checked(
             agent.advantages(rollout._replace(observation=observation), reward, next_value)
         )
-        advantage *= valid
+        advantage, target = advantage * valid, tf.where(rollout.valid, target, value)
         report["explained_variance"] = explained_variance(value, target, valid)
         raw, parameters = tf.nest.map_structure(  # a sample of NaN parameters may be no legal action at all
             lambda x: tf.where(healthy, x, tf.zeros_like(x)), (rollout.record["raw"], rollout.record["parameters"])
@@ -128,14 +128,11 @@ class Preparation(RolloutFollower):
 
     def _checked(self, returned):
         """Advantages and targets; a `ValueError` where an agent of a user's own returned something else."""
-        shape = self._discounted_return.shape
-        shapes = (
-            [tuple(getattr(x, "shape", ("no tensor",))) for x in returned] if isinstance(returned, tuple) else returned
-        )
-        if not isinstance(returned, tuple) or [s[1:] for s in shapes] != [tuple(shape)] * 2:
+        expected = (self._steps, *self._discounted_return.shape)
+        if not isinstance(returned, tuple) or [tuple(getattr(x, "shape", ())) for x in returned] != [expected] * 2:
             raise ValueError(
-                f"`{type(self.agent).__name__}.advantages` must return advantages and value targets, float32 tensors "
-                f"[steps, {shape[0]}]. Received: {shapes}"
+                f"`{type(self.agent).__name__}.advantages` must return advantages and value targets, two tensors of the shape "
+                f"{expected}. Received: {returned!r}"
             )
         return returned
 
