@@ -120,6 +120,9 @@ class raising_as_itself(contextlib.AbstractContextManager):
                 if f"(raised {id(raised)})" in str(error) or isinstance(raised, KeyboardInterrupt):
                     _RAISED.remove(raised)
                     raise raised from None
+            if "REPLACED BY KeyboardInterrupt" in str(error):  # which of TensorFlow's own errors it was is lost
+                _RAISED.clear()
+                raise KeyboardInterrupt from None
 
 
 def _keep_thread_state():

@@ -123,3 +123,10 @@ def test_nothing_is_left_behind_and_it_costs_little():
     assert time.perf_counter() - started < 1.0  # 0.01 s on a machine with nothing else to do
     assert threading.active_count() == threads
     assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_ctrl_c_that_meets_an_error_of_tensorflow_is_one():
+    with pytest.raises(KeyboardInterrupt), python_calls.raising_as_itself():
+        raise RuntimeError("MISMATCH of exception types: ORIGINAL UnknownError REPLACED BY KeyboardInterrupt: <EMPTY>")
+    with pytest.raises(RuntimeError, match="MISMATCH"), python_calls.raising_as_itself():
+        raise RuntimeError("MISMATCH of exception types: ORIGINAL UnknownError REPLACED BY ValueError: <EMPTY>")

@@ -1,5 +1,6 @@
 """Worker processes of `AsyncVectorEnv`: whatever happens in one of them ends a training with a word, and soon."""
 
+import os
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from gymnasium.vector.async_vector_env import _async_worker
 import keras_rl_prob as krp
 from keras_rl_prob.envs import GymnasiumEnv
 from keras_rl_prob.envs.processes import workers
+from keras_rl_prob.envs.processes.workers import workers_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*ERROR")  # Gymnasium's, of the worker
 
@@ -231,3 +233,46 @@ def test_timeouts_that_are_none(timeout):
 def test_only_processes_have_a_timeout():
     with pytest.raises(ValueError, match=r"`timeout` must be None without worker processes.*Received: timeout=3"):
         GymnasiumEnv(SyncVectorEnv([Troubled]), timeout=3)
+
+
+def test_what_happens_in_a_later_training_is_told_too():
+    env = vector(raising(lambda: Unpicklable("stuck")), at=1)
+    for training in (workers_of(env), workers_of(env)):
+        training.call(env.reset)
+    with pytest.raises(RuntimeError, match="Worker 1 raised"):
+        training.call(env.step, np.zeros(3, int))
+    assert env.closed
+
+
+@pytest.fixture
+def answering():
+    """Ctrl-C is answered as in a terminal; a process in the background ignores it."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.parametrize("reaches", ["this process", "all", "workers"])
+def test_ctrl_c_in_the_middle_of_a_step_ends_the_workers(answering, reaches):
+    env = vector(lambda: time.sleep(0.6), at=1)
+    calls = workers_of(env)
+    calls.call(env.reset)
+
+    def interrupt():
+        for process in env.processes if reaches != "this process" else ():
+            os.kill(process.pid, signal.SIGINT)
+        if reaches != "workers":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.3, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        calls.call(env.step, np.zeros(3, int))
+    timer.join()
+    assert env.closed
+    assert not any(process.is_alive() for process in env.processes)
+    assert not {"step_wait", "reset_wait"} & set(vars(env))
+    GymnasiumEnv(env).close()
+    with pytest.raises(gymnasium.error.ClosedEnvironmentError) as caught:
+        fit(env)
+    assert "Its worker processes have ended: make it anew" in caught.value.__notes__[0]

@@ -1,5 +1,6 @@
 """Worker processes of Gymnasium's `AsyncVectorEnv`: what they raise arrives, and none is waited for in vain."""
 
+import contextlib
 import functools
 import pathlib
 import queue
@@ -29,10 +30,22 @@ class Workers:
         self._base, self._timeout, self._prepared = vector_env.unwrapped, timeout, False
 
     def call(self, method, *args):
-        """Calls `method`, which steps or resets the vector environment, with these arguments."""
+        """Calls `method`, which steps or resets the vector environment, with these arguments.
+
+        Ctrl-C in the middle of it ends the workers too: which of them have answered is not known then.
+        """
+        try:
+            if not self._prepared:
+                self._prepare()
+            return self._call(method, *args)
+        except KeyboardInterrupt:
+            with contextlib.suppress(KeyboardInterrupt):  # a worker's may have come first, and this process' own now
+                self.end()
+            self.end()
+            raise
+
+    def _call(self, method, *args):
         base = self._base
-        if not self._prepared:
-            self._prepare()
         base.step_wait, base.reset_wait = (
             functools.partial(self._wait, wait) for wait in (base.step_wait, base.reset_wait)
         )
@@ -59,7 +72,8 @@ class Workers:
         base = self._base
         if base.closed or base._state is not AsyncState.DEFAULT:
             return  # it says so itself, in a moment
-        base.error_queue = _Reports(base.error_queue)
+        if not isinstance(base.error_queue, _Reports):  # as after an earlier training with it
+            base.error_queue = _Reports(base.error_queue)
         for pipe in base.parent_pipes:
             pipe.send(("_check_spaces", (base.observation_mode, base.single_observation_space, _Run())))
         self._wait(lambda: [pipe.recv() for pipe in base.parent_pipes])
