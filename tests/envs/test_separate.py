@@ -113,3 +113,35 @@ def test_mujoco_is_drawn_beside_tensorflow():
     assert frame.shape == (48, 64, 3)
     assert frame.std() > 1
     env.close()
+
+
+@pytest.fixture
+def mute(tmp_path, monkeypatch):
+    """An environment whose exceptions and infos cannot leave its process."""
+    (tmp_path / "mute.py").write_text(
+        "import threading\nimport gymnasium\n\nclass Stuck(Exception):\n"
+        "    def __init__(self, first, second):\n        super().__init__(f'{first} and {second}')\n"
+        "        self.lock = threading.Lock() if first == 'lock' else None\n\n"
+        "class Mute(gymnasium.Env):\n    observation_space = action_space = gymnasium.spaces.Discrete(4)\n"
+        "    def reset(self, *, seed=None, options=None):\n        return 0, {}\n"
+        "    def step(self, action):\n        info = {'lock': threading.Lock()} if action == 3 else {}\n"
+        "        if action in (1, 2):\n            raise Stuck('salt' if action == 1 else 'lock', 'pepper')\n"
+        "        return 0, 0.0, False, False, info\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    env = SeparateEnv(EnvSpec("Mute-v0", "mute:Mute", order_enforce=False, disable_env_checker=True))
+    yield env
+    env.close()
+
+
+def test_an_exception_that_cannot_leave_its_process_is_told(mute):
+    for action, text in (
+        (1, r"mute.Stuck: salt and pepper \(.*positional argument"),
+        (2, r"Stuck: lock and pepper \(.*lock'"),
+    ):
+        with pytest.raises(RuntimeError, match=rf"The process of Mute-v0 raised .*{text}"):
+            mute.step(action)
+    with pytest.raises(TypeError, match=r"cannot pickle '_thread.lock' object"):
+        mute.step(3)
+    assert mute.step(0)[0] == 0

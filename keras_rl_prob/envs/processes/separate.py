@@ -23,7 +23,7 @@ class SeparateEnv(gymnasium.Env):
 
     Raises:
         Exception: What the environment raised, as it is.
-        RuntimeError: The process died.
+        RuntimeError: The process died, or the environment raised what cannot be pickled, whose type and text it says.
 
     Example:
     >>> env = SeparateEnv("Pendulum-v1")

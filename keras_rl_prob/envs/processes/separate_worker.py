@@ -1,10 +1,14 @@
 """The other side of `SeparateEnv`, run as a script: a Gymnasium environment that obeys what comes through a pipe."""
 
 import os
+import pathlib
+import runpy
 import sys
 from multiprocessing.connection import Connection
 
 import gymnasium
+
+REPORT = pathlib.Path(__file__).with_name("worker_report.py")
 
 
 def main():
@@ -12,7 +16,7 @@ def main():
     commands, answers = (Connection(int(handle)) for handle in sys.argv[1:])
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
-    env = None
+    env, who, portable = None, "The process", runpy.run_path(str(REPORT))["portable"]
     while True:
         try:
             name, args, kwargs = commands.recv()
@@ -20,14 +24,14 @@ def main():
             return
         try:
             if name == "make":
+                who = f"The process of {getattr(args[0], 'id', args[0])}"
                 env = gymnasium.make(*args, **kwargs)
                 result = env.observation_space, env.action_space, env.metadata, env.render_mode
             else:
                 result = getattr(env, name)(*args, **kwargs)
-            answer = True, result
+            answers.send((True, result))
         except Exception as error:
-            answer = False, error
-        answers.send(answer)
+            answers.send((False, portable(error, who)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Run once by each worker process of an `AsyncVectorEnv`, as a script: lets all that an environment raises reach the parent."""
+"""Lets all that an environment raises in a process of its own reach the parent.
+
+Run once by each worker process of an `AsyncVectorEnv`, as a script; `separate_worker.py` takes `portable` from it.
+"""
 
 import functools
 import traceback
@@ -19,19 +22,30 @@ def main():
     queues.Queue.put = put_report
 
 
+def portable(error, who, rebuild=lambda error: error):
+    """An exception, or a `RuntimeError` that says what it was if it would get lost on its way.
+
+    Args:
+        error: The exception.
+        who: Where it was raised, for the text.
+        rebuild: What the parent makes of it.
+    """
+    try:
+        rebuild(ForkingPickler.loads(ForkingPickler.dumps(error)))
+        return error
+    except Exception as reason:
+        text = "".join(traceback.format_exception_only(type(error), error)).strip()
+        lost = f"a RuntimeError here: its exception cannot be pickled and rebuilt, as {reason}"
+        return RuntimeError(f"{who} raised {text} ({lost})")
+
+
 def _portable(item):
-    """Gymnasium's report of an exception, as a `RuntimeError` if the exception itself would get lost; else the item."""
+    """Gymnasium's report of an exception, made portable; any other item as it is."""
     if not isinstance(item, tuple) or len(item) != 4 or not isinstance(item[2], BaseException):
         return item
     index, kind, error, trace = item
-    try:
-        ForkingPickler.loads(ForkingPickler.dumps(item))
-        kind(error)  # as the parent raises it
-        return item
-    except Exception as reason:
-        text = "".join(traceback.format_exception_only(kind, error)).strip()
-        said = f"Worker {index} raised {text} (a RuntimeError here: its exception cannot be pickled and rebuilt, as {reason})"
-        return index, RuntimeError, said, trace
+    told = portable(error, f"Worker {index}", kind)  # as the parent raises it
+    return item if told is error else (index, RuntimeError, str(told), trace)
 
 
 if __name__ == "__main__":
