@@ -25,7 +25,7 @@ LEVELS = (
     {"__main__"},
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
-REQUIRED = {"gymnasium", "keras", "numpy", "tensorflow", "tensorflow_probability"}
+REQUIRED = {"gymnasium", "h5py", "keras", "numpy", "tensorflow", "tensorflow_probability"}
 OPTIONAL = {
     "PIL", "ale_py", "envpool", "gfootball", "keras_tuner", "matplotlib", "moviepy", "onnx", "onnxruntime", "ray", "sklearn",
     "tensorboard", "tf2onnx", "torch",

@@ -152,6 +152,7 @@ TABLE = [
         {"agent": [3, None], "env": [3, None], "path": ["a.txt", *PATH], "max_frames": COUNT, "seed": SEED},
     ),
     (of(krp.callbacks.BestCheckpoint, filepath="a.keras"), {"mode": ["best", None, 3], "monitor": [3, None]}),
+    (krp.callbacks.Backup, {"backup_dir": PATH}),
     (krp.callbacks.RunLog, {"path": PATH}),
     (krp.callbacks.PlotLearningCurve, {"path": PATH}),
     (krp.callbacks.RolloutHistograms, {"log_dir": PATH}),

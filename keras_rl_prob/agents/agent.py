@@ -18,7 +18,7 @@ from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
-from keras_rl_prob.learning.position import Training
+from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 
 MAX_STEPS = 100_000  # of an episode of an evaluation
@@ -255,11 +255,12 @@ class Agent(ActingModel, LearningModel, abc.ABC):
                 self._evaluation = self.evaluation(validation_data, validation_episodes, True, 0, stack)
                 stack.callback(setattr, self, "_evaluation", None)
             self._rest(goes_on=bool(initial_epoch))
-            source = self._graphs.source(made, seed, stack)
+            goes_on = self._position is not None
+            source = self._graphs.source(made, seed, stack, goes_on)
             self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
             stack.callback(self._end_training)
-            if initial_epoch and self._position is not None:
-                self._training.restore(self._position, initial_epoch)
+            if goes_on:
+                self._go_on(self._position, initial_epoch)
             else:
                 self.begin_training()
             return super().fit(

@@ -13,13 +13,14 @@ class Graphs:
     def __init__(self, agent):
         self._agent, self._sources, self._players = agent, Kept(1), Kept(8)
 
-    def source(self, env, seed, stack):
+    def source(self, env, seed, stack, goes_on=False):
         """The source of a training on `env`, at its beginning: that of the last training if its graphs fit, else a new one.
 
         Args:
             env: What `make` returned.
             seed: Integer.
             stack: `contextlib.ExitStack`, for the time of which the source steps `env`.
+            goes_on: Whether a position will be restored, for which a replay memory stays as it is.
         """
         agent = self._agent
         key = env.signature, settings(agent)
@@ -34,7 +35,7 @@ class Graphs:
             return self._sources.get(key, traced)[1]
         placeholder, source = self._sources.get(key, traced)
         stack.enter_context(placeholder.standing_for(env))
-        source.restart(env, seed)
+        source.restart(env, seed, goes_on)
         return source
 
     def player(self, env, deterministic):

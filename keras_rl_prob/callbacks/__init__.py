@@ -1,5 +1,6 @@
 """Keras callbacks that watch an agent: how good it is, what it looks like, and when it has seen enough."""
 
+from keras_rl_prob.callbacks.backup import Backup
 from keras_rl_prob.callbacks.best_checkpoint import BestCheckpoint
 from keras_rl_prob.callbacks.env_step_limit import EnvStepLimit
 from keras_rl_prob.callbacks.evaluate_return import EvaluateReturn
@@ -11,6 +12,7 @@ from keras_rl_prob.callbacks.rollout_histograms import RolloutHistograms
 from keras_rl_prob.callbacks.run_log import RunLog
 
 __all__ = [
+    "Backup",
     "BestCheckpoint",
     "EnvStepLimit",
     "EvaluateReturn",

@@ -61,8 +61,8 @@ class RestoreError(Exception):
     """A backup that does not fit the agent or the training."""
 
 
-class Backup(keras.callbacks.BackupAndRestore):
-    """Keras' callback, which says what is wrong with a backup."""
+class Backup(callbacks.Backup):
+    """The callback of the library, which says whose backup it is."""
 
     def on_train_begin(self, logs=None):
         """Restores."""

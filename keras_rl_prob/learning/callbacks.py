@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_rl_prob.learning.position import mend_backups
 from keras_rl_prob.learning.progress import with_progress
+from keras_rl_prob.learning.training import mend_backups
 
 MONITORS = keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau
 BEST = {"return": "max", "loss": "min"}  # by the end of what is monitored

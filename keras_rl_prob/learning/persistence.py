@@ -11,7 +11,7 @@ import warnings
 import keras
 
 from keras_rl_prob import spaces
-from keras_rl_prob.learning.position import split
+from keras_rl_prob.learning.position import PREFIX, Position
 
 
 class PersistentModel(keras.Model):
@@ -28,6 +28,7 @@ class PersistentModel(keras.Model):
         self._training = None  # while `fit` runs
         self._ended = None  # the last training, as long as its source stands where it ended
         self._position = None  # else where the last training, or the one in the loaded file, stood
+        self._segments = None  # where a backup has its replay memory, while it is written or read
 
     def get_compile_config(self):
         """The arguments of `compile`, for saving."""
@@ -67,7 +68,8 @@ class PersistentModel(keras.Model):
     def save_own_variables(self, store):
         """Stores the agent's own variables, and where its training stands: what an exact resume needs."""
         super().save_own_variables(store)
-        for key, value in (self.position() or {}).items():
+        position = self.position()
+        for key, value in position.stored(self._segments) if position else ():
             store[key] = value
 
     def load_own_variables(self, store):
@@ -75,13 +77,29 @@ class PersistentModel(keras.Model):
 
         A `fit` that has just begun goes on from there (`BackupAndRestore`), a later one if its `initial_epoch` is not 0.
         """
-        own, position = split(store)
+        position = Position.read(store, self._segments)
         with self._counting_on():
-            super().load_own_variables(own)
+            super().load_own_variables({key: store[key] for key in set(store.keys()) if not key.startswith(PREFIX)})
         if self._training is None:
-            self._ended, self._position = None, position or None
+            self._ended, self._position = None, position and position.held()
         elif position and not self._training.has_begun:
-            self._training.restore(position)
+            self._go_on(position)
+
+    def _go_on(self, position, epoch=None):
+        """Lets the training that begins go on from a position, of whose memory there is no second copy then."""
+        self._training.restore(position, epoch)
+        self._position = self._training.position()
+        if self._segments is not None:
+            self._segments.read_into(self._position.rings)
+
+    @contextlib.contextmanager
+    def memory_in(self, segments):
+        """Lets the replay memory of the weights that are saved or loaded meanwhile be in `Segments`."""
+        self._segments = segments
+        try:
+            yield
+        finally:
+            self._segments = None
 
     def set_weights(self, weights):
         """Sets all weights; in a running training (`EarlyStopping(restore_best_weights=True)`), not what counts steps."""
@@ -100,7 +118,7 @@ class PersistentModel(keras.Model):
                 counter.assign(value)
 
     def position(self):
-        """Where the training stands, or the last one stood: a dict of arrays, or `None` if there was none."""
+        """Where the training stands, or the last one stood: a `Position`, or `None` if there was none."""
         training = self._training or self._ended
         return training.position() if training else self._position
 
@@ -124,7 +142,7 @@ class PersistentModel(keras.Model):
         """Keeps where the last training stood apart from its source, which is about to be used for another, or to go.
 
         Args:
-            goes_on: Whether that is of use still; a replay memory is copied for it.
+            goes_on: Whether that is of use still; its replay memory is that of the source then, which must not change.
         """
         self._ended, self._position = None, self.position() if goes_on else None
 
@@ -153,12 +171,26 @@ class PersistentModel(keras.Model):
     @staticmethod
     def _write(write, filepath, suffix, overwrite, kwargs):
         local = isinstance(filepath, str | os.PathLike) and "://" not in str(filepath)
-        if overwrite and local and str(filepath).endswith(suffix):
+        if not (overwrite and local and str(filepath).endswith(suffix)):
+            write(filepath, overwrite=overwrite, **kwargs)
+        elif suffix == ".keras":  # an archive, written by Python
+
+            def into(path):
+                with _Archive(io.FileIO(os.open(path, os.O_WRONLY), "w")) as archive:
+                    write(archive, **kwargs)
+
+            write_whole(filepath, into)
+        else:
             memory = _Memory(suffix)
             write(memory, **kwargs)
             write_whole(filepath, lambda path: path.write_bytes(memory.getbuffer()))
-        else:
-            write(filepath, overwrite=overwrite, **kwargs)
+
+
+class _Archive(io.BufferedWriter):
+    """A `.keras` file without a path, from which Keras would have HDF5 write to the disk (see `_Memory`)."""
+
+    def __str__(self):
+        return ".keras"
 
 
 class _Memory(io.BytesIO):

@@ -1,97 +1,128 @@
-"""What there is of a training besides the agent: where its environments, memory, random numbers and epochs stand."""
+"""Where a training stands, as it is kept and stored: arrays, and the replay memory in blocks."""
 
-import json
-import pathlib
+import collections.abc
 
-import keras
 import numpy as np
 
 PREFIX = "training_"
+BLOCKS, SEGMENTS = f"{PREFIX}blocks", f"{PREFIX}segments"
 
 
-class Training:
-    """A running `fit`: the source of its updates, and the epoch that this has come to.
+class Blocks(collections.abc.Sequence):
+    """Blocks of a replay memory, as `Ring.pack` gives them, each made or read when it is asked for.
 
     Args:
-        source: Has `variables`, its state as far as that can be stored, and `rollouts`, how many it has collected.
-        num_envs: How many environments it steps.
-        rollouts_per_epoch: Rollouts in an epoch.
-        initial_epoch: Epoch at which `fit` starts.
-
-    Attributes:
-        resumed_epoch: Epoch that `restore` brought back, or `None`.
+        read: Callable that returns the block of an index.
+        count: How many there are.
     """
 
-    def __init__(self, source, num_envs, rollouts_per_epoch, initial_epoch):
-        self.source, self._num_envs = source, num_envs
-        self._rollouts_per_epoch, self._initial_epoch = rollouts_per_epoch, initial_epoch
-        self._rollouts_before = source.rollouts
-        self.resumed_epoch = None
+    def __init__(self, read, count):
+        self._read, self._count = read, count
 
-    @property
-    def has_begun(self):
-        """Whether a rollout has been collected."""
-        return self.source.rollouts > self._rollouts_before
+    def __len__(self):
+        return self._count
 
-    def position(self):
-        """Dict of arrays from which `restore` continues."""
-        epochs = (self.source.rollouts - self._rollouts_before) // self._rollouts_per_epoch
-        variables = {f"{PREFIX}{i}": variable.numpy() for i, variable in enumerate(self.source.variables)}
-        counts = {"epoch": self._initial_epoch + epochs, "num_envs": self._num_envs}
-        return variables | {f"{PREFIX}{name}": np.array(count) for name, count in counts.items()}
+    def __getitem__(self, index):
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._read(index)
 
-    def restore(self, position, epoch=None):
-        """Continues where `position` was taken, which is numbered `epoch`, or as it was then.
 
-        Raises:
-            ValueError: It was taken with other environments, or with another number of them.
+class Position:
+    """Where a training stands.
+
+    Args:
+        entries: Dict of arrays: all but the rows of the replay memory.
+        memory: For each ring of the replay memory the sequence of its blocks.
+        rings: Those rings, where the memory is still in them.
+    """
+
+    def __init__(self, entries, memory=(), rings=()):
+        self.entries, self.memory, self.rings = entries, memory, rings
+
+    @classmethod
+    def of(cls, variables, rings, counts):
+        """The position of variables, of which some are rows of rings, and of a dict of integers.
+
+        The arrays are copies; the memory is not copied but stays in the rings.
         """
-        stored = dict(position)
-        then, num_envs = (int(stored.pop(f"{PREFIX}{name}")) for name in ("epoch", "num_envs"))
-        stored = [stored[f"{PREFIX}{i}"] for i in range(len(stored))]
-        shapes = [[list(x.shape) for x in values] for values in (stored, self.source.variables)]
-        expected, received = shapes if num_envs == self._num_envs else (num_envs, self._num_envs)
-        if expected != received:
-            what = "environments" if num_envs == self._num_envs else "`num_envs`"
-            raise ValueError(
-                f"A training goes on only with the {what} that it was begun with: pass the same, or start a new training "
-                f"(another backup folder, or `initial_epoch=0`). Expected: {expected}. Received: {received}"
-            )
-        for variable, value in zip(self.source.variables, stored, strict=True):
-            variable.assign(value)
-        self.resumed_epoch = self._initial_epoch = then if epoch is None else epoch
-        self._rollouts_before = self.source.rollouts
+        rows = {id(variable) for ring in rings for variable in ring.rows}
+        entries = {}
+        for i, variable in enumerate(variables):
+            if id(variable) in rows:
+                entries[f"{PREFIX}{i}_shape"] = np.array(variable.shape.as_list())
+            else:
+                entries[f"{PREFIX}{i}"] = variable.numpy()
+        entries |= {f"{PREFIX}{name}": np.array(count) for name, count in counts.items()}
+        return cls(entries, [Blocks(ring.pack, ring.blocks) for ring in rings], rings)
+
+    @classmethod
+    def read(cls, store, segments=None):
+        """The position in a Keras store, or `None`; its blocks are read when they are asked for.
+
+        Args:
+            store: What `load_own_variables` gets.
+            segments: `Segments` of the memory, if those of a backup are known.
+        """
+        names = {name for name in set(store.keys()) if name.startswith(PREFIX)}
+        if not names:
+            return None
+        counts = [int(count) for count in store[BLOCKS]] if BLOCKS in names else []
+        blocks = [[f"{PREFIX}block_{number}_{i}" for i in range(count)] for number, count in enumerate(counts)]
+        memory = [Blocks(lambda i, own=own: store[own[i]].tobytes(), len(own)) for own in blocks]
+        if SEGMENTS in names:
+            if segments is None:
+                raise ValueError(
+                    "The replay memory of this file is in the segments beside it: `krp.callbacks.Backup` goes on from them"
+                )
+            blocks, memory = [], segments.memory(store[SEGMENTS], counts)
+        entries = names.difference([BLOCKS, SEGMENTS], *blocks)
+        numbers = [int(number) for name in entries if (number := _number(name)).isdecimal()]
+        expected = [str(i) for i in range(max(numbers, default=-1) + 1)] + ["epoch", "num_envs"]
+        missing = [f"{PREFIX}{name}" for name in expected if name not in map(_number, entries)]
+        missing += [name for own in blocks for name in own if name not in names]
+        if missing:
+            raise ValueError(f"The file lacks part of where its training stood. Missing: {missing}")
+        return cls({name: np.array(store[name]) for name in entries}, memory)
+
+    def count(self, name):
+        """An integer beside the variables."""
+        return int(self.entries[f"{PREFIX}{name}"])
+
+    def arrays(self):
+        """The variables' values in order; `None` for those that are in the memory."""
+        return [self.entries.get(f"{PREFIX}{i}") for i in range(len(self.entries) - 2)]
+
+    def shapes(self):
+        """The variables' shapes in order, lists."""
+        shapes = [self.entries.get(f"{PREFIX}{i}_shape") for i in range(len(self.entries) - 2)]
+        pairs = zip(self.arrays(), shapes, strict=True)
+        return [list(array.shape) if shape is None else shape.tolist() for array, shape in pairs]
+
+    def is_in(self, ring):
+        """Whether its memory is in this ring still."""
+        return any(ring is other for other in self.rings)
+
+    def held(self):
+        """The same with its blocks in memory, for when the file will be closed."""
+        return Position(self.entries, [list(blocks) for blocks in self.memory])
+
+    def stored(self, segments=None):
+        """Names and arrays for a Keras store, one after the other so that only one block is in memory at a time.
+
+        Args:
+            segments: `Segments` that take the blocks; the store then gets their digests.
+        """
+        yield from self.entries.items()
+        if self.memory:
+            yield BLOCKS, np.array([len(blocks) for blocks in self.memory])
+        if self.memory and segments is not None:
+            yield SEGMENTS, segments.put(self.rings)
+        else:
+            for number, blocks in enumerate(self.memory):
+                for i, block in enumerate(blocks):
+                    yield f"{PREFIX}block_{number}_{i}", np.frombuffer(block, np.uint8)
 
 
-def split(store):
-    """The entries of a Keras `store` that belong to the agent itself, and those of its training's position."""
-    entries = {key: store[key] for key in set(store.keys())}
-    position = {key: np.array(entries.pop(key)) for key in list(entries) if key.startswith(PREFIX)}
-    numbered = [int(name) for key in position if (name := key.removeprefix(PREFIX)).isdecimal()]
-    names = [*map(str, range(max(numbered, default=-1) + 1)), "epoch", "num_envs"]
-    missing = [f"{PREFIX}{name}" for name in names if f"{PREFIX}{name}" not in position]
-    if position and missing:
-        raise ValueError(f"The file lacks part of where its training stood. Missing: {missing}")
-    return entries, position
-
-
-def mend_backups(callbacks):
-    """Removes what a kill can leave of a `BackupAndRestore`: its note of the epoch torn, or without the weights.
-
-    Keras writes the weights first and the note afterwards, and deletes both when training has ended; the weights alone are
-    enough, for they hold the epoch too.
-    """
-    for callback in keras.tree.flatten(callbacks or []):
-        if isinstance(callback, keras.callbacks.BackupAndRestore):
-            folder = pathlib.Path(callback.backup_dir)
-            note = folder / "training_metadata.json"
-            if note.exists() and not ((folder / "latest.weights.h5").exists() and _is_json(note)):
-                note.unlink()
-
-
-def _is_json(path):
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return True
+def _number(name):
+    return name.removeprefix(PREFIX).removesuffix("_shape")

@@ -4,10 +4,18 @@ import os
 
 import tensorflow as tf
 
+from keras_rl_prob.replay.blocks import pack, unpack
+
+BLOCK_BYTES = 2**24  # before compression; files depend on it
+
+
+def _row_bytes(specs):
+    return sum(spec.shape.num_elements() * spec.dtype.size for spec in tf.nest.flatten(specs))
+
 
 def _check_fits(specs, capacity):
     """Raises a `MemoryError` for rows that take more than all the memory of the machine."""
-    size = capacity * sum(spec.shape.num_elements() * spec.dtype.size for spec in tf.nest.flatten(specs))
+    size = capacity * _row_bytes(specs)
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not everywhere
@@ -23,7 +31,7 @@ class Ring:
     """The last `capacity` rows of `num_envs` environments; new rows take the place of the oldest.
 
     A row is what all environments had at one moment, so that what followed a row is the next one: no observation is
-    stored twice. Rows are numbered by age, 0 being the oldest that is there.
+    stored twice. Rows are numbered by age, 0 being the oldest that is there. For files, the places are divided into blocks.
 
     Args:
         specs: Nest of `tf.TensorSpec`s `[num_envs, ...]` of a row.
@@ -47,18 +55,27 @@ class Ring:
         )
         self.size = tf.Variable(0, trainable=False, name="size")
         self.head = tf.Variable(0, trainable=False, name="head")
+        self._block = min(capacity, max(1, BLOCK_BYTES // max(1, _row_bytes(specs))))
+        self._added = tf.Variable(0, dtype=tf.int64, trainable=False, name="added")  # tells what changed, is not stored
+        self._identity = object()
+
+    @property
+    def rows(self):
+        """The variables that hold rows."""
+        return tf.nest.flatten(self._rows)
 
     @property
     def variables(self):
         """All that the ring holds."""
-        return [*tf.nest.flatten(self._rows), self.size, self.head]
+        return [*self.rows, self.size, self.head]
 
     def clear(self):
         """Forgets all rows: as new."""
-        for variable in tf.nest.flatten(self._rows):
+        for variable in self.rows:
             zero(variable)
         self.size.assign(0)
         self.head.assign(0)
+        self._added.assign_add(self.capacity)
 
     def add(self, rows):
         """Stores rows; at most `capacity` at once.
@@ -76,6 +93,7 @@ class Ring:
         )
         self.head.assign((self.head + count) % self.capacity)
         self.size.assign(tf.minimum(self.size + count, self.capacity))
+        self._added.assign_add(count)
         return places
 
     def place(self, age):
@@ -96,6 +114,46 @@ class Ring:
         indices = tf.stack([places, tf.broadcast_to(envs, tf.shape(places))], -1)
         indices = tf.cast(indices, tf.int64)  # int32 is refused for more than 2^31 numbers, 300,000 frames of 84 x 84
         return tf.nest.map_structure(lambda variable: variable.gather_nd(indices), self._rows[name])
+
+    # ---- blocks -----------------------------------------------------------------------------------------------
+
+    @property
+    def blocks(self):
+        """How many blocks have rows, int."""
+        return -(-int(self.size.numpy()) // self._block)
+
+    def _places(self, index):
+        start = index * self._block
+        return tf.range(start, min(start + self._block, int(self.size.numpy())), dtype=tf.int64)
+
+    def version(self, index):
+        """What is equal to an earlier version of a block only if the block has not changed since."""
+        start, head = index * self._block, int(self.head.numpy())
+        stop = min(start + self._block, self.capacity)
+        since = 0 if start < head < stop else (head - stop) % self.capacity  # rows that were added after its last one
+        return self._identity, int(self._added.numpy()) - since
+
+    def pack(self, index):
+        """The rows of a block as bytes."""
+        places = self._places(index)
+        return pack([variable.sparse_read(places).numpy() for variable in self.rows])
+
+    def unpack(self, index, data):
+        """Puts the rows of a block back where `pack` found them; `size` and `head` must be as they were then.
+
+        Raises:
+            ValueError: The data are damaged, or of another ring.
+        """
+        places = self._places(index)
+        arrays = unpack(data, [variable.dtype.as_numpy_dtype for variable in self.rows])
+        expected, received = ([list(x.shape[1:]) for x in values] for values in (self.rows, arrays))
+        if expected != received or any(len(x) != len(places) for x in arrays):
+            raise ValueError(
+                f"A block of the replay memory must have {len(places)} rows of the shapes {expected}. "
+                f"Received: shapes={[list(x.shape) for x in arrays]}"
+            )
+        for variable, x in zip(self.rows, arrays, strict=True):
+            variable.scatter_update(tf.IndexedSlices(tf.constant(x, variable.dtype), places))
 
 
 def zero(variable, entries=2**24):

@@ -130,9 +130,18 @@ class ReplaySource(RolloutSource):
         replay += self.priorities.variables if self.priorities else []
         return [*super().variables, *(replay if self._settings.checkpoint_replay else [])]
 
-    def restart(self, env, seed):
-        """Begins anew, with the memory that a new source of the agent has."""
-        super().restart(env, seed)
+    @property
+    def rings(self):
+        """The memory, where it is stored."""
+        return [self.ring] if self.agent.checkpoint_replay else []
+
+    def restart(self, env, seed, goes_on=False):
+        """Begins anew, with the memory that a new source of the agent has unless it is gone on with."""
+        super().restart(env, seed, goes_on)
+        if not (goes_on and self.rings):
+            self._begin_memory()
+
+    def _begin_memory(self):
         self.ring.clear()
         if self.priorities:
             self.priorities.clear()

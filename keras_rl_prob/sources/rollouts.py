@@ -98,8 +98,19 @@ class RolloutSource:
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
         return [*self.driver.variables, *(self.follower.variables if self._follows_episodes else []), self._counter]
 
-    def restart(self, env, seed):
-        """Begins anew: from here on, everything is as in a new source of `env`, which has the same signature."""
+    @property
+    def rings(self):
+        """The `Ring`s of a replay memory among them, whose rows are stored in blocks."""
+        return []
+
+    def restart(self, env, seed, goes_on=False):
+        """Begins anew: from here on, everything is as in a new source of `env`, which has the same signature.
+
+        Args:
+            env: See the class.
+            seed: See the class.
+            goes_on: Whether a replay memory that can be stored stays as it is, since variables will be restored.
+        """
         self.driver.restart(env, seed)
         self.follower.reset()
         self._counter.assign([seed, 0])

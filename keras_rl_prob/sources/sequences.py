@@ -64,17 +64,21 @@ class SequenceSource(ReplaySource):
         state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs))
         self._states = Ring({"state": state}, self.ring.capacity // self._stride) if tf.nest.flatten(state) else None
 
-    def restart(self, env, seed):
-        """Begins anew, with the memory that a new source of the agent has."""
+    def _begin_memory(self):
         if self._states:
             self._states.clear()
-        super().restart(env, seed)
+        super()._begin_memory()
 
     @property
     def variables(self):
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
         stored = self._states.variables if self._states and self._settings.checkpoint_replay else []
         return [*super().variables, *stored]
+
+    @property
+    def rings(self):
+        """The memory, where it is stored."""
+        return [*super().rings, *([self._states] if self._states and self.agent.checkpoint_replay else [])]
 
     def store(self, rollout):
         """Puts a rollout and its recurrent states into the rings; returns the report on it."""

@@ -86,5 +86,5 @@ def test_the_best_agent_is_kept_apart_from_its_training(tmp_path):
         [Returns([1.0, 2.0]), krp.callbacks.BestCheckpoint(best), keras.callbacks.ModelCheckpoint(whole)], epochs=2
     )
     assert keras.saving.load_model(best).position() is None
-    assert keras.saving.load_model(tmp_path / "2.keras").position()["training_epoch"] == 2
-    assert agent.position()["training_epoch"] == 2
+    assert keras.saving.load_model(tmp_path / "2.keras").position().count("epoch") == 2
+    assert agent.position().count("epoch") == 2

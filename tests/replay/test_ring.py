@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_rl_prob.replay.ring
 from keras_rl_prob.replay import Ring
 
 ENVS, CAPACITY = 3, 7
@@ -103,3 +104,68 @@ def test_a_memory_that_the_machine_cannot_hold_is_refused_before_it_is_made():
         MemoryError, match=r"would take 105\d\d.\d GiB, of .* GiB that this machine has: set a smaller `capacity`"
     ):
         Ring(specs, 10**8)
+
+
+ROW_BYTES = ENVS * (4 + 5 * 4 + 4 + 1)
+
+
+def ring_of_blocks(monkeypatch, rows):
+    monkeypatch.setattr(keras_rl_prob.replay.ring, "BLOCK_BYTES", rows * ROW_BYTES)
+    return Ring(SPECS, CAPACITY)
+
+
+def copied(ring, monkeypatch, rows):
+    """Another ring, made of the blocks of one."""
+    other = ring_of_blocks(monkeypatch, rows)
+    for mine, theirs in zip((other.size, other.head), (ring.size, ring.head), strict=True):
+        mine.assign(theirs)
+    for index in range(ring.blocks):
+        other.unpack(index, ring.pack(index))
+    return other
+
+
+@pytest.mark.parametrize("rows", [1, 3, CAPACITY, 100])
+def test_blocks_are_all_that_a_ring_holds_and_their_versions_tell_what_changed(rows, monkeypatch):
+    rng, ring, known = np.random.default_rng(0), ring_of_blocks(monkeypatch, rows), {}
+    for count in [0, 1, 2, 1, 3, 1, 7, 6, 1, 1, 5, 2]:
+        if count:
+            ring.add(random_rows(rng, count))
+        assert ring.blocks == -(-int(ring.size) // min(rows, CAPACITY))
+        blocks = {index: (ring.version(index), ring.pack(index)) for index in range(ring.blocks)}
+        for index, (version, data) in blocks.items():
+            if index in known:
+                assert (version == known[index][0]) == (data == known[index][1])
+        known = blocks
+        for mine, theirs in zip(copied(ring, monkeypatch, rows).variables, ring.variables, strict=True):
+            np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+    versions = [ring.version(index) for index in range(ring.blocks)]
+    assert copied(ring, monkeypatch, rows).version(0) != versions[0]
+    ring.clear()
+    ring.size.assign(CAPACITY)
+    assert not {ring.version(index) for index in range(ring.blocks)} & set(versions)
+
+
+def test_blocks_of_bfloat16_and_large_numbers_come_back():
+    ring, other = (Ring({"x": tf.TensorSpec((1,), tf.bfloat16), "y": tf.TensorSpec((1,), tf.int64)}, 4) for _ in "ab")
+    ring.add({"x": tf.constant([[0.1], [-3.0]], tf.bfloat16), "y": tf.constant([[2**60], [-1]], tf.int64)})
+    other.size.assign(2)
+    other.unpack(0, ring.pack(0))
+    for mine, theirs in zip(other.rows, ring.rows, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_blocks_that_are_damaged_or_of_another_ring_are_refused():
+    ring, other = Ring({"x": tf.TensorSpec((1,), tf.uint8)}, 4), Ring({"x": tf.TensorSpec((2,), tf.uint8)}, 4)
+    for one in (ring, other):
+        one.add({"x": tf.ones((3, one.num_envs), tf.uint8)})
+    data = ring.pack(0)
+    spoilt = bytearray(data)
+    spoilt[data.index(b"0.npy") + 8] ^= 255
+    for wrong, message in (
+        (spoilt, "is damaged"),
+        (data[:20], "is damaged"),
+        (b"", "is damaged"),
+        (other.pack(0), r"must have 3 rows of the shapes \[\[1\]\]. Received: shapes=\[\[3, 2\]\]"),
+    ):
+        with pytest.raises(ValueError, match=f"A block of the replay memory {message}"):
+            ring.unpack(0, bytes(wrong))

@@ -1,0 +1,56 @@
+"""`Backup`: `BackupAndRestore` that writes of a replay memory what is new."""
+
+import pathlib
+
+import h5py
+import keras
+
+from keras_rl_prob import checks
+from keras_rl_prob.learning.position import SEGMENTS
+from keras_rl_prob.learning.segments import Segments
+
+
+class Backup(keras.callbacks.BackupAndRestore):
+    """Keras' `BackupAndRestore` for agents with a large replay memory, of which an epoch changes a part.
+
+    The memory is in the folder `memory` of the backup, in segments of 16 MB of rows each, images compressed. At the end of an
+    epoch the segments with new rows are written, then the weights, which name the segments; all of them whole or not at all,
+    so that a crash at any moment leaves the backup of this epoch or of the one before. Backups of `BackupAndRestore` are
+    restored too. For agents without a replay memory the two are the same.
+
+    Args:
+        backup_dir: Folder of the backup, for nothing else.
+        delete_checkpoint: Whether to remove it when the training has ended.
+
+    Raises:
+        ValueError: When training begins: a segment is missing or damaged. The agent is as it was before.
+
+    Example:
+    ```python
+    agent = krp.DQN(frame_axis=0, capacity=400_000)
+    agent.compile()
+    agent.fit("ALE/Pong-v5", num_envs=8, epochs=200, callbacks=[krp.callbacks.Backup("runs/backup")])
+    ```
+    """
+
+    def __init__(self, backup_dir, delete_checkpoint=True):
+        super().__init__(checks.path("backup_dir", backup_dir), delete_checkpoint=delete_checkpoint)
+        self._segments = None
+
+    def on_train_begin(self, logs=None):
+        """Restores, once all segments have been found as they were written."""
+        self._segments = Segments(pathlib.Path(self.backup_dir) / "memory")
+        weights = pathlib.Path(self._weights_path)
+        if weights.is_file():
+            with h5py.File(weights) as file:
+                digests = file["vars"].get(SEGMENTS, []) if "vars" in file else []
+                for digest in digests:
+                    self._segments.read(digest)
+        with self.model.memory_in(self._segments):
+            super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the backup of the epoch."""
+        with self.model.memory_in(self._segments):
+            super().on_epoch_end(epoch, logs)
+        self._segments.remove_others()

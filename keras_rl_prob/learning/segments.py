@@ -1,0 +1,86 @@
+"""The replay memory of a backup: a folder of blocks, of which only those that changed are written."""
+
+import hashlib
+import pathlib
+
+import numpy as np
+
+from keras_rl_prob.learning.persistence import write_whole
+from keras_rl_prob.learning.position import Blocks
+
+
+class Segments:
+    """A folder of segments, each a block of a replay memory under the SHA-256 of its content.
+
+    A segment never changes. What names those that belong together, the weights file of a backup, is replaced when all of them
+    are there, and only then are others removed: whatever happens, the file that is there finds what it names.
+
+    Args:
+        folder: Where they are; made when it is needed.
+    """
+
+    def __init__(self, folder):
+        self._folder = pathlib.Path(folder)
+        self._digests = {}  # of the blocks, by ring and index
+        self._versions = {}  # of the blocks in the rings that have these digests
+
+    def put(self, rings):
+        """Writes the blocks of rings that have changed since they were written or read.
+
+        Returns:
+            Digests of all blocks, uint8 `[blocks, 32]`.
+        """
+        places = [(number, index) for number, ring in enumerate(rings) for index in range(ring.blocks)]
+        for place in places:
+            ring, index = rings[place[0]], place[1]
+            version = ring.version(index)
+            if self._versions.get(place) != version or not self._path(self._digests[place]).is_file():
+                self._digests[place] = self._write(ring.pack(index))
+                self._versions[place] = version
+        self._digests = {place: self._digests[place] for place in places}
+        return np.array([list(self._digests[place]) for place in places], np.uint8).reshape(-1, 32)
+
+    def _write(self, data):
+        digest = hashlib.sha256(data).digest()
+        path = self._path(digest)
+        if not path.is_file():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, lambda part: part.write_bytes(data))
+        return digest
+
+    def _path(self, digest):
+        return self._folder / f"{bytes(digest).hex()}.npz"
+
+    def memory(self, digests, counts):
+        """The blocks of these digests for rings that have so many each, see `Position`."""
+        stops = np.cumsum(counts)
+        parts = [digests[stop - count : stop] for stop, count in zip(stops, counts, strict=True)]
+        self._digests = {(r, i): bytes(x) for r, part in enumerate(parts) for i, x in enumerate(part)}
+        self._versions = {}
+        return [Blocks(lambda i, part=part: self.read(part[i]), len(part)) for part in parts]
+
+    def read(self, digest):
+        """The block of a digest.
+
+        Raises:
+            ValueError: It is missing or damaged.
+        """
+        path = self._path(digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise ValueError(f"A segment of the replay memory is missing. Expected: {path}") from None
+        if hashlib.sha256(data).digest() != bytes(digest):
+            raise ValueError(f"A segment of the replay memory is damaged. Received: {path}")
+        return data
+
+    def read_into(self, rings):
+        """Remembers that rings hold the `memory` that was asked for last, so that nothing of it is written again."""
+        self._versions = {(number, index): rings[number].version(index) for number, index in self._digests}
+
+    def remove_others(self):
+        """Removes the segments that the last `put` or `memory` did not name, and what a crash has left."""
+        named = {self._path(digest) for digest in self._digests.values()}
+        for path in self._folder.glob("*"):
+            if path not in named:
+                path.unlink()

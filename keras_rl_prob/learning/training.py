@@ -1,0 +1,92 @@
+"""What there is of a training besides the agent: where its environments, memory, random numbers and epochs stand."""
+
+import json
+import pathlib
+
+import keras
+
+from keras_rl_prob.learning.position import Position
+
+
+class Training:
+    """A running `fit`: the source of its updates, and the epoch that this has come to.
+
+    Args:
+        source: Has `variables`, its state as far as that can be stored, `rings`, those whose rows are among them, and
+            `rollouts`, how many it has collected.
+        num_envs: How many environments it steps.
+        rollouts_per_epoch: Rollouts in an epoch.
+        initial_epoch: Epoch at which `fit` starts.
+
+    Attributes:
+        resumed_epoch: Epoch that `restore` brought back, or `None`.
+    """
+
+    def __init__(self, source, num_envs, rollouts_per_epoch, initial_epoch):
+        self.source, self._num_envs = source, num_envs
+        self._rollouts_per_epoch, self._initial_epoch = rollouts_per_epoch, initial_epoch
+        self._rollouts_before = source.rollouts
+        self.resumed_epoch = None
+
+    @property
+    def has_begun(self):
+        """Whether a rollout has been collected."""
+        return self.source.rollouts > self._rollouts_before
+
+    def position(self):
+        """The `Position` from which `restore` continues; a replay memory stays where it is."""
+        epochs = (self.source.rollouts - self._rollouts_before) // self._rollouts_per_epoch
+        counts = {"epoch": self._initial_epoch + epochs, "num_envs": self._num_envs}
+        return Position.of(self.source.variables, self.source.rings, counts)
+
+    def restore(self, position, epoch=None):
+        """Continues where `position` was taken, which is numbered `epoch`, or as it was then.
+
+        Raises:
+            ValueError: It was taken with other environments, or with another number of them; or its memory is damaged.
+        """
+        variables, rings = self.source.variables, self.source.rings
+        then, num_envs = position.count("epoch"), position.count("num_envs")
+        expected, received = position.shapes(), [list(variable.shape) for variable in variables]
+        if num_envs != self._num_envs:
+            expected, received = num_envs, self._num_envs
+        if expected != received:
+            what = "environments" if num_envs == self._num_envs else "`num_envs`"
+            raise ValueError(
+                f"A training goes on only with the {what} that it was begun with: pass the same, or start a new training "
+                f"(another backup folder, or `initial_epoch=0`). Expected: {expected}. Received: {received}"
+            )
+        there = [position.is_in(ring) for ring in rings]
+        for ring, is_there in zip(rings, there, strict=True):
+            if not is_there:
+                ring.clear()
+        for variable, array in zip(variables, position.arrays(), strict=True):
+            if array is not None:
+                variable.assign(array)
+        for ring, is_there, blocks in zip(rings, there, position.memory, strict=False):  # old files have no blocks
+            for index, block in enumerate([] if is_there else blocks):
+                ring.unpack(index, block)
+        self.resumed_epoch = self._initial_epoch = then if epoch is None else epoch
+        self._rollouts_before = self.source.rollouts
+
+
+def mend_backups(callbacks):
+    """Removes what a kill can leave of a `BackupAndRestore`: its note of the epoch torn, or without the weights.
+
+    Keras writes the weights first and the note afterwards, and deletes both when training has ended; the weights alone are
+    enough, for they hold the epoch too.
+    """
+    for callback in keras.tree.flatten(callbacks or []):
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            folder = pathlib.Path(callback.backup_dir)
+            note = folder / "training_metadata.json"
+            if note.exists() and not ((folder / "latest.weights.h5").exists() and _is_json(note)):
+                note.unlink()
+
+
+def _is_json(path):
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
