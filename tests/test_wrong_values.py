@@ -216,6 +216,6 @@ def test_numbers_of_numpy_are_numbers():
     krp.callbacks.EvaluateReturn("tf/CartPole-v1", two, two, seed=two)
     assert type(krp.callbacks.EnvStepLimit(two).limit) is int
     krp.distributions.BoundedNormal(0.0, 1.0, -1.0, 1.0, event_ndims=np.int64(0))
-    dqn = krp.DQN(frame_axis=np.int64(0))
-    assert type(dqn.frame_axis) is int
+    dqn = krp.DQN(replay=krp.ReplaySettings(frame_axis=np.int64(0)))
+    assert type(dqn.replay.frame_axis) is int
     dqn.compile("sgd", steps_per_execution=two)

@@ -10,7 +10,7 @@ import keras
 from keras_rl_prob import checks
 from keras_rl_prob.agents import arguments, network_checks
 from keras_rl_prob.agents.acting import ActingModel
-from keras_rl_prob.agents.evaluation import Evaluation, once, put_aside
+from keras_rl_prob.agents.evaluation import EvaluatingModel, once
 from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
 from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_arguments, reject_unknown
@@ -21,10 +21,8 @@ from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 
-MAX_STEPS = 100_000  # of an episode of an evaluation
 
-
-class Agent(ActingModel, LearningModel, abc.ABC):
+class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     """Base of all agents: `compile`, `fit(env)`, `evaluate(env)`, `predict`, `save`, for any environment.
 
     A subclass gives the default network, the source of its updates and `train_step`. The agent is built when `fit` or
@@ -275,95 +273,7 @@ class Agent(ActingModel, LearningModel, abc.ABC):
                 shuffle=False,
             )
 
-    def evaluate(
-        self,
-        env=None,
-        episodes=20,
-        deterministic=True,
-        return_dict=False,
-        seed=0,
-        verbose="auto",
-        callbacks=None,
-        max_steps=MAX_STEPS,
-        **cached,
-    ):
-        """Plays whole episodes and reports their mean return; changes nothing in the agent.
-
-        Every environment plays the same number of episodes; when `episodes` is not a multiple of the environments of a
-        given vector environment or a list, the number is rounded up.
-
-        Args:
-            env: As in `fit`. It must not be the environment object of a training that is under way.
-            episodes: How many episodes.
-            deterministic: Whether to take the mode of the policy instead of samples.
-            return_dict: Whether to return a dict instead of a list.
-            seed: Integer; the same seed gives the same episodes, so that evaluations can be compared.
-            verbose: `"auto"`, 0, 1 or 2.
-            callbacks: List of Keras callbacks.
-            max_steps: Steps after which an episode is cut off and counts as far as it had come, with a warning.
-            **cached: What `keras.Model.fit` passes for its own validation.
-
-        Returns:
-            `{"return": ..., "length": ...}` or, with `return_dict=False`, the list of the two: mean undiscounted return
-            and mean length in environment steps.
-        """
-        if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
-            return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
-        reject_unknown(Agent.evaluate, cached)
-        network_checks.check_no_strategy()
-        with contextlib.ExitStack() as stack:
-            evaluation = self.evaluation(env, episodes, deterministic, seed, stack, max_steps)
-            stack.enter_context(put_aside(self))
-            self._evaluation, self.steps_per_execution = evaluation, 1
-            logs = super().evaluate(once(), verbose=verbose, callbacks=callbacks, return_dict=True)
-        return logs if return_dict else [logs["return"], logs["length"]]
-
-    def _assert_compile_called(self, method_name=None):
-        """Keras' check, which only concerns training here: evaluation needs no optimizer."""
-        if method_name != "evaluate":
-            super()._assert_compile_called(method_name)
-
-    def make_test_function(self, force=False):
-        """Keras' batch of data is one evaluation."""
-
-        def play(batches):
-            next(batches)
-            return self._evaluation()
-
-        self.test_function = play
-
-    def _get_metrics_result_or_logs(self, logs):
-        """What Keras' `evaluate` returns: the logs also where the metrics, those of the training, have the same names."""
-        return logs
-
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
-
-    def evaluation(self, env, episodes, deterministic, seed, stack, max_steps=MAX_STEPS):
-        """A function without arguments that plays the episodes of an evaluation, each time anew.
-
-        Args:
-            env: As in `evaluate`.
-            episodes: As in `evaluate`.
-            deterministic: As in `evaluate`.
-            seed: As in `evaluate`.
-            stack: `contextlib.ExitStack` that closes what is opened here.
-            max_steps: As in `evaluate`.
-
-        Returns:
-            The function. It returns `{"return": ..., "length": ...}`, floats.
-        """
-        episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
-        seed = checks.seed("seed", seed)
-        count = None
-        if is_owned(env):
-            count = arguments.evaluation_envs(episodes, max(1, len(env)) if isinstance(env, list) else 1)
-        made = stack.enter_context(opened(env, count if isinstance(env, list) else None, count or 1))
-        if self.built:
-            network_checks.check_same_spaces(self, made)
-        else:
-            self.build(made)
-        rounded = -(-episodes // made.num_envs)
-        return Evaluation(*self._graphs.player(made, deterministic), made, rounded, seed, max_steps)
 
     @property
     def last_rollout(self):

@@ -133,7 +133,7 @@ class ReplaySource(RolloutSource):
     @property
     def rings(self):
         """The memory, where it is stored."""
-        return [self.ring] if self.agent.checkpoint_replay else []
+        return [self.ring] if self._settings.checkpoint_replay else []
 
     def restart(self, env, seed, goes_on=False):
         """Begins anew, with the memory that a new source of the agent has unless it is gone on with."""

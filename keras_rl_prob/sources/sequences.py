@@ -78,7 +78,7 @@ class SequenceSource(ReplaySource):
     @property
     def rings(self):
         """The memory, where it is stored."""
-        return [*super().rings, *([self._states] if self._states and self.agent.checkpoint_replay else [])]
+        return [*super().rings, *([self._states] if self._states and self._settings.checkpoint_replay else [])]
 
     def store(self, rollout):
         """Puts a rollout and its recurrent states into the rings; returns the report on it."""
