@@ -18,7 +18,7 @@ LOADED = """
 import gymnasium, json, keras, sys, tensorflow, tensorflow_probability, warnings
 optional, asked = {optional}, []
 
-backend, keras.backend.backend = keras.backend.backend, lambda: "jax"
+refused, backend, keras.backend.backend = None, keras.backend.backend, lambda: "jax"
 try:
     import keras_rl_prob
 except ImportError as error:
