@@ -10,7 +10,7 @@ import keras_rl_prob
 
 ROOT = pathlib.Path(keras_rl_prob.__file__).parent
 LEVELS = (
-    {"observations", "python_calls", "quiet", "settings", "spaces", "trajectory", "version"},
+    {"keras_internals", "observations", "python_calls", "quiet", "settings", "spaces", "trajectory", "version"},
     {"checks"},
     {"border", "masks"},
     {"ops", "envs", "replay"},
@@ -169,6 +169,35 @@ def test_every_package_has_an_init():
 @each_file
 def test_files_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def private_names(tree):
+    """Names with one underscore that a syntax tree defines or assigns, and those that it reads of other objects."""
+    own, read = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            own.add(node.name)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+        if isinstance(node, ast.Attribute):
+            (read if isinstance(node.ctx, ast.Load) else own).add(node.attr)
+    return own, {name for name in read if name.startswith("_") and not name.startswith("__")}
+
+
+OURS = set().union(*(private_names(parse(path))[0] for path in FILES))
+OTHERS = {
+    "_replace",
+    "_max_episode_steps",
+}  # of named tuples; of Gymnasium's `TimeLimit`, which tells its limit nowhere else
+
+
+@each_file
+def test_private_parts_of_keras_are_used_in_one_module(path):
+    foreign = private_names(parse(path))[1] - OURS - OTHERS
+    if path.name == "keras_internals.py":
+        assert foreign >= {"_flatten_layers", "_keras_history", "_inbound_nodes"}
+    elif path.parent.name != "processes":  # where there is no other way into Gymnasium's workers
+        assert not foreign
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=module_name)

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_rl_prob import border, checks, spaces
 from keras_rl_prob.deployment.export import export_policy
 from keras_rl_prob.deployment.policy import Policy, deterministic_actions
+from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
 
 
@@ -82,7 +83,7 @@ class ActingModel:
     @property
     def noisy_layers(self):
         """List of the `NoisyDense` layers, by which the agent explores where there are any."""
-        return [layer for layer in self.network._flatten_layers() if isinstance(layer, NoisyDense)]
+        return [layer for layer in layers_of(self.network) if isinstance(layer, NoisyDense)]
 
     def resample_noise(self, seed):
         """Draws new noise for the noisy layers; `seed`: int32 `[2]`."""

@@ -9,6 +9,7 @@ from keras_rl_prob import checks
 from keras_rl_prob.agents import arguments, network_checks
 from keras_rl_prob.agents.vocabulary import reject_unknown
 from keras_rl_prob.envs import is_owned, opened
+from keras_rl_prob.keras_internals import CACHED_VALIDATION
 from keras_rl_prob.python_calls import raising_as_itself
 
 MAX_STEPS = 100_000  # of an episode of an evaluation
@@ -96,7 +97,7 @@ class EvaluatingModel:
             `{"return": ..., "length": ...}` or, with `return_dict=False`, the list of the two: mean undiscounted return
             and mean length in environment steps.
         """
-        if "_use_cached_eval_dataset" in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
+        if CACHED_VALIDATION in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
         reject_unknown(EvaluatingModel.evaluate, cached)
         network_checks.check_no_strategy()
@@ -107,11 +108,6 @@ class EvaluatingModel:
             logs = super().evaluate(once(), verbose=verbose, callbacks=callbacks, return_dict=True)
         return logs if return_dict else [logs["return"], logs["length"]]
 
-    def _assert_compile_called(self, method_name=None):
-        """Keras' check, which only concerns training here: evaluation needs no optimizer."""
-        if method_name != "evaluate":
-            super()._assert_compile_called(method_name)
-
     def make_test_function(self, force=False):
         """Keras' batch of data is one evaluation."""
 
@@ -120,10 +116,6 @@ class EvaluatingModel:
             return self._evaluation()
 
         self.test_function = play
-
-    def _get_metrics_result_or_logs(self, logs):
-        """What Keras' `evaluate` returns: the logs also where the metrics, those of the training, have the same names."""
-        return logs
 
     def evaluation(self, env, episodes, deterministic, seed, stack, max_steps=MAX_STEPS):
         """A function without arguments that plays the episodes of an evaluation, each time anew.

@@ -9,6 +9,7 @@ from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import masks, spaces
 from keras_rl_prob.distributions import Joint
+from keras_rl_prob.keras_internals import inputs_behind, layer_behind, layers_of
 from keras_rl_prob.layers import Dueling, Head, NoisyDense, QValues, StatefulRNN
 
 NOISES = (
@@ -27,7 +28,7 @@ class ActionHeads:
 
     def __init__(self, network):
         outputs = keras.tree.lists_to_tuples(network.output["action"])
-        self._heads = keras.tree.map_structure(lambda output: output._keras_history.operation, outputs)
+        self._heads = keras.tree.map_structure(lambda output: layer_behind(output), outputs)
 
     def distribution(self, parameters):
         """The `Joint` of the heads' distributions for a nest of their parameters."""
@@ -121,7 +122,7 @@ def _check_heads(outputs, action_space):
             f"Expected: {wanted}. Received: {keras.tree.map_structure(lambda x: tuple(x.shape), outputs)}"
         ) from None
     for output, leaf in zip(keras.tree.flatten(outputs), leaves, strict=True):
-        head = output._keras_history.operation
+        head = layer_behind(output)
         if not isinstance(head, Head):
             raise ValueError(
                 f'`network`\'s "action" must come from a head of `keras_rl_prob.layers`, here {_describe(leaf)} for {leaf}. '
@@ -140,8 +141,8 @@ def _check_heads(outputs, action_space):
 
 def _check_masked(output):
     """Raises a `ValueError` where a head does not get the mask that the observation has for it."""
-    head, node, _ = output._keras_history
-    if len(head._inbound_nodes[node].input_tensors) == 1:
+    head = layer_behind(output)
+    if len(inputs_behind(output)) == 1:
         raise ValueError(
             f"`network`'s head {head.name!r} must get the mask that the observation has under {masks.KEY!r}: "
             f"`{type(head).__name__}(...)([x, mask])`. Rename that key if it is no mask. Received: a head without one"
@@ -171,7 +172,7 @@ def warn_of_inert_layers(network):
     The update must see the network that acted, else the probability ratio of the first update would not be 1; and rows of a
     rollout depend on each other, so that their statistics are no batch's.
     """
-    layers = [(layer.name, cure) for layer in network._flatten_layers() if (cure := _cure_of_inert(layer))]
+    layers = [(layer.name, cure) for layer in layers_of(network) if (cure := _cure_of_inert(layer))]
     if layers:
         found = "; ".join(f"{name!r}: {cure}" for name, cure in layers)
         warnings.warn(
@@ -194,23 +195,23 @@ def _cure_of_inert(layer):
 
 def has_memory(network):
     """Whether a network holds a `StatefulRNN`."""
-    return any(isinstance(layer, StatefulRNN) for layer in network._flatten_layers())
+    return any(isinstance(layer, StatefulRNN) for layer in layers_of(network))
 
 
 def prefers_xla(network):
     """Whether a network trains faster when compiled with XLA: unless it has convolutions and there is no GPU."""
-    convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in network._flatten_layers())
+    convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in layers_of(network))
     return not convolutions or bool(tf.config.list_physical_devices("GPU"))
 
 
 def reject_q_values(network, agent_name):
     """Raises a `ValueError` if a network's `"action"` are action values, which are no policy."""
     for output in keras.tree.flatten(network.output["action"]):
-        if isinstance(output._keras_history.operation, QValues):
+        if isinstance(layer_behind(output), QValues):
             raise ValueError(
                 f'`network`\'s "action" must be a policy for {agent_name}, as from `keras_rl_prob.layers.DenseCategorical`; '
                 "action values, and `Dueling`, are for `krp.DQN`. Received: QValues "
-                f"{output._keras_history.operation.name!r}"
+                f"{layer_behind(output).name!r}"
             )
 
 
@@ -232,14 +233,14 @@ def check_q_network(agent, network, action_space):
             f"{name} needs a Discrete action space, for it compares the values of all actions. Use `krp.PPO`, "
             f"`krp.RecurrentPPO`, `krp.A2C` or `krp.Reinforce`, which take any. Received: action_space={action_space}"
         )
-    head = network.output["action"]._keras_history.operation
+    head = layer_behind(network.output["action"])
     if not isinstance(head, QValues):
         raise ValueError(
             f'`network`\'s "action" must be action values for {name}: '
             f"`keras_rl_prob.layers.QValues(({int(action_space.n)},))(values)`. Received: {type(head).__name__} "
             f"{head.name!r}"
         )
-    layers = list(network._flatten_layers())
+    layers = layers_of(network)
     if has_memory(network) and not agent.wants_memory:
         raise ValueError(
             f"`network` must have no memory for {name}, which replays single steps. "

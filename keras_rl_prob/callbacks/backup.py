@@ -6,6 +6,7 @@ import h5py
 import keras
 
 from keras_rl_prob import checks
+from keras_rl_prob.keras_internals import backup_weights
 from keras_rl_prob.learning.position import SEGMENTS
 from keras_rl_prob.learning.segments import Segments
 
@@ -40,7 +41,7 @@ class Backup(keras.callbacks.BackupAndRestore):
     def on_train_begin(self, logs=None):
         """Restores, once all segments have been found as they were written."""
         self._segments = Segments(pathlib.Path(self.backup_dir) / "memory")
-        weights = pathlib.Path(self._weights_path)
+        weights = backup_weights(self)
         if weights.is_file():
             with h5py.File(weights) as file:
                 digests = file["vars"].get(SEGMENTS, []) if "vars" in file else []

@@ -12,6 +12,7 @@ import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import border, checks, spaces
+from keras_rl_prob.keras_internals import inputs_behind, layer_behind
 from keras_rl_prob.learning.persistence import write_whole
 
 SAVED_MODEL = "saved_model.pb"  # what makes a folder an export
@@ -128,14 +129,14 @@ def _names(prefix, space):
 
 def _seen_by_actions(network):
     """Which inputs of a network its actions depend on, a bool for each."""
-    tensors, layers, nodes = keras.tree.flatten(network.output["action"]), set(), set()
+    tensors, seen = keras.tree.flatten(network.output["action"]), {}
     while tensors:
-        layer, index, _ = tensors.pop()._keras_history
-        layers.add(layer)
-        if (layer, index) not in nodes:
-            nodes.add((layer, index))
-            tensors += layer._inbound_nodes[index].input_tensors
-    return [x._keras_history.operation in layers for x in network.inputs]
+        x = tensors.pop()
+        if id(x) not in seen:
+            seen[id(x)] = x  # kept, so that no other gets its id
+            tensors += inputs_behind(x)
+    layers = {layer_behind(x) for x in seen.values()}
+    return [layer_behind(x) in layers for x in network.inputs]
 
 
 def _part(space, used):

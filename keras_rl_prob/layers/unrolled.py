@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers.stateful_rnn import StatefulRNN, unroll_scope
 
 
@@ -32,7 +33,7 @@ class Unrolled:
         if not network.built:
             raise ValueError(f"`network` must be built, by calling it once for example. Received: network={network}")
         self.network = network
-        self._memories = [x for x in network._flatten_layers() if isinstance(x, StatefulRNN)]
+        self._memories = [x for x in layers_of(network) if isinstance(x, StatefulRNN)]
 
     def initial_state(self, batch_size):
         """Zeros, with the structure of every state: one entry `[batch_size, ...]` per `StatefulRNN`."""

@@ -6,6 +6,7 @@ import warnings
 import keras
 import tensorflow as tf
 
+from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.learning import failures
 from keras_rl_prob.learning.parts import Part, check_parts, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
@@ -58,8 +59,8 @@ class LearningModel(PersistentModel):
         self.failure = self.add_number("failure", dtype="int32")
         self._reports = Reports(self.metric_names())
 
-    def _post_build(self):  # Keras calls it when `build` is through, that of a subclass included
-        super()._post_build()
+    def after_build(self):
+        """Makes the optimizers' variables, if there are optimizers."""
         if self.compiled:
             self.build_optimizer()
 
@@ -74,7 +75,7 @@ class LearningModel(PersistentModel):
             optimizer = self.optimizers[part.name]
             optimizer.build(part.variables)
             scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor
-            if not scales and any(layer.compute_dtype == "float16" for layer in self._flatten_layers()):
+            if not scales and any(layer.compute_dtype == "float16" for layer in layers_of(self)):
                 warnings.warn(
                     "`optimizer` must scale the loss where a network computes in float16, or small gradients are 0: wrap it in "
                     "`keras.optimizers.LossScaleOptimizer`, or make the agent under the policy `mixed_float16`. "

@@ -11,10 +11,11 @@ import warnings
 import keras
 
 from keras_rl_prob import spaces
+from keras_rl_prob.keras_internals import HookedModel
 from keras_rl_prob.learning.position import PREFIX, Position
 
 
-class PersistentModel(keras.Model):
+class PersistentModel(HookedModel):
     """The part of an agent that concerns files: configuration, spaces, weights, and where its training stands.
 
     Files are written whole or not at all: under another name first, which then takes the place of the old file.
@@ -147,13 +148,9 @@ class PersistentModel(keras.Model):
         self._ended, self._position = None, self.position() if goes_on else None
 
     @property
-    def _initial_epoch(self):
-        """Where Keras' `fit` starts after `BackupAndRestore`: read from the weights, the note beside them may be older."""
+    def resumed_epoch(self):
+        """Where `fit` starts after `BackupAndRestore`, read from the weights; `None` if nothing was restored."""
         return self._training.resumed_epoch if self._training else None
-
-    @_initial_epoch.setter
-    def _initial_epoch(self, epoch):
-        pass
 
     def save(self, filepath, overwrite=True, **kwargs):
         """Saves the agent as a `.keras` file: configuration, weights, normalisers, optimizer, where its training stands."""

@@ -5,6 +5,7 @@ import pathlib
 
 import keras
 
+from keras_rl_prob.keras_internals import BACKUP_FILES
 from keras_rl_prob.learning.position import Position
 
 
@@ -79,8 +80,8 @@ def mend_backups(callbacks):
     for callback in keras.tree.flatten(callbacks or []):
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             folder = pathlib.Path(callback.backup_dir)
-            note = folder / "training_metadata.json"
-            if note.exists() and not ((folder / "latest.weights.h5").exists() and _is_json(note)):
+            weights, note = (folder / name for name in BACKUP_FILES)
+            if note.exists() and not (weights.exists() and _is_json(note)):
                 note.unlink()
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.agents.vocabulary import accepts_moved
+from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.layers.noisy_dense import KINDS
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
@@ -161,7 +162,7 @@ class DQN(QLearning):
     @property
     def noisy_layers(self):
         """Those of the network and of the target network."""
-        target = [layer for layer in self.target_network._flatten_layers() if isinstance(layer, NoisyDense)]
+        target = [layer for layer in layers_of(self.target_network) if isinstance(layer, NoisyDense)]
         return [*super().noisy_layers, *target]
 
     # ---- from rollouts to transitions -------------------------------------------------------------------------

@@ -1,0 +1,103 @@
+"""What is used of Keras and that it does not promise: each test names what a new version of Keras breaks."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_rl_prob as krp
+from keras_rl_prob import keras_internals
+
+
+def network():
+    x = keras.Input((3,), name="x")
+    mask = keras.Input((2,), name="mask")
+    inner = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(2, name="last")])
+    head = krp.layers.DenseCategorical((2,), name="head")
+    return keras.Model(
+        [x, mask], {"action": head([inner(x), mask]), "value": keras.layers.Dense(1, name="value")(inner(x))}
+    )
+
+
+def test_layers_of_has_the_layers_within_layers():
+    names = [layer.name for layer in keras_internals.layers_of(network())]
+    assert {"last", "head", "value"} <= set(names)
+
+
+def test_layer_behind_and_inputs_behind_go_back_from_an_output():
+    outputs = network().output
+    assert keras_internals.layer_behind(outputs["action"]).name == "head"
+    assert keras_internals.layer_behind(outputs["value"]).name == "value"
+    assert [tuple(x.shape) for x in keras_internals.inputs_behind(outputs["action"])] == [(None, 2), (None, 2)]
+    assert len(keras_internals.inputs_behind(outputs["value"])) == 1
+
+
+def test_backups_have_the_names_and_the_order_that_are_mended(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    callback = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+    model.fit(np.zeros((4, 1)), np.zeros(4), callbacks=[callback], verbose=0)
+    assert {path.name for path in tmp_path.iterdir()} == set(keras_internals.BACKUP_FILES)
+    assert keras_internals.backup_weights(callback) == tmp_path / keras_internals.BACKUP_FILES[0]
+
+
+class Hooked(keras_internals.HookedModel):
+    """Counts the calls of its hooks."""
+
+    start = None
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.calls = keras.layers.Dense(1), []
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def after_build(self):
+        self.calls.append("built")
+
+    @property
+    def resumed_epoch(self):
+        return self.start
+
+
+def test_after_build_is_called_once_when_build_is_through():
+    model = Hooked()
+    model.build((None, 2))
+    assert model.calls == ["built"]
+
+
+@pytest.mark.parametrize(("start", "epochs"), [(None, [0, 1, 2]), (2, [2])])
+def test_fit_starts_at_the_resumed_epoch(start, epochs):
+    model, seen = Hooked(), []
+    model.start = start
+    model.compile("sgd", "mse")
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    model.fit(np.zeros((4, 2)), np.zeros(4), epochs=3, callbacks=[callback], verbose=0)
+    assert seen == epochs
+
+
+def test_the_validation_of_fit_says_so_and_needs_no_compile_of_its_own():
+    class Validated(Hooked):
+        def evaluate(self, *args, **kwargs):
+            self.calls.append(keras_internals.CACHED_VALIDATION in kwargs)
+            return super().evaluate(*args, **kwargs)
+
+    model, data = Validated(), (np.zeros((4, 2)), np.zeros(4))
+    model.compile("sgd", "mse")
+    model.fit(*data, validation_data=data, verbose=0)
+    assert model.calls == ["built", True]
+    with pytest.raises(ValueError, match="compile"):
+        Hooked().fit(*data)
+
+
+def test_logs_come_back_as_they_are_where_metrics_have_the_same_names():
+    model = Hooked()
+    model.compile("sgd", "mse")
+    assert model._get_metrics_result_or_logs({"loss": 3.0, "other": 1.0}) == {"loss": 3.0, "other": 1.0}
+    agent = krp.A2C()
+    logs = agent.evaluate("tf/CartPole-v1", episodes=2, return_dict=True, verbose=0, max_steps=600)
+    assert set(logs) == {"return", "length"}
+    assert logs["return"] > 0.0
