@@ -93,9 +93,8 @@ def main():
             measured("restored", folder, lambda: super(Measured, self).on_train_begin(logs))
 
     def agent():
-        new = krp.DQN(
-            frame_axis=0, capacity=args.capacity, learning_starts=args.capacity - 1000, rollout_steps=ROLLOUT, updates=1
-        )
+        replay = krp.ReplaySettings(capacity=args.capacity, learning_starts=args.capacity - 1000, frame_axis=0)
+        new = krp.DQN(rollout_steps=ROLLOUT, updates=1, replay=replay)
         new.compile(jit_compile=False)
         return new
 

@@ -128,4 +128,8 @@ def report(name, agent, num_envs):
 
 report("A2C", krp.A2C(normalize_rewards=False, entropy_coef=0.0), 8)
 network = krp.networks.q_network("CartPole-v1", (256, 256))
-report("DQN", krp.DQN(network, rollout_steps=256, updates=128, batch_size=64, target_update=128), 1)
+report(
+    "DQN",
+    krp.DQN(network, rollout_steps=256, updates=128, replay=krp.ReplaySettings(batch_size=64), target_update=128),
+    1,
+)

@@ -120,7 +120,7 @@ def case(name, folder):
         return krp.PPO(network(env, (8,)), rollout_steps=4, minibatches=1, update_epochs=1), env, {"steps_per_epoch": 5}
     if name == "episodes":
         return krp.PPO(rollout_steps=32), vector(16, length=1), {"steps_per_epoch": 160}
-    agent = krp.PPO() if name == "ppo" else krp.DQN(capacity=20_000)
+    agent = krp.PPO() if name == "ppo" else krp.DQN(replay=krp.ReplaySettings(capacity=20_000))
     saved = {"monitor": "val_return", "mode": "max"}
     callbacks = [
         keras.callbacks.BackupAndRestore(folder / "backup"),

@@ -30,6 +30,7 @@ def explored(steps, start=1.0, end=0.05):
 
 
 Q = {"rescale_values": True, **explored(10_000, end=0.04)}
+N_STEP, PRIORITIES = krp.ReplaySettings(n_step=3), krp.ReplaySettings(prioritized=True)
 NOT_EXPLORED = {"rescale_values": True}
 LINEAR = {**explored(40_000, 0.3, 0.01), "rollout_steps": 16}
 GREEDY = {"exploration": krp.EpsilonGreedy(0.0)}  # values of 0 are optimistic where every step costs
@@ -48,10 +49,10 @@ TASKS = {
     "LunarLander, PPO preset": "lunarlander",
     "HalfCheetah, preset": "cheetah",
     "CartPole, plain": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, Q),
-    "CartPole, n-step": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "n_step": 3}),
+    "CartPole, n-step": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "replay": N_STEP}),
     "CartPole, double": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "double": True}),
     "CartPole, dueling": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "dueling": True}),
-    "CartPole, prioritized": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "prioritized": True}),
+    "CartPole, prioritized": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "replay": PRIORITIES}),
     "CartPole, soft target": ("DQN", "tf/CartPole-v1", 98_000, (">=", 195), 1e-3, 8, {**Q, "target_update": 0.02}),
     "CartPole, softmax": (
         "DQN",
@@ -107,7 +108,8 @@ def run(agent_name, env, steps, learning_rate, num_envs, arguments, seed):
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     agent = getattr(krp, agent_name)(**arguments)
-    rollouts = (steps - getattr(agent, "learning_starts", 0)) // (num_envs * agent.rollout_steps)
+    replay = getattr(agent, "replay", None)
+    rollouts = (steps - (replay.learning_starts if replay else 0)) // (num_envs * agent.rollout_steps)
     updates = rollouts * agent.updates_per_rollout(num_envs)
     agent.compile(decaying(agent.default_optimizer(), learning_rate, updates))
     return trained(agent, env, {"epochs": 1, "steps_per_epoch": updates, "num_envs": num_envs})

@@ -2,7 +2,7 @@
 
     python benchmarks/replay_memory.py [--frames 1000000] [--prioritized]
 
-Trains `krp.DQN(frame_axis=0)` on stacks of four random frames from 16 environments: the first rollouts fill the
+Trains a `krp.DQN` on stacks of four random frames from 16 environments: the first rollouts fill the
 buffer, then come 200 gradient steps. Prints the greatest resident memory of the process before, after the filling
 and at the end, and the time of drawing and learning from a batch of 32.
 """
@@ -72,11 +72,13 @@ agent = krp.DQN(
     network,
     rollout_steps=ROWS,
     updates=100,
-    batch_size=32,
-    capacity=args.frames,
-    learning_starts=args.frames - NUM_ENVS * ROWS,
-    frame_axis=0,
-    prioritized=args.prioritized,
+    replay=krp.ReplaySettings(
+        capacity=args.frames,
+        batch_size=32,
+        learning_starts=args.frames - NUM_ENVS * ROWS,
+        prioritized=args.prioritized,
+        frame_axis=0,
+    ),
 )
 agent.compile()
 print(f"before: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")

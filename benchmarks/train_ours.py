@@ -46,7 +46,8 @@ if args.agent == "A2C":  # the defaults of stable-baselines3
     arguments = {"normalize_rewards": False, "entropy_coef": 0.0}
 if args.agent == "DQN":  # its settings for CartPole-v1
     args.envs, args.rollouts_per_epoch, rate = 1, 8, 2.3e-3
-    arguments = {"rollout_steps": 256, "updates": 128, "batch_size": 64, "target_update": 128}
+    arguments = {"rollout_steps": 256, "updates": 128, "target_update": 128}
+    arguments["replay"] = krp.ReplaySettings(batch_size=64)
     arguments["network"] = krp.networks.q_network("CartPole-v1", (256, 256))
 if args.gym:
     env = gymnasium.make_vec("CartPole-v1", args.envs, vectorization_mode=args.gym)

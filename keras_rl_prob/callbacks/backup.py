@@ -28,7 +28,7 @@ class Backup(keras.callbacks.BackupAndRestore):
 
     Example:
     ```python
-    agent = krp.DQN(frame_axis=0, capacity=400_000)
+    agent = krp.DQN(replay=krp.ReplaySettings(frame_axis=0, capacity=400_000))
     agent.compile()
     agent.fit("ALE/Pong-v5", num_envs=8, epochs=200, callbacks=[krp.callbacks.Backup("runs/backup")])
     ```

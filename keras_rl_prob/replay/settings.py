@@ -29,7 +29,8 @@ class PrioritizedReplay(Settings):
 
     Example:
     ```python
-    agent = krp.DQN(prioritized=krp.PrioritizedReplay(beta=keras.optimizers.schedules.PolynomialDecay(0.4, 100_000, 1.0)))
+    priorities = krp.PrioritizedReplay(beta=keras.optimizers.schedules.PolynomialDecay(0.4, 100_000, 1.0))
+    agent = krp.DQN(replay=krp.ReplaySettings(prioritized=priorities))
     ```
     """
 
