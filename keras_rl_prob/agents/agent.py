@@ -253,11 +253,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 self._evaluation = self.evaluation(validation_data, validation_episodes, True, 0, stack)
                 stack.callback(setattr, self, "_evaluation", None)
             self._rest(goes_on=bool(initial_epoch))
-            goes_on = self._position is not None
-            source = self._graphs.source(made, seed, stack, goes_on)
+            source = self._graphs.source(made, seed, stack, self._position)
             self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
             stack.callback(self._end_training)
-            if goes_on:
+            if self._position is not None:
                 self._go_on(self._position, initial_epoch)
             else:
                 self.begin_training()
@@ -274,6 +273,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             )
 
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
+
+    def make_ring(self, specs, capacity):
+        """A `Ring` for a source: that of the last training where its memory is gone on with, else a new one."""
+        return self._graphs.ring(specs, capacity)
 
     @property
     def last_rollout(self):

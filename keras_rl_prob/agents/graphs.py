@@ -1,6 +1,7 @@
 """What an agent has traced and compiled, kept for the next call that needs the same."""
 
 from keras_rl_prob.drivers.evaluation import play_episodes
+from keras_rl_prob.replay import Ring
 
 
 class Graphs:
@@ -12,15 +13,16 @@ class Graphs:
 
     def __init__(self, agent):
         self._agent, self._sources, self._players = agent, Kept(1), Kept(8)
+        self._rings = ()
 
-    def source(self, env, seed, stack, goes_on=False):
+    def source(self, env, seed, stack, position=None):
         """The source of a training on `env`, at its beginning: that of the last training if its graphs fit, else a new one.
 
         Args:
             env: What `make` returned.
             seed: Integer.
             stack: `contextlib.ExitStack`, for the time of which the source steps `env`.
-            goes_on: Whether a position will be restored, for which a replay memory stays as it is.
+            position: `Position` that will be restored, whose replay memory stays as it is.
         """
         agent = self._agent
         key = env.signature, settings(agent)
@@ -28,15 +30,24 @@ class Graphs:
         def traced():
             placeholder = env.placeholder()
             stack.enter_context(placeholder.standing_for(env))
-            return placeholder, agent.make_source(placeholder, seed)
+            self._rings = position.rings if position else ()
+            try:
+                return placeholder, agent.make_source(placeholder, seed)
+            finally:
+                self._rings = ()
 
         if key not in self._sources:
             self._sources = Kept(1)  # before a new one is made: a replay memory may be large
             return self._sources.get(key, traced)[1]
         placeholder, source = self._sources.get(key, traced)
         stack.enter_context(placeholder.standing_for(env))
-        source.restart(env, seed, goes_on)
+        source.restart(env, seed, goes_on=position is not None)
         return source
+
+    def ring(self, specs, capacity):
+        """A `Ring` for a source: where it goes on with a memory like that, the one that is there, else a new one."""
+        fits = (ring for ring in self._rings if (ring.specs, ring.capacity) == (specs, capacity))
+        return next(fits, None) or Ring(specs, capacity)
 
     def player(self, env, deterministic):
         """What `play_episodes` gives for the agent and a placeholder of `env`; and that placeholder."""

@@ -41,6 +41,7 @@ class Ring:
         MemoryError: The machine has less memory than the rows take.
 
     Attributes:
+        specs: As given.
         capacity: Rows.
         num_envs: Environments.
         size: int32 variable; rows that are there.
@@ -48,7 +49,7 @@ class Ring:
     """
 
     def __init__(self, specs, capacity):
-        self.capacity, self.num_envs = capacity, tf.nest.flatten(specs)[0].shape[0]
+        self.specs, self.capacity, self.num_envs = specs, capacity, tf.nest.flatten(specs)[0].shape[0]
         _check_fits(specs, capacity)
         self._rows = tf.nest.map_structure(
             lambda spec: tf.Variable(tf.zeros((capacity, *spec.shape), spec.dtype), trainable=False), specs

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_rl_prob.ops.temporal_difference import clipped
-from keras_rl_prob.replay import Ring
 from keras_rl_prob.sources.replay import Replayed, ReplaySource
 
 
@@ -62,7 +61,9 @@ class SequenceSource(ReplaySource):
     def __init__(self, agent, env, seed, settings):
         super().__init__(agent, env, seed, settings)
         state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs))
-        self._states = Ring({"state": state}, self.ring.capacity // self._stride) if tf.nest.flatten(state) else None
+        self._states = None
+        if tf.nest.flatten(state):
+            self._states = agent.make_ring({"state": state}, self.ring.capacity // self._stride)
 
     def _begin_memory(self):
         if self._states:

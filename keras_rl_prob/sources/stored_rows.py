@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import spaces
-from keras_rl_prob.replay import Ring
 
 
 class StoredRows:
@@ -37,7 +36,7 @@ class StoredRows:
         beside = {} if self.has_final_rows else {"final_observation": observation, "has_final": flag}
         names = ("terminated", "ended", "is_first", "valid")
         action = driver.record_specs["raw"]
-        self.ring = Ring(
+        self.ring = agent.make_ring(
             {"observation": observation, **beside, "action": action, "reward": real, **dict.fromkeys(names, flag)}, rows
         )
 

@@ -174,7 +174,7 @@ class DQN(QLearning):
     def make_source(self, env, seed):
         """Rollouts of `env` through the replay buffer, which starts with what `add_experience` was given."""
         source = self._make_source(env, seed)
-        if self.experience:
+        if self.experience and not int(source.ring.size.numpy()):  # a memory that is gone on with has had them
             source.load(self.experience)
         return source
 
