@@ -98,7 +98,7 @@ class ReplaySource(RolloutSource):
         self._span = -(-window // stride)  # strides that a window takes
         rows = settings.capacity // env.num_envs // stride * stride
         self._check_capacity(rows)
-        self.rows = StoredRows(settings.frame_axis, env, driver, rows)
+        self.rows = StoredRows(agent.make_ring, settings.frame_axis, env, driver, rows)
         self.ring = self.rows.ring
         self.priorities = None
         if settings.priorities:
@@ -255,8 +255,9 @@ class ReplaySource(RolloutSource):
         return tf.broadcast_to(places, shape), tf.broadcast_to(envs, shape)
 
     def _may_start(self, places, envs):
-        """Whether rows may start a window, bool: final observations may not, whose actions were ignored."""
-        return self.ring.read("valid", places, envs)
+        """Whether rows start a transition, bool: final observations do not, nor rows after which a training was resumed."""
+        *_, usable = self._window(places, envs)
+        return usable
 
     def _item(self, places, envs):
         return places // self._stride * self._num_envs + envs
@@ -306,10 +307,14 @@ class ReplaySource(RolloutSource):
                 weights = tf.concat([tf.ones_like(weights[:1]), weights[1:]], 0)
         return self.read(places, envs, weights)
 
-    def read(self, places, envs, weights):
-        """What is stored in the windows that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
+    def _window(self, places, envs):
+        """What follows rows, of any shape.
+
+        Returns:
+            `(rows, final)` of `StoredRows.window`; steps, reward and discount of transitions; whether they are known, bool.
+        """
         n = self._settings.n_step
-        rows, final = self.rows.window(places, envs, n + 1)  # [n + 1, updates, N]
+        rows, final = self.rows.window(places, envs, n + 1)  # [n + 1, ...]
         window = self.rows.entries(("reward", "terminated", "ended", "is_first"), rows, envs[None], final)
         reward, discount, steps = n_step_sums(
             clipped(window["reward"][:n], self._settings.reward_clip),
@@ -317,8 +322,15 @@ class ReplaySource(RolloutSource):
             ~window["ended"][:n],
         )
         usable = self.ring.read("valid", places, envs) & known(window["is_first"][1:], steps, discount)
+        return rows, final, steps, reward, discount, usable
+
+    def read(self, places, envs, weights):
+        """What is stored in the windows that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
+        rows, final, steps, reward, discount, usable = self._window(places, envs)
         after, after_is_final = (
-            tf.reduce_sum(tf.one_hot(steps, n + 1, axis=0, dtype=tf.int32) * tf.cast(x, tf.int32), 0)
+            tf.reduce_sum(
+                tf.one_hot(steps, self._settings.n_step + 1, axis=0, dtype=tf.int32) * tf.cast(x, tf.int32), 0
+            )
             for x in (rows, final)
         )
         return (

@@ -13,6 +13,7 @@ class StoredRows:
     second place for it in each row of theirs, and what is read has it as a row of its own, as of other environments.
 
     Args:
+        make_ring: Function that makes a `Ring` for specs and a capacity.
         frame_axis: Axis along which observations are stacks of frames, or `None`.
         env: A native or Gymnasium environment.
         driver: The `Driver` of the rollouts.
@@ -23,7 +24,7 @@ class StoredRows:
         has_final_rows: Whether the final observation of an episode is a row.
     """
 
-    def __init__(self, frame_axis, env, driver, rows):
+    def __init__(self, make_ring, frame_axis, env, driver, rows):
         self._frame_axis = frame_axis
         self._frames = None if frame_axis is None else frames_of(env.observation_space, frame_axis)
         batch = (env.num_envs,)
@@ -36,7 +37,7 @@ class StoredRows:
         beside = {} if self.has_final_rows else {"final_observation": observation, "has_final": flag}
         names = ("terminated", "ended", "is_first", "valid")
         action = driver.record_specs["raw"]
-        self.ring = agent.make_ring(
+        self.ring = make_ring(
             {"observation": observation, **beside, "action": action, "reward": real, **dict.fromkeys(names, flag)}, rows
         )
 

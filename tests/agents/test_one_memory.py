@@ -10,10 +10,10 @@ from keras_rl_prob.replay import ring
 ENV = "tf/CartPole-v1"
 
 
-def make_agent(kind="DQN"):
+def make_agent(kind="DQN", capacity=400):
     keras.utils.set_random_seed(1)
     more = {"sequence_length": 4, "burn_in": 2, "period": 2} if kind == "RecurrentDQN" else {}
-    agent = getattr(krp, kind)(capacity=400, learning_starts=40, rollout_steps=4, updates=1, batch_size=4, **more)
+    agent = getattr(krp, kind)(capacity=capacity, learning_starts=40, rollout_steps=4, updates=1, batch_size=4, **more)
     agent.compile(keras.optimizers.SGD(1e-2), jit_compile=False)
     return agent
 
@@ -66,14 +66,21 @@ def test_a_training_that_goes_on_makes_no_second_memory_whatever_has_changed(kin
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
-def test_experience_is_added_to_a_memory_once(calls):
-    agent = make_agent()
+def test_experience_is_added_to_a_memory_once(tmp_path):
+    agent = make_agent(capacity=64)  # full, so that anything more would take the place of something
     agent.build(ENV)
     with krp.envs.make_one("CartPole-v1") as env:
-        agent.add_experience(krp.envs.record_episodes(env, seed=0))
-    first = fit(agent)["replay_size"][0]
+        agent.add_experience(krp.envs.record_episodes(env, episodes=3, seed=0))
+    fit(agent)
+    assert int(agent.position().rings[0].size) == 16
+    agent.save(tmp_path / "agent.keras")
     agent.discount = 0.9
-    assert fit(agent, 2, initial_epoch=1)["replay_size"][0] == first + 4 * 16
+    loaded = keras.saving.load_model(tmp_path / "agent.keras")
+    loaded.discount = 0.9
+    for one in (agent, loaded):
+        one.fit(ENV, num_envs=4, seed=3, steps_per_epoch=1, verbose=0, epochs=2, initial_epoch=1)
+    for one, other in zip(agent.position().stored(), loaded.position().stored(), strict=True):
+        np.testing.assert_array_equal(one[1], other[1])
 
 
 def test_a_training_that_could_not_begin_leaves_the_memory_to_the_next(calls):
