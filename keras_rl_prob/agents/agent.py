@@ -260,8 +260,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 self._go_on(self._position, initial_epoch)
             else:
                 self.begin_training()
+            stack.push(lambda kind, *_: source.break_off() if kind else None)
             return super().fit(
-                source.dataset(),
+                once().repeat(),  # the data come from the source's own iterator
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 validation_data=None if validation_data is None else once(),

@@ -192,8 +192,8 @@ class LearningModel(PersistentModel):
                 with tf.control_dependencies(done):  # what collecting assigns is not known to this graph
                     return self.logs()
 
-        def checked(iterator):
-            logs = learn_next(iterator)
+        def checked(_):  # Keras makes an iterator anew for each `fit`; what that gives is not asked for
+            logs = learn_next(self._training.source.iterator())
             failures.check_healthy(int(self.failure.numpy()), logs, self.optimizer)
             return logs
 

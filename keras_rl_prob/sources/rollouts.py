@@ -91,7 +91,7 @@ class RolloutSource:
         self.follower = RolloutFollower(agent, driver) if follower is None else follower
         self._follows_episodes = env.compilable  # else an episode's state is not worth storing, for the episode is lost
         self._counter = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="counter")
-        self._dataset = None  # traced when first asked for
+        self._dataset = self._iterator = None  # traced when first asked for
 
     @property
     def variables(self):
@@ -125,6 +125,16 @@ class RolloutSource:
         if self._dataset is None:
             self._dataset = rollout_source(self.collect, self.prepare)
         return self._dataset
+
+    def iterator(self):
+        """The iterator of a training, one for all of them: to make one takes TensorFlow a tenth of a second."""
+        if self._iterator is None:
+            self._iterator = iter(self.dataset())
+        return self._iterator
+
+    def break_off(self):
+        """Forgets an iterator in which something was raised."""
+        self._iterator = None
 
     def collect(self):
         """A rollout of the driver, or what a subclass makes of it."""
