@@ -70,7 +70,7 @@ TASKS = {
         (">=", 195),
         1e-3,
         8,
-        {**NOT_EXPLORED, "noisy": "factorised"},
+        {**NOT_EXPLORED, "noisy": "factorized"},
     ),
     "CartPole, noisy independently": (
         "DQN",

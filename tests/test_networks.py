@@ -372,7 +372,7 @@ def test_a_mask_goes_to_the_heads_and_not_into_the_features(make, tmp_path):
     np.testing.assert_array_equal(switches[:, 1], free["action"][2][:, 1])
 
 
-@pytest.mark.parametrize("arguments", [{}, {"dueling": True, "noisy": "factorised"}, {"cell": "lstm"}], ids=str)
+@pytest.mark.parametrize("arguments", [{}, {"dueling": True, "noisy": "factorized"}, {"cell": "lstm"}], ids=str)
 def test_a_mask_goes_to_the_values(arguments):
     space = gym_spaces.Dict({"action_mask": MultiBinary(3), "x": Box(-1, 1, (2,))})
     network = networks.q_network((space, Discrete(3)), units=(8, 8), **arguments)

@@ -5,7 +5,20 @@ import tensorflow as tf
 
 from keras_rl_prob import checks
 
-KINDS = ("factorised", "independent")
+KINDS = ("factorized", "independent")
+
+
+def noise_kind(name, value, none=False):
+    """One of `KINDS`, from an argument that may have the British spelling too; `None` too if `none`.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    value = "factorized" if value == "factorised" else value
+    if value not in KINDS and not (none and value is None):
+        or_none = ", or `None`" if none else ""
+        raise ValueError(f"`{name}` must be one of {list(KINDS)}{or_none}. Received: {name}={value!r}")
+    return value
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -23,8 +36,8 @@ class NoisyDense(keras.layers.Layer):
     Args:
         units: Width of the output.
         activation: Keras activation or `None`.
-        kind: `"factorised"` or `"independent"`.
-        sigma: Initial scale of the noise. `None` is the paper's: 0.5 / sqrt(inputs) for factorised noise, 0.017 for
+        kind: `"factorized"` or `"independent"`.
+        sigma: Initial scale of the noise. `None` is the paper's: 0.5 / sqrt(inputs) for factorized noise, 0.017 for
             independent noise. A number takes the place of 0.5 or of 0.017.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
@@ -42,18 +55,16 @@ class NoisyDense(keras.layers.Layer):
         True
     """
 
-    def __init__(self, units, activation=None, kind="factorised", sigma=None, **kwargs):
+    def __init__(self, units, activation=None, kind="factorized", sigma=None, **kwargs):
         super().__init__(**kwargs)
-        if kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {list(KINDS)}. Received: kind={kind!r}")
-        self.units, self.kind = checks.integer("units", units), kind
+        self.units, self.kind = checks.integer("units", units), noise_kind("kind", kind)
         self.sigma = checks.number("sigma", sigma, none=True)
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
         """Creates the weights and the noise."""
         inputs = input_shape[-1]
-        if self.kind == "factorised":
+        if self.kind == "factorized":
             limit, sigma = inputs**-0.5, (0.5 if self.sigma is None else self.sigma) * inputs**-0.5
             noise = {"noise_in": (inputs,), "noise_out": (self.units,)}
         else:
@@ -73,16 +84,16 @@ class NoisyDense(keras.layers.Layer):
         Args:
             seed: int32 `[2]`.
         """
-        noise = (self.noise_in, self.noise_out) if self.kind == "factorised" else (self.noise_kernel, self.noise_bias)
+        noise = (self.noise_in, self.noise_out) if self.kind == "factorized" else (self.noise_kernel, self.noise_bias)
         for i, variable in enumerate(noise):
             normal = tf.random.stateless_normal(variable.shape, seed + [i, 0])
-            variable.assign(tf.sign(normal) * tf.sqrt(tf.abs(normal)) if self.kind == "factorised" else normal)
+            variable.assign(tf.sign(normal) * tf.sqrt(tf.abs(normal)) if self.kind == "factorized" else normal)
 
     def call(self, inputs, training=False):
         """Returns float `[..., units]`."""
         kernel, bias = self.kernel, self.bias
         if training:
-            if self.kind == "factorised":
+            if self.kind == "factorized":
                 noise_kernel, noise_bias = self.noise_in[:, None] * self.noise_out[None, :], self.noise_out
             else:
                 noise_kernel, noise_bias = self.noise_kernel, self.noise_bias

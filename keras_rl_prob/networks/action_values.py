@@ -6,7 +6,7 @@ from keras import layers
 from keras_rl_prob import checks, masks
 from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.layers import Dueling, NoisyDense, QValues, StatefulRNN
-from keras_rl_prob.layers.noisy_dense import KINDS
+from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.networks.cells import cell_of
 from keras_rl_prob.networks.encoder import encoder, mask_of
 from keras_rl_prob.networks.heads import apply, check_discrete
@@ -22,7 +22,7 @@ def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
         units: Widths of the hidden layers. With memory the last one is that of the recurrent layer, where `cell` is a name.
         cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
         dueling: Whether value and advantages have a hidden layer each, of the last width, and are added up by `Dueling`.
-        noisy: `"factorised"` or `"independent"` noise on the Dense layers (but the first, with memory), or `None`.
+        noisy: `"factorized"` or `"independent"` noise on the Dense layers (but the first, with memory), or `None`.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`.
@@ -33,8 +33,7 @@ def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
     observation_space, action_space = spaces_of(env)
     check_discrete(action_space)
     actions = int(action_space.n)
-    if noisy not in (None, *KINDS) or isinstance(noisy, bool):
-        raise ValueError(f"`noisy` must be one of {list(KINDS)}, or `None`. Received: noisy={noisy!r}")
+    noisy = noise_kind("noisy", noisy, none=True)
 
     def dense(width, activation=None):
         return layers.Dense(width, activation) if noisy is None else NoisyDense(width, activation, kind=noisy)

@@ -115,7 +115,7 @@ def gae(rewards, discounts, values, next_values, continues, lambda_):
 
 
 def lambda_returns(rewards, discounts, next_values, continues, lambda_):
-    """TD(lambda) returns, a geometric mean of all n-step returns that fit into the episode and the rollout.
+    """TD(lambda) returns, a geometrically weighted average of all n-step returns that fit into the episode and the rollout.
 
     `G[t] = rewards[t] + discounts[t] * ((1 - l[t]) * next_values[t] + l[t] * G[t + 1])` with
     `l[t] = lambda_ * continues[t]` and `G[T] = next_values[T - 1]`.

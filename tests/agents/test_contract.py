@@ -15,12 +15,12 @@ import keras_rl_prob as krp
 ENV, MASKED = "tf/CartPole-v1", "tf/CartPoleNoVel-v1"
 PPO = {"rollout_steps": 8, "minibatches": 2, "update_epochs": 2}
 Q = {"rollout_steps": 4, "updates": 2, "batch_size": 16, "capacity": 400, "learning_starts": 40, "target_update": 3}
-NOISY = {"double": True, "dueling": True, "n_step": 3, "noisy": "factorised", "prioritized": True}
+NOISY = {"double": True, "dueling": True, "n_step": 3, "noisy": "factorized", "prioritized": True}
 SEQUENCES = {"sequence_length": 4, "burn_in": 2, "period": 2, "n_step": 2, "noisy": "independent", "target_update": 0.1}
 
 
 def rainbow_network():
-    return krp.networks.q_network(ENV, (8,), dueling=True, noisy="factorised")
+    return krp.networks.q_network(ENV, (8,), dueling=True, noisy="factorized")
 
 
 # name: (class, network, arguments, environment)

@@ -323,7 +323,7 @@ def different(*noises):
     return len(np.unique(np.concatenate(flat))) == sum(map(len, flat))
 
 
-@pytest.mark.parametrize("kind", ["factorised", "independent"])
+@pytest.mark.parametrize("kind", ["factorized", "independent"])
 @pytest.mark.parametrize("double", [False, True])
 def test_the_loss_is_that_of_noisy_values(double, kind):
     agent = agent_with(noisy=kind, double=double)
@@ -364,7 +364,7 @@ def test_each_gradient_step_draws_noise_for_both_networks(target_update, monkeyp
 
 
 def test_noise_is_drawn_for_a_rollout_and_stays_as_long_as_it_lasts():
-    agent = agent_with(noisy="factorised", rollout_steps=6)
+    agent = agent_with(noisy="factorized", rollout_steps=6)
     env = krp.envs.make(SyncVectorEnv([lambda: ScriptedEnv(1, [(4, "terminated")], spaces.Discrete(4))]))
     source = agent.make_source(env, 0)
     noises = []
@@ -382,7 +382,7 @@ def test_noise_is_drawn_for_a_rollout_and_stays_as_long_as_it_lasts():
 
 
 def test_acting_is_noisy_in_training_only():
-    agent = agent_with(noisy="factorised")
+    agent = agent_with(noisy="factorized")
     agent.resample_noise(tf.constant([1, 2]))
     observation = tf.constant(np.random.default_rng(0).normal(size=(64, 3)), tf.float32)
     first, seed = tf.ones(64, tf.bool), tf.constant([0, 0])
@@ -400,7 +400,7 @@ def test_acting_is_noisy_in_training_only():
 
 def test_evaluation_is_without_noise():
     env = "tf/CartPole-v1"
-    agent = krp.DQN(krp.networks.q_network(env, units=(8,), noisy="factorised"), noisy="factorised")
+    agent = krp.DQN(krp.networks.q_network(env, units=(8,), noisy="factorized"), noisy="factorized")
     agent.compile(jit_compile=False)
     agent.build(env)
     results = []
@@ -412,10 +412,10 @@ def test_evaluation_is_without_noise():
 
 def test_noise_takes_the_place_of_exploration_unless_both_are_asked_for():
     assert isinstance(agent_with().exploration_in_use, krp.EpsilonGreedy)
-    agent = agent_with(noisy="factorised")
+    agent = agent_with(noisy="factorized")
     assert agent.exploration_in_use is None
     assert agent.metric_names() == ["loss", "q_value", "td_error", "replay_size"]
-    both = agent_with(noisy="factorised", exploration=krp.EpsilonGreedy(1.0))
+    both = agent_with(noisy="factorized", exploration=krp.EpsilonGreedy(1.0))
     action, _, _ = both.act(tf.ones((400, 3)), tf.ones(400, tf.bool), (), tf.constant([0, 0]))
     assert set(action.numpy()) == {0, 1, 2, 3}
     assert "epsilon" in both.metric_names()

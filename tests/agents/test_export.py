@@ -273,7 +273,7 @@ ODD = spaces.Dict(
 KINDS = {
     "A2C": lambda: krp.A2C(),
     "Reinforce": lambda: krp.Reinforce(baseline=True),
-    "DQN": lambda: krp.DQN(dueling=True, noisy="factorised", prioritized=True),
+    "DQN": lambda: krp.DQN(dueling=True, noisy="factorized", prioritized=True),
     "RecurrentDQN": lambda: krp.RecurrentDQN(noisy="independent"),
     "Boltzmann": lambda: krp.DQN(exploration=krp.Boltzmann(0.5), normalize_observations=True),
     "LinearQ": lambda: krp.LinearQ(),

@@ -19,7 +19,7 @@ AGENTS = {
     "RecurrentPPO": lambda: krp.RecurrentPPO(**POLICY),
     "A2C": lambda: krp.A2C(rollout_steps=2),
     "Reinforce": lambda: krp.Reinforce(max_episode_steps=3),
-    "DQN": lambda: krp.DQN(dueling=True, noisy="factorised", prioritized=True, **VALUES),
+    "DQN": lambda: krp.DQN(dueling=True, noisy="factorized", prioritized=True, **VALUES),
     "RecurrentDQN": lambda: krp.RecurrentDQN(sequence_length=2, burn_in=1, period=1, n_step=1, **VALUES),
     "LinearQ": lambda: krp.LinearQ(krp.networks.linear_q(ENV, components=25, samples=200), rollout_steps=3),
 }

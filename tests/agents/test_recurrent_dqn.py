@@ -245,7 +245,7 @@ def test_noise_is_in_all_rows_of_both_networks():
     x = StatefulRNN(keras.layers.GRUCell(5))(x)
     model = keras.Model(inputs, {"action": QValues((4,))(krp.layers.NoisyDense(4, sigma=3.0)(x))})
     agent = krp.RecurrentDQN(
-        model, noisy="factorised", sequence_length=LENGTH, burn_in=BURN_IN, period=2, rollout_steps=4, n_step=N_STEP
+        model, noisy="factorized", sequence_length=LENGTH, burn_in=BURN_IN, period=2, rollout_steps=4, n_step=N_STEP
     )
     agent.build(SPACES)
     data = sequences(agent)

@@ -150,8 +150,8 @@ def test_networks_without_memory_are_for_the_other_agent():
             r"`dueling` needs a network with `keras_rl_prob.layers.Dueling`.*q_network\(env, dueling=...\)",
         ),
         (
-            {"noisy": "factorised"},
-            r"`noisy` needs a network with `keras_rl_prob.layers.NoisyDense`.*noisy='factorised'",
+            {"noisy": "factorized"},
+            r"`noisy` needs a network with `keras_rl_prob.layers.NoisyDense`.*noisy='factorized'",
         ),
     ],
     ids=str,
@@ -165,13 +165,13 @@ def test_what_was_asked_for_is_not_in_the_network(agent_class, arguments, messag
 def test_noisy_layers_that_were_not_asked_for(agent_class):
     model = network(memory=agent_class is krp.RecurrentDQN, noisy=True)
     refused(
-        agent_class(model), r"`noisy` must say that the network has noisy layers: `noisy='factorised'`.*noisy_dense"
+        agent_class(model), r"`noisy` must say that the network has noisy layers: `noisy='factorized'`.*noisy_dense"
     )
 
 
 def test_noisy_layers_are_not_for_linear_q():
     refused(
-        krp.LinearQ(network(noisy=True)), r"must have no noisy layers for LinearQ.*Use `krp.DQN\(noisy='factorised'\)`"
+        krp.LinearQ(network(noisy=True)), r"must have no noisy layers for LinearQ.*Use `krp.DQN\(noisy='factorized'\)`"
     )
 
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_rl_prob as krp
 from keras_rl_prob.layers import NoisyDense
 
 SEED = tf.constant([3, 5])
 X = tf.random.stateless_normal([7, 4], SEED)
-KINDS = ["factorised", "independent"]
+KINDS = ["factorized", "independent"]
 
 
 def noisy(kind, units=3, inputs=4, **kwargs):
@@ -62,14 +63,14 @@ def test_equation_of_the_paper(kind):
     assert layer.compute_output_shape((2, 7, 4)) == (2, 7, 3)
 
 
-@pytest.mark.parametrize(("kind", "rank"), [("factorised", 1), ("independent", 5)])
+@pytest.mark.parametrize(("kind", "rank"), [("factorized", 1), ("independent", 5)])
 def test_rank_of_the_noise(kind, rank):
     layer = noisy(kind, units=5, inputs=6)
     kernel, bias = effective_weights(layer)
     noise = (kernel - layer.kernel.numpy()) / layer.sigma_kernel.numpy()
     assert np.linalg.matrix_rank(noise, tol=1e-3) == rank
     noise_bias = (bias - layer.bias.numpy()) / layer.sigma_bias.numpy()
-    if kind == "factorised":  # every row of the kernel's noise is a multiple of the bias's
+    if kind == "factorized":  # every row of the kernel's noise is a multiple of the bias's
         assert np.linalg.matrix_rank(np.concatenate([noise, [noise_bias]]), tol=1e-3) == 1
 
 
@@ -90,14 +91,14 @@ def test_independent_noise_is_standard_normal():
     check_standard_normal(noisy("independent", units=50_000, inputs=1).noise_bias.numpy())
 
 
-def test_factorised_noise_is_the_signed_root_of_standard_normal_numbers():
+def test_factorized_noise_is_the_signed_root_of_standard_normal_numbers():
     """`f(x) = sign(x) sqrt(|x|)`, whose inverse is `x |x|`."""
     for shape in ({"units": 50_000, "inputs": 1}, {"units": 1, "inputs": 50_000}):
-        layer = noisy("factorised", **shape)
+        layer = noisy("factorized", **shape)
         for noise in (layer.noise_in.numpy(), layer.noise_out.numpy()):
             if noise.size > 1:
                 check_standard_normal(noise * np.abs(noise))
-    layer = noisy("factorised", units=1_000, inputs=1_000)
+    layer = noisy("factorized", units=1_000, inputs=1_000)
     assert abs(np.corrcoef(layer.noise_in, layer.noise_out)[0, 1]) < 0.15
 
 
@@ -116,7 +117,7 @@ def test_noise_stays_until_it_is_drawn_again(kind):
 
 @pytest.mark.parametrize(
     ("kind", "limit", "sigma", "given"),
-    [("factorised", 1 / 20, 0.5 / 20, 2.0 / 20), ("independent", np.sqrt(3 / 400), 0.017, 2.0)],
+    [("factorized", 1 / 20, 0.5 / 20, 2.0 / 20), ("independent", np.sqrt(3 / 400), 0.017, 2.0)],
 )
 def test_initial_weights_are_those_of_section_3_2(kind, limit, sigma, given):
     layer = NoisyDense(300, kind=kind)
@@ -194,6 +195,11 @@ def test_mixed_precision(kind):
 
 def test_unknown_kind():
     with pytest.raises(
-        ValueError, match=r"`kind` must be one of \['factorised', 'independent'\]\. Received: kind='pink'"
+        ValueError, match=r"`kind` must be one of \['factorized', 'independent'\]\. Received: kind='pink'"
     ):
         NoisyDense(3, kind="pink")
+
+
+def test_the_british_spelling_of_earlier_files_is_taken():
+    assert krp.layers.NoisyDense(2, kind="factorised").get_config()["kind"] == "factorized"
+    assert krp.DQN(noisy="factorised").noisy == "factorized"

@@ -180,8 +180,8 @@ def test_objects_of_exploration_and_replay():
     )
     assert float(agent.exploration.value(50)) == pytest.approx(0.1)
     assert agent.replay.prioritized.alpha == 0.5
-    noisy = {"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "DQN", "noisy": "factorised"}}
-    assert presets.build(noisy).noisy == "factorised"
+    noisy = {"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "DQN", "noisy": "factorized"}}
+    assert presets.build(noisy).noisy == "factorized"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
-from keras_rl_prob.layers.noisy_dense import KINDS
+from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 from keras_rl_prob.replay.settings import ReplaySettings
@@ -42,7 +42,7 @@ class DQN(QLearning):
         double: Whether the next action is chosen by the network, and only valued by the target network.
         dueling: Whether the default network has a dueling head.
         noisy: Noise on the weights of the default network's Dense layers, which then takes the place of `exploration`:
-            `"factorised"`, `"independent"` or `None`.
+            `"factorized"`, `"independent"` or `None`.
         exploration: `EpsilonGreedy` or `Boltzmann`. `None` is `EpsilonGreedy()`, and nothing with `noisy`.
         target_update: Gradient steps between two copies of the network to the target network (an integer), or what part
             of the way the target network moves with each gradient step (a float below 1).
@@ -64,7 +64,7 @@ class DQN(QLearning):
 
     Example:
     ```python
-    agent = krp.DQN(double=True, dueling=True, noisy="factorised", replay=krp.ReplaySettings(n_step=3, prioritized=True))
+    agent = krp.DQN(double=True, dueling=True, noisy="factorized", replay=krp.ReplaySettings(n_step=3, prioritized=True))
     agent.compile()
     agent.fit("CartPole-v1", epochs=10)
     ```
@@ -113,9 +113,7 @@ class DQN(QLearning):
                 "`target_update` must be a positive integer, the gradient steps from one copy to the next, or a float "
                 f"between 0 and 1, the part of the way at every step. Received: target_update={target_update!r}"
             )
-        if noisy not in (None, *KINDS) or isinstance(noisy, bool):
-            raise ValueError(f"`noisy` must be one of {list(KINDS)}, or `None`. Received: noisy={noisy!r}")
-        self.double, self.dueling, self.noisy = double, dueling, noisy
+        self.double, self.dueling, self.noisy = double, dueling, noise_kind("noisy", noisy, none=True)
         self.target_update, self.rescale_values = target_update, rescale_values
         self.experience = []
 

@@ -1,4 +1,4 @@
-"""A football pitch from above, drawn with NumPy: the game's own pictures need an OpenGL that goes along with TensorFlow."""
+"""A football pitch from above, drawn with NumPy: the game's own OpenGL crashes beside TensorFlow."""
 
 import numpy as np
 
