@@ -6,13 +6,17 @@ elements of the space. Whatever comes from an environment passes `Codec.encode` 
 """
 
 import collections.abc
+from collections.abc import Sequence
+from typing import Any
 
+import gymnasium
 import keras
 import numpy as np
 import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import spaces
+from keras_rl_prob.types import Nest
 
 
 class Codec:
@@ -24,7 +28,7 @@ class Codec:
         space: A Gymnasium space.
     """
 
-    def __init__(self, space):
+    def __init__(self, space: gymnasium.Space) -> None:
         self._space, self._is_leaf = space, isinstance(space, spaces.LEAVES)
         self._leaves = [
             (leaf, spec.dtype.as_numpy_dtype)
@@ -32,7 +36,7 @@ class Codec:
         ]
         self._shifted = [_has_start(leaf) for leaf in spaces.leaves(space)]
 
-    def encode(self, values):
+    def encode(self, values: Nest) -> list[np.ndarray]:
         """Copies a batch of Gymnasium values (a nest of arrays `[B, ...]`) to a list of arrays."""
         parts = [values] if self._is_leaf else [value for _, value in spaces.pairs(self._space, values)]
         encoded = []
@@ -49,7 +53,7 @@ class Codec:
             encoded.append(array.astype(dtype))
         return encoded
 
-    def decode(self, flat):
+    def decode(self, flat: Sequence[np.ndarray]) -> Nest:
         """The inverse of `encode`: a nest of arrays `[B, ...]` as a Gymnasium vector environment takes it."""
         decoded = iter(
             [
@@ -60,7 +64,7 @@ class Codec:
         return next(decoded) if self._is_leaf else spaces.map_structure(lambda leaf: next(decoded), self._space)
 
 
-def encode(space, value):
+def encode(space: gymnasium.Space, value: Nest) -> Nest:
     """A nest of tensors `[..., *shape]` as an environment gives them, as `spaces.tensor_specs` has them."""
 
     def leaf(space, x, dtype):
@@ -74,7 +78,7 @@ def encode(space, value):
     return tf.nest.pack_sequence_as(specs, flat)
 
 
-def decode(space, value, bounded=True):
+def decode(space: gymnasium.Space, value: Nest, bounded: bool = True) -> Nest:
     """The inverse of `encode`: a nest of tensors as an environment has them, where `bounded` all within the bounds of Boxes."""
 
     def leaf(space, x):
@@ -132,7 +136,7 @@ def _has_start(space):
     return isinstance(space, gym_spaces.Discrete | gym_spaces.MultiDiscrete) and bool(np.any(space.start))
 
 
-def misfit(space, value, exact=False):
+def misfit(space: gymnasium.Space, value: Any, exact: bool = False) -> str | None:
     """What keeps an observation out of a batch of its space: layout, shape or dtype.
 
     Args:

@@ -5,6 +5,7 @@ Public constructors and methods check with these and nothing else.
 
 import numbers
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from keras_rl_prob.settings import Schedule
 
 
-def integer(name, value, least=1, none=False):
+def integer(name: str, value: Any, least: int = 1, none: bool = False) -> Any:
     """An integer of at least `least`, NumPy's included; `None` too if `none`.
 
     Raises:
@@ -33,7 +34,15 @@ def integer(name, value, least=1, none=False):
     return int(value)
 
 
-def number(name, value, least=0.0, most=None, above=None, none=False, schedule=False):
+def number(
+    name: str,
+    value: Any,
+    least: float = 0.0,
+    most: float | None = None,
+    above: float | None = None,
+    none: bool = False,
+    schedule: bool = False,
+) -> Any:
     """A finite real number.
 
     Args:
@@ -69,12 +78,12 @@ def number(name, value, least=0.0, most=None, above=None, none=False, schedule=F
     return value.item() if isinstance(value, np.generic) else value
 
 
-def fraction(name, value):
+def fraction(name: str, value: Any) -> Any:
     """A number between 0 and 1."""
     return number(name, value, 0.0, 1.0)
 
 
-def seed(name, value, least=-(2**31), none=False):
+def seed(name: str, value: Any, least: int = -(2**31), none: bool = False) -> Any:
     """An integer that TensorFlow's random numbers can start from, NumPy's included; `None` too if `none`.
 
     Raises:
@@ -90,7 +99,7 @@ def seed(name, value, least=-(2**31), none=False):
     return int(value)
 
 
-def flag(name, value, *more):
+def flag(name: str, value: Any, *more: str) -> Any:
     """A bool, NumPy's included; any of the strings `more` too.
 
     Raises:
@@ -109,21 +118,21 @@ def flag(name, value, *more):
     return value
 
 
-def widths(name, value, least=0):
+def widths(name: str, value: Any, least: int = 0) -> list[int]:
     """A list of positive integers, `least` of them or more.
 
     Raises:
         ValueError: It is something else, such as a single integer.
     """
-    values = value if isinstance(value, list | tuple) else [None]
+    values: list[Any] = list(value) if isinstance(value, list | tuple) else [None]
     if len(values) < least or not all(
-        isinstance(x, numbers.Integral | np.integer) and not isinstance(x, bool) and x >= 1 for x in values
+        isinstance(x, numbers.Integral | np.integer) and not isinstance(x, bool) and int(x) >= 1 for x in values
     ):
         raise ValueError(f"`{name}` must be a tuple of positive integers, such as (64,). Received: {name}={value!r}")
     return [int(x) for x in values]
 
 
-def text(name, value):
+def text(name: str, value: Any) -> str:
     """A string that is not empty.
 
     Raises:
@@ -134,7 +143,7 @@ def text(name, value):
     return value
 
 
-def path(name, value):
+def path(name: str, value: Any) -> str:
     """A path, as a string.
 
     Raises:
@@ -145,7 +154,7 @@ def path(name, value):
     return os.fspath(value)
 
 
-def instance(name, value, kinds, none=True):
+def instance(name: str, value: Any, kinds: tuple[type, ...], none: bool = True) -> Any:
     """An object of one of several classes; `None` too if `none`.
 
     Args:
@@ -163,7 +172,7 @@ def instance(name, value, kinds, none=True):
     raise ValueError(f"`{name}` must be {expected}{_or_none(none)}. Received: {name}={value!r}")
 
 
-def model(name, value):
+def model(name: str, value: Any) -> keras.Model:
     """A Keras model that has been built.
 
     Raises:

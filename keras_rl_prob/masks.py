@@ -15,13 +15,17 @@ no mask is left out.
 
 import dataclasses
 import itertools
+from collections.abc import Iterable
+from typing import Any
 
+import gymnasium
 import keras
 import numpy as np
 import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import spaces
+from keras_rl_prob.types import Nest
 
 KEY = "action_mask"
 
@@ -38,12 +42,12 @@ class Place:
     """
 
     index: int
-    shape: tuple
+    shape: Any
     action: int = -1
     leaf: gym_spaces.Space | None = None
 
 
-def existing(leaf):
+def existing(leaf: Any) -> np.ndarray | None:
     """Which entries the mask of a leaf of an action space has, a bool array of its shape; `None` for a Box."""
     if isinstance(leaf, gym_spaces.Box):
         return None
@@ -52,7 +56,7 @@ def existing(leaf):
     return np.ones(leaf.n if isinstance(leaf, gym_spaces.Discrete) else leaf.shape, bool)
 
 
-def mask_space(action_space):
+def mask_space(action_space: gymnasium.Space) -> gymnasium.Space | None:
     """The Gymnasium space of an action space's masks: MultiBinary, or a Dict of it; `None` where there is nothing to mask.
 
     Example:
@@ -61,8 +65,8 @@ def mask_space(action_space):
     Dict('1': MultiBinary(3))
     """
     if isinstance(action_space, gym_spaces.Dict | gym_spaces.Tuple):
-        masks = {str(key): mask_space(child) for key, child in children(action_space)}
-        masks = {key: mask for key, mask in masks.items() if mask is not None}
+        nested = {str(key): mask_space(child) for key, child in children(action_space)}
+        masks = {key: mask for key, mask in nested.items() if mask is not None}
         return gym_spaces.Dict(masks) if masks else None
     entries = existing(action_space)
     if entries is None:
@@ -70,12 +74,12 @@ def mask_space(action_space):
     return gym_spaces.MultiBinary(entries.size if entries.ndim == 1 else entries.shape)
 
 
-def children(space):
+def children(space: gym_spaces.Dict | gym_spaces.Tuple) -> Iterable[tuple[Any, gymnasium.Space]]:
     """Pairs of the key or position and the child, for each child of a Dict or Tuple."""
     return space.spaces.items() if isinstance(space, gym_spaces.Dict) else enumerate(space.spaces)
 
 
-def align(action_space, mask, leading=0):
+def align(action_space: gymnasium.Space, mask: Nest, leading: int = 0) -> list[Any]:
     """The part of a mask for each leaf of an action space.
 
     Args:
@@ -92,6 +96,7 @@ def align(action_space, mask, leading=0):
     parts = {} if mask is None else {_strings(path): part for path, part in keras.tree.flatten_with_path(mask)}
     aligned = []
     for path, leaf in keras.tree.flatten_with_path(spaces.map_structure(lambda leaf: leaf, action_space)):
+        entries: Any
         part, entries = parts.pop(_strings(path), None), existing(leaf)
         where = f"`{'.'.join((KEY, *_strings(path)))}` of the observation"
         if part is not None and entries is None:
@@ -111,7 +116,7 @@ def align(action_space, mask, leading=0):
     return aligned
 
 
-def places(observation_space, action_space):
+def places(observation_space: gymnasium.Space, action_space: gymnasium.Space) -> list[Place]:
     """Where observations hold masks, a list of `Place`s; empty where there are none that fit the action space."""
     if not isinstance(observation_space, gym_spaces.Dict) or KEY not in observation_space.spaces:
         return []
@@ -125,7 +130,7 @@ def places(observation_space, action_space):
     return [dataclasses.replace(x, action=i, leaf=leaf) for i, (x, leaf) in enumerate(parts) if x is not None]
 
 
-def choices(observation_space, action_space):
+def choices(observation_space: gymnasium.Space, action_space: gymnasium.Space) -> list[tuple[int, Any]]:
     """Masks that must allow something: pairs of a leaf's index in the observation and its `existing` entries.
 
     Those of MultiBinary are left out, whose bits may all be off.
@@ -134,7 +139,7 @@ def choices(observation_space, action_space):
     return [(x.index, existing(x.leaf)) for x in found if not isinstance(x.leaf, gym_spaces.MultiBinary)]
 
 
-def forbidden(leaf, mask, action):
+def forbidden(leaf: gymnasium.Space, mask: np.ndarray, action: np.ndarray) -> np.ndarray:
     """Which actions a mask forbids.
 
     Args:
@@ -152,7 +157,7 @@ def forbidden(leaf, mask, action):
     return wrong.reshape(len(wrong), -1).any(-1)
 
 
-def sample(action_space, batch_size, seed, mask):
+def sample(action_space: gymnasium.Space, batch_size: int, seed: tf.Tensor, mask: Nest) -> Nest:
     """Random actions that a mask allows, see `keras_rl_prob.spaces.sample`.
 
     Args:

@@ -11,16 +11,19 @@
 """
 
 import math
+from typing import Any
 
+import gymnasium
 import keras
 import numpy as np
+import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 from keras import layers
 
 SMALLEST_IMAGE = 32  # rows and columns; smaller ones are grids of numbers
 
 
-def image_axes(space):
+def image_axes(space: gymnasium.Space) -> tuple[int, int, tuple[int, ...]] | None:
     """Which axes of a space are height, width and channels; `None` where it is no image.
 
     An image is a Box with two neighbouring axes of at least 32 entries: `[height, width]` of uint8, and with channels
@@ -48,19 +51,20 @@ def image_axes(space):
     return first, first + 1, tuple(i for i in range(rank) if i not in (first, first + 1))
 
 
-def is_image(space):
+def is_image(space: gymnasium.Space) -> bool:
     """Whether the default networks convolve what is in a space."""
     return image_axes(space) is not None
 
 
-def is_numeric(space):
+def is_numeric(space: gymnasium.Space) -> bool:
     """Whether a space is a Box of numbers, which can be normalised, and no image."""
     return isinstance(space, gym_spaces.Box) and not is_image(space)
 
 
-def as_image(space, x):
+def as_image(space: gym_spaces.Box, x: tf.Tensor) -> tf.Tensor:
     """A tensor of an image `[B, ...]` as `[B, height, width, channels]` between 0 and 1, where the space has bounds."""
-    height, width, channels = image_axes(space)
+    axes: Any = image_axes(space)
+    height, width, channels = axes
     order = [axis + 1 for axis in (height, width, *channels)]
     if order != sorted(order):
         x = layers.Permute(order)(x)
@@ -69,7 +73,7 @@ def as_image(space, x):
     return _scaled(space, x)
 
 
-def as_numbers(space, x):
+def as_numbers(space: gym_spaces.Box, x: tf.Tensor) -> tf.Tensor:
     """A tensor of numbers `[B, ...]`, scaled and flattened to `[B, features]`."""
     if np.issubdtype(space.dtype, np.integer):
         if _says_more_than_its_dtype(space):

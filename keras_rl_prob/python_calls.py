@@ -7,6 +7,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +25,7 @@ class PythonCallError(Exception):
     """What a graph sees of an exception; `raising_as_itself` knows the exception by the number at its end."""
 
 
-def call(function, inputs, dtypes):
+def call(function: Callable[..., Any], inputs: Sequence[tf.Tensor], dtypes: Sequence[tf.DType]) -> list[tf.Tensor]:
     """Calls a Python function when the graph runs; eagerly, at once.
 
     Args:
@@ -48,11 +51,11 @@ def call(function, inputs, dtypes):
             raise PythonCallError(f"{type(error).__name__}: {error} (raised {id(error)})") from error
 
     outputs = tf.numpy_function(guarded, inputs, dtypes)
-    return outputs if isinstance(outputs, list | tuple) else [outputs]
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 @contextlib.contextmanager
-def interruptible():
+def interruptible() -> Iterator[None]:
     """Lets Ctrl-C end a graph at its next call of a Python function, and says so where a graph calls none for a while.
 
     Python handles signals in its main thread, which waits for the graph; but that one has come it writes to a file at once.
@@ -111,7 +114,9 @@ class raising_as_itself(contextlib.AbstractContextManager):
     No generator: Python lets none of them raise a `StopIteration`.
     """
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         """Takes the graph's error out of sight."""
         if isinstance(error, KeyboardInterrupt):
             _RAISED.clear()

@@ -13,7 +13,7 @@ import tempfile
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
-def import_tensorflow():
+def import_tensorflow() -> None:
     """Imports TensorFlow; what it logs is shown if `TF_CPP_MIN_LOG_LEVEL` is below 2, or if the import fails."""
     program = pathlib.Path(*sys.argv[:1]).stem  # "-m" while `python -m keras_rl_prob` looks for what to run
     if program in ("-m", "keras-rl-prob"):

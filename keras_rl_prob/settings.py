@@ -1,14 +1,14 @@
 """Numbers that belong together, as immutable objects; numbers that change while an agent learns, as Keras schedules."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
+import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 
-
-def current(coefficient, step):
+def current(coefficient: float | Schedule, step: tf.Tensor) -> float | tf.Tensor:
     """The value at `step` of a number or a Keras schedule."""
     return coefficient(step) if isinstance(coefficient, Schedule) else coefficient
 
@@ -31,23 +31,24 @@ class Settings:
     ```
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # a subclass is a dataclass
     plain: ClassVar[str | None] = None
     """The field that an argument may give in the place of the whole object, if there is one."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in self.checked().items():
             object.__setattr__(self, name, value)  # the class may be frozen
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """A dict of the fields that were checked, as they are kept; raises a `ValueError` that names a wrong one."""
         return {}
 
     @classmethod
-    def of(cls, value):
+    def of(cls, value: Any) -> Self:
         """`value` as an object of this class, which it is or of which it is the plain field."""
-        return value if isinstance(value, cls) else cls(**{cls.plain: value})
+        return value if isinstance(value, cls) else cls(**{str(cls.plain): value})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {
             field.name: keras.saving.serialize_keras_object(getattr(self, field.name))
@@ -55,6 +56,6 @@ class Settings:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The object that `get_config` described."""
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})

@@ -5,11 +5,16 @@ do not start at 0 are shifted, so that inside the library class indices always s
 """
 
 import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import gymnasium
 import keras
 import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
+
+from keras_rl_prob.types import Nest
 
 NO_NAME = re.compile("[^0-9A-Za-z_]")
 CURES = {  # for spaces that are not supported
@@ -20,7 +25,7 @@ CURES = {  # for spaces that are not supported
 LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
-def map_structure(function, space):
+def map_structure(function: Callable[[gymnasium.Space], Any], space: gymnasium.Space) -> Nest:
     """Applies `function` to every leaf of `space`; returns a nest of dicts and tuples with the results."""
     if isinstance(space, spaces.Dict):
         return {key: map_structure(function, space.spaces[key]) for key in sorted(space.spaces)}
@@ -29,18 +34,18 @@ def map_structure(function, space):
     return function(space)
 
 
-def leaves(space):
+def leaves(space: gymnasium.Space) -> list[Any]:
     """The leaf spaces of `space` in the order of its flattened nest."""
     return keras.tree.flatten(map_structure(lambda leaf: leaf, space))
 
 
-def leaf_names(space):
+def leaf_names(space: gymnasium.Space) -> list[str]:
     """Where each of `leaves(space)` is, such as `["arm_0", "arm_1", "tool"]`; `[""]` for a space that is a leaf itself."""
     paths = keras.tree.flatten_with_path(map_structure(lambda leaf: 0, space))
     return ["_".join(map(str, path)) for path, _ in paths]
 
 
-def graph_names(space, separator="_"):
+def graph_names(space: gymnasium.Space, separator: str = "_") -> list[str]:
     """A name for each of `leaves(space)` that layers, graphs and files can have; no two are the same.
 
     Args:
@@ -64,7 +69,7 @@ def graph_names(space, separator="_"):
     return names
 
 
-def check_supported(space, name):
+def check_supported(space: gymnasium.Space, name: str) -> None:
     """Raises a `ValueError` unless `space` is made of Box, Discrete, MultiDiscrete, MultiBinary, Tuple and Dict.
 
     Args:
@@ -97,7 +102,7 @@ def _parts(space):
             yield from _parts(part)
 
 
-def tensor_specs(space):
+def tensor_specs(space: gymnasium.Space) -> Nest:
     """Nest of `tf.TensorSpec`s of one element of `space`.
 
     float32 for real numbers, uint8 for bytes, int32 for all else, or int64 where the space has numbers beyond int32.
@@ -123,7 +128,7 @@ def _in(dtype, leaf):
     return np.iinfo(dtype).min <= int(leaf.low.min()) and int(leaf.high.max()) <= np.iinfo(dtype).max
 
 
-def pairs(space, value):
+def pairs(space: gymnasium.Space, value: Nest) -> Iterator[tuple[Any, Any]]:
     """Yields each leaf space with its part of `value`, in the order of `leaves`."""
     if isinstance(space, spaces.Dict):
         for key in sorted(space.spaces):
@@ -135,13 +140,13 @@ def pairs(space, value):
         yield space, value
 
 
-def map_values(function, space, value):
+def map_values(function: Callable[[Any], Any], space: gymnasium.Space, value: Nest) -> Nest:
     """Applies `function` to every leaf of `value`, an element of `space` or a batch of them."""
     iterator = pairs(space, value)
     return map_structure(lambda leaf: function(next(iterator)[1]), space)
 
 
-def clip(space, action):
+def clip(space: gymnasium.Space, action: Nest) -> Nest:
     """Clips the Box leaves of a nest of action tensors `[B, ...]` to the bounds of `space`; leaves all else as it is."""
 
     def leaf(space, value):
@@ -154,7 +159,7 @@ def clip(space, action):
     return keras.tree.pack_sequence_as(action, flat)
 
 
-def sample(space, batch_size, seed):
+def sample(space: gymnasium.Space, batch_size: int, seed: tf.Tensor) -> Nest:
     """Random elements of a space: uniform where it is bounded, standard normal (within one bound) where it is not.
 
     Args:
@@ -195,7 +200,7 @@ def _sample_integers(space, shape, seed):
     return tf.cast(tf.clip_by_value(x, low, high), dtype)
 
 
-def serialize(space):
+def serialize(space: gymnasium.Space) -> dict[str, Any]:
     """A JSON-ready description of `space`; `deserialize` gives back an equal space."""
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": {key: serialize(child) for key, child in space.spaces.items()}}
@@ -213,7 +218,7 @@ def serialize(space):
             "start": space.start.tolist(),
             "dtype": np.dtype(space.dtype).name,
         }
-    return {"type": "MultiBinary", "shape": list(space.shape)}
+    return {"type": "MultiBinary", "shape": list(space.shape or ())}
 
 
 def _bound(array):
@@ -224,7 +229,7 @@ def _bound(array):
     return keras.tree.map_structure(lambda x: x if np.isfinite(x) else str(x), array.tolist())
 
 
-def deserialize(config):
+def deserialize(config: dict[str, Any]) -> gymnasium.Space:
     """The space that `serialize` described; `ValueError` where it describes none."""
     kind = config.get("type")
     if kind == "Dict":
