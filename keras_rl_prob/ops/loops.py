@@ -1,9 +1,14 @@
 """Loops over time."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
+from keras_rl_prob.types import Nest
 
-def compiled(function, worthwhile):
+
+def compiled(function: Callable[..., Any], worthwhile: bool) -> Callable[..., Any]:
     """A loop compiled with XLA also within a graph that is not, as one with convolutions on a CPU.
 
     Args:
@@ -19,6 +24,6 @@ def compiled(function, worthwhile):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def loop(condition, body, start, steps):
+def loop(condition: Callable[..., tf.Tensor], body: Callable[..., Any], start: Nest, steps: int) -> Any:
     """`tf.while_loop` of at most so many steps, one after another."""
     return tf.while_loop(condition, body, start, maximum_iterations=steps, parallel_iterations=1)

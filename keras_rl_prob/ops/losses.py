@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def clipped_surrogate(log_ratio, advantages, clip_ratio):
+def clipped_surrogate(log_ratio: tf.Tensor, advantages: tf.Tensor, clip_ratio: float | tf.Tensor | None) -> tf.Tensor:
     """The objective of proximal policy optimization, to be *maximised*.
 
     `min(r * A, clip(r, 1 - clip_ratio, 1 + clip_ratio) * A)` with `r = exp(log_ratio)`.
@@ -30,7 +30,9 @@ def clipped_surrogate(log_ratio, advantages, clip_ratio):
     return tf.minimum(surrogate, tf.clip_by_value(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio) * advantages)
 
 
-def clipped_value_loss(values, old_values, targets, value_clip):
+def clipped_value_loss(
+    values: tf.Tensor, old_values: tf.Tensor, targets: tf.Tensor, value_clip: float | tf.Tensor | None
+) -> tf.Tensor:
     """Squared error of the value, pessimistic about moves of more than `value_clip` away from the old prediction.
 
     `max((v - target)^2, (v_old + clip(v - v_old, -value_clip, value_clip) - target)^2)`, without a factor 1/2.
@@ -51,7 +53,7 @@ def clipped_value_loss(values, old_values, targets, value_clip):
     return tf.maximum(loss, (clipped - targets) ** 2)
 
 
-def kl_cutoff(kl, target, factor, coef):
+def kl_cutoff(kl: tf.Tensor, target: float, factor: float, coef: float) -> tf.Tensor:
     """`coef * max(kl - factor * target, 0)^2`: nothing up to a multiple of the target divergence, then steep.
 
     Args:
@@ -66,7 +68,7 @@ def kl_cutoff(kl, target, factor, coef):
     return coef * tf.maximum(kl - factor * target, 0.0) ** 2
 
 
-def adapt_kl_beta(beta, kl, target, tolerance):
+def adapt_kl_beta(beta: tf.Tensor, kl: tf.Tensor, target: float, tolerance: float) -> tf.Tensor:
     """Next coefficient of an adaptive KL penalty: 1.5 times more or less when `kl` leaves `target * (1 +- tolerance)`.
 
     Args:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def masked_mean(x, mask):
+def masked_mean(x: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Mean over the items where `mask` is true; 0 if there are none.
 
     Args:
@@ -19,7 +19,7 @@ def masked_mean(x, mask):
     return tf.reduce_sum(tf.where(mask, x, tf.zeros_like(x))) / count
 
 
-def masked_normalize(x, mask, epsilon=1e-8):
+def masked_normalize(x: tf.Tensor, mask: tf.Tensor, epsilon: float = 1e-8) -> tf.Tensor:
     """Shifts and scales to mean 0 and (population) standard deviation 1 over the items where `mask` is true.
 
     Args:
@@ -39,7 +39,7 @@ def masked_normalize(x, mask, epsilon=1e-8):
     return centered / (tf.sqrt(masked_mean(centered**2, mask)) + epsilon)
 
 
-def explained_variance(values, targets, mask):
+def explained_variance(values: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """`1 - Var[targets - values] / Var[targets]` over the items where `mask` is true.
 
     1 for perfect predictions, 0 for a constant one and for constant targets, negative if worse than a constant.

@@ -3,7 +3,9 @@
 import tensorflow as tf
 
 
-def n_step_sums(rewards, discounts, continues):
+def n_step_sums(
+    rewards: tf.Tensor, discounts: tf.Tensor, continues: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Discounted sum of the rewards of up to `n` steps, and the discount of what comes after them.
 
     `R = sum_{k < m} (prod_{j < k} discounts[j]) rewards[k]` and `D = prod_{j < m} discounts[j]`, where `m <= n` is the

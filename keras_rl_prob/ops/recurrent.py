@@ -9,14 +9,19 @@ at the end. `unroll` runs any cell and leaves its gradient to TensorFlow.
 No loop is built for `T = 1`. `T` must be static (else `ValueError`), and all shapes must be for compilation with XLA.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from keras_rl_prob.ops.loops import compiled, loop
+from keras_rl_prob.types import Nest
 
 SHORT = 8  # steps up to which a loop is not worth compiling
 
 
-def lstm(inputs, recurrent_kernel, keep, state):
+def lstm(
+    inputs: tf.Tensor, recurrent_kernel: tf.Tensor, keep: tf.Tensor, state: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
     """Long short-term memory, Keras' gate order (input, forget, candidate, output) and default activations.
 
     `i, f, o = sigmoid(.)`, `g = tanh(.)` of `inputs[t] + h @ recurrent_kernel`; `c = f * c + i * g`; `h = o * tanh(c)`.
@@ -43,7 +48,9 @@ def lstm(inputs, recurrent_kernel, keep, state):
     return outputs, (outputs[-1], c)
 
 
-def gru(inputs, recurrent_kernel, recurrent_bias, keep, state):
+def gru(
+    inputs: tf.Tensor, recurrent_kernel: tf.Tensor, recurrent_bias: tf.Tensor, keep: tf.Tensor, state: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Gated recurrent unit, Keras' gate order (update, reset, candidate), default activations, `reset_after=True`.
 
     With `a = inputs[t]` and `b = h @ recurrent_kernel + recurrent_bias`, each in three parts:
@@ -73,7 +80,9 @@ def gru(inputs, recurrent_kernel, recurrent_bias, keep, state):
     return outputs, outputs[-1]
 
 
-def unroll(step, inputs, keep, state):
+def unroll(
+    step: Callable[[Nest, Nest], tuple[Nest, Nest]], inputs: Nest, keep: tf.Tensor, state: Nest
+) -> tuple[Nest, Nest]:
     """Any recurrent cell over a sequence, differentiated by TensorFlow.
 
     Args:

@@ -18,7 +18,7 @@ from keras_rl_prob.ops.loops import compiled, loop
 UNROLLED, LONG = 8, 32  # rows up to which no loop is built, and up to which none is compiled
 
 
-def reverse_linear_scan(decays, increments, initial=None):
+def reverse_linear_scan(decays: tf.Tensor, increments: tf.Tensor, initial: tf.Tensor | None = None) -> tf.Tensor:
     """Solves `x[t] = increments[t] + decays[t] * x[t + 1]` backwards over axis 0.
 
     One row after another, in a loop unless there are few: a parallel scan takes three times as long to compile and runs no
@@ -64,7 +64,7 @@ def _backward_loop(decays, increments, x):
     return loop(lambda t, *_: t >= 0, body, (steps - 1, x, solution), steps)[2].stack()
 
 
-def running_sums(x, carries, initial):
+def running_sums(x: tf.Tensor, carries: tf.Tensor, initial: tf.Tensor) -> tf.Tensor:
     """Sums of what came so far, forwards: `y[t] = x[t] + carries[t - 1] * y[t - 1]`, where `y[0] = x[0] + initial`.
 
     The way to follow an episode's return through rollouts: `initial` is `y[-1] * carries[-1]` of the rollout before.
@@ -85,7 +85,14 @@ def running_sums(x, carries, initial):
     return reverse_linear_scan(decays[::-1], x[::-1], initial)[::-1]
 
 
-def gae(rewards, discounts, values, next_values, continues, lambda_):
+def gae(
+    rewards: tf.Tensor,
+    discounts: tf.Tensor,
+    values: tf.Tensor,
+    next_values: tf.Tensor,
+    continues: tf.Tensor,
+    lambda_: float | tf.Tensor,
+) -> tf.Tensor:
     """Generalized advantage estimation.
 
     `delta[t] = rewards[t] + discounts[t] * next_values[t] - values[t]`,
@@ -114,7 +121,9 @@ def gae(rewards, discounts, values, next_values, continues, lambda_):
     return reverse_linear_scan(discounts * lambda_ * continues, deltas)
 
 
-def lambda_returns(rewards, discounts, next_values, continues, lambda_):
+def lambda_returns(
+    rewards: tf.Tensor, discounts: tf.Tensor, next_values: tf.Tensor, continues: tf.Tensor, lambda_: float | tf.Tensor
+) -> tf.Tensor:
     """TD(lambda) returns, a geometrically weighted average of all n-step returns that fit into the episode and the rollout.
 
     `G[t] = rewards[t] + discounts[t] * ((1 - l[t]) * next_values[t] + l[t] * G[t + 1])` with
@@ -141,7 +150,9 @@ def lambda_returns(rewards, discounts, next_values, continues, lambda_):
     return reverse_linear_scan(discounts * mixture, increments, initial=next_values[-1])
 
 
-def discounted_returns(rewards, discounts, next_values, continues):
+def discounted_returns(
+    rewards: tf.Tensor, discounts: tf.Tensor, next_values: tf.Tensor, continues: tf.Tensor
+) -> tf.Tensor:
     """Discounted sum of the rewards to the end of the episode, or of the rollout and then bootstrapped (Monte Carlo).
 
     `G[t] = rewards[t] + discounts[t] * (G[t + 1] where continues[t] else next_values[t])`, `G[T] = next_values[T - 1]`.
@@ -159,7 +170,9 @@ def discounted_returns(rewards, discounts, next_values, continues):
     return lambda_returns(rewards, discounts, next_values, continues, 1.0)
 
 
-def n_step_returns(rewards, discounts, next_values, continues, n):
+def n_step_returns(
+    rewards: tf.Tensor, discounts: tf.Tensor, next_values: tf.Tensor, continues: tf.Tensor, n: int
+) -> tf.Tensor:
     """Returns over at most `n` rewards, then bootstrapped.
 
     `G[t]` sums the discounted rewards of the transitions `t ... t + m - 1` and adds the discounted

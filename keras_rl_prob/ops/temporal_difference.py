@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def chosen(values, actions):
+def chosen(values: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Values of the actions that were taken.
 
     Args:
@@ -16,7 +16,7 @@ def chosen(values, actions):
     return tf.gather(values, actions, axis=-1, batch_dims=len(values.shape) - 1)
 
 
-def bootstrap_values(target_values, online_values=None):
+def bootstrap_values(target_values: tf.Tensor, online_values: tf.Tensor | None = None) -> tf.Tensor:
     """Value of an observation: `max_a Q_target`, or with double Q-learning `Q_target(argmax_a Q_online)`.
 
     Args:
@@ -39,7 +39,7 @@ def bootstrap_values(target_values, online_values=None):
     return chosen(tf.convert_to_tensor(target_values), tf.argmax(online_values, -1, tf.int32))
 
 
-def clipped(rewards, bound):
+def clipped(rewards: tf.Tensor, bound: float | None) -> tf.Tensor:
     """Rewards between plus and minus `bound`, or as they are for None.
 
     Args:
@@ -56,7 +56,7 @@ def clipped(rewards, bound):
     return rewards if bound is None else tf.clip_by_value(rewards, -bound, bound)
 
 
-def huber(errors, delta):
+def huber(errors: tf.Tensor, delta: float | None) -> tf.Tensor:
     """Half the squared error up to `delta`, linear beyond: `delta (|e| - delta / 2)`.
 
     Args:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def rescale(x, epsilon=1e-3):
+def rescale(x: tf.Tensor, epsilon: float = 1e-3) -> tf.Tensor:
     """`h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x`.
 
     Args:
@@ -25,7 +25,7 @@ def rescale(x, epsilon=1e-3):
     return x / (tf.sqrt(tf.abs(x) + 1.0) + 1.0) + epsilon * x
 
 
-def inverse_rescale(y, epsilon=1e-3):
+def inverse_rescale(y: tf.Tensor, epsilon: float = 1e-3) -> tf.Tensor:
     """The inverse of `rescale`.
 
     `sign(y) (((sqrt(1 + 4 epsilon (|y| + 1 + epsilon)) - 1) / (2 epsilon))^2 - 1)`
