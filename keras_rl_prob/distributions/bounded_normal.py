@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_rl_prob import checks
+from keras_rl_prob.types import Shape
 
 tfd = tfp.distributions
 
@@ -94,7 +95,17 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
         Haarnoja et al. (2018), Soft Actor-Critic, https://arxiv.org/abs/1801.01290, appendix C.
     """
 
-    def __init__(self, loc, scale, low, high, event_ndims=0, mask=None, validate_args=False, name="BoundedNormal"):
+    def __init__(
+        self,
+        loc: tf.Tensor,
+        scale: tf.Tensor,
+        low: tf.Tensor,
+        high: tf.Tensor,
+        event_ndims: int = 0,
+        mask: tf.Tensor | None = None,
+        validate_args: bool = False,
+        name: str = "BoundedNormal",
+    ) -> None:
         parameters = dict(locals())
         with tf.name_scope(name):
             dtype = next((x.dtype for x in (loc, scale, low, high) if tf.is_tensor(x)), tf.float32)
@@ -121,48 +132,48 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
         return dict.fromkeys(("loc", "scale", "low", "high", "mask"), per_component)
 
     @property
-    def loc(self):
+    def loc(self) -> tf.Tensor:
         """Mean of the normal that is squashed."""
         return self._loc
 
     @property
-    def scale(self):
+    def scale(self) -> tf.Tensor:
         """Standard deviation of the normal that is squashed."""
         return self._scale
 
     @property
-    def low(self):
+    def low(self) -> tf.Tensor:
         """Lower bound."""
         return self._low
 
     @property
-    def high(self):
+    def high(self) -> tf.Tensor:
         """Upper bound."""
         return self._high
 
     @property
-    def event_ndims(self):
+    def event_ndims(self) -> int:
         """How many trailing axes form one event."""
         return self._event_ndims
 
     @property
-    def mask(self):
+    def mask(self) -> tf.Tensor | None:
         """Which components are present, or `None` if all are."""
         return self._mask
 
-    def sample_raw(self, sample_shape=(), seed=None):
+    def sample_raw(self, sample_shape: Shape = (), seed: int | tf.Tensor | None = None) -> tf.Tensor:
         """Draws values of the normal, `[*sample_shape, ..., *event]`; `squash` maps them onto the interval."""
         return self.distribution.sample(sample_shape, seed=seed)
 
-    def squash(self, raw):
+    def squash(self, raw: tf.Tensor) -> tf.Tensor:
         """Maps raw values onto `[low, high]`."""
         return self.bijector.forward(raw)
 
-    def mode_raw(self):
+    def mode_raw(self) -> tf.Tensor:
         """Returns `loc`, the raw value of `mode()`, `[..., *event]`."""
         return self.distribution.mode()
 
-    def log_prob_raw(self, raw):
+    def log_prob_raw(self, raw: tf.Tensor) -> tf.Tensor:
         """Log-density of `squash(raw)`: `log N(raw; loc, scale) - log |d squash / d raw|`, without inverting anything.
 
         Args:

@@ -1,8 +1,12 @@
 """Independent distributions over a nest of action components, used as one."""
 
+from typing import Self
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from keras_rl_prob.types import Nest
 
 tfd = tfp.distributions
 
@@ -27,7 +31,7 @@ class Joint:
         (TensorShape([2]), TensorShape([2]))
     """
 
-    def __init__(self, distributions):
+    def __init__(self, distributions: Nest) -> None:
         leaves = keras.tree.flatten_with_path(distributions)
         if not leaves:
             raise ValueError(f"`distributions` must have at least one leaf. Received: distributions={distributions}")
@@ -46,7 +50,7 @@ class Joint:
         self.distributions = distributions
         self.batch_shape = first.batch_shape
 
-    def sample(self, seed):
+    def sample(self, seed: tf.Tensor) -> Nest:
         """Draws one raw value per batch entry.
 
         Args:
@@ -60,33 +64,33 @@ class Joint:
         samples = [_raw(leaf, "sample")(seed=leaf_seed) for leaf, leaf_seed in zip(leaves, seeds, strict=True)]
         return keras.tree.pack_sequence_as(self.distributions, samples)
 
-    def mode(self):
+    def mode(self) -> Nest:
         """Returns the raw mode of each leaf, as a nest of tensors `[*batch, *event]`."""
         return keras.tree.map_structure(lambda leaf: _raw(leaf, "mode")(), self.distributions)
 
-    def action(self, raw):
+    def action(self, raw: Nest) -> Nest:
         """Maps raw values to actions, as a nest of tensors `[*batch, *event]`."""
         return keras.tree.map_structure(
             lambda leaf, x: leaf.squash(x) if _is_squashed(leaf) else x, self.distributions, raw
         )
 
-    def log_prob(self, raw):
+    def log_prob(self, raw: Nest) -> tf.Tensor:
         """Log-probability of `action(raw)`, `[*batch]`."""
         return tf.add_n(self._each(lambda leaf, x: _raw(leaf, "log_prob")(x), raw))
 
-    def entropy(self):
+    def entropy(self) -> tf.Tensor:
         """Entropy, `[*batch]`."""
         return tf.add_n(self.entropies())
 
-    def entropies(self):
+    def entropies(self) -> list[tf.Tensor]:
         """Entropy of each leaf, a list of `[*batch]` in the order of the flattened nest."""
         return self._each(lambda leaf: leaf.entropy())
 
-    def kl_divergence(self, other):
+    def kl_divergence(self, other: Self) -> tf.Tensor:
         """KL(self || other), `[*batch]`, to another `Joint` of the same structure."""
         return tf.add_n(self.kl_divergences(other))
 
-    def kl_divergences(self, other):
+    def kl_divergences(self, other: Self) -> list[tf.Tensor]:
         """KL(self || other) of each leaf, a list of `[*batch]` in the order of the flattened nest."""
         return self._each(tfd.kl_divergence, other.distributions)
 
