@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -20,7 +22,43 @@ ACCEPTED = (
 )
 
 
-def make(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
+class VectorLike(Protocol):
+    """Gymnasium's vector interface without its base class, as EnvPool's environments have it."""
+
+    @property
+    def num_envs(self) -> Any:
+        """How many environments there are."""
+
+    @property
+    def single_observation_space(self) -> Any:
+        """What one of them shows."""
+
+    @property
+    def single_action_space(self) -> Any:
+        """What one of them takes."""
+
+    @property
+    def reset(self) -> Any:
+        """Method that resets all."""
+
+    @property
+    def step(self) -> Any:
+        """Method that steps all."""
+
+
+BatchEnv: TypeAlias = NativeEnv | GymnasiumEnv
+"""A batch of environments whose steps are tensors, what `make` returns."""
+
+Env: TypeAlias = (
+    str | EnvSpec | gymnasium.Env | gymnasium.vector.VectorEnv | VectorLike | BatchEnv | Callable[[], Any] | list[Any]
+)
+"""What `make` and `fit` accept, see `make`."""
+
+EnvOrSpaces: TypeAlias = Env | tuple[gymnasium.Space, gymnasium.Space]
+"""What `Agent.build` and the default networks accept: an environment, or its observation space and its action space."""
+
+
+def make(env: Env, num_envs: int | None = None, default_num_envs: int = DEFAULT_NUM_ENVS) -> BatchEnv:
     """Builds the batch of environments that an agent trains on or is evaluated in.
 
     Args:
@@ -54,7 +92,7 @@ def make(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
 
 
 @contextlib.contextmanager
-def opened(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
+def opened(env: Env, num_envs: int | None = None, default_num_envs: int = DEFAULT_NUM_ENVS) -> Iterator[BatchEnv]:
     """`make` for a while: closes at the end what it made, and leaves open what the caller made."""
     made = make(env, num_envs, default_num_envs)
     try:
@@ -64,7 +102,7 @@ def opened(env, num_envs=None, default_num_envs=DEFAULT_NUM_ENVS):
             made.close()
 
 
-def spaces_of(env):
+def spaces_of(env: EnvOrSpaces) -> tuple[gymnasium.Space, gymnasium.Space]:
     """The `(observation_space, action_space)` of an environment.
 
     Args:
@@ -82,7 +120,7 @@ def spaces_of(env):
     return env
 
 
-def is_owned(env):
+def is_owned(env: Any) -> bool:
     """Whether `make(env)` builds environments that the caller then closes, rather than borrowing the user's."""
     return not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv | NativeEnv | GymnasiumEnv)
 
@@ -150,7 +188,7 @@ def _number(kinds, num_envs, default):
 
 def _alternating(makers, count, *made):
     """Makes `count` environments by the makers in turn; `made` are the first of them. If one fails, all are closed."""
-    envs = []
+    envs: list[SingleEnv] = []
     with contextlib.ExitStack() as stack:
         for index in range(count):
             maker = makers[index % len(makers)]

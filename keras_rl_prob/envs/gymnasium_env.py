@@ -2,7 +2,10 @@
 
 import contextlib
 import copy
+import functools
 import warnings
+from collections.abc import Iterator
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
@@ -13,6 +16,7 @@ from keras_rl_prob import border, masks, python_calls, spaces
 from keras_rl_prob.envs.processes.workers import workers_of
 from keras_rl_prob.envs.single import described
 from keras_rl_prob.trajectory import TimeStep
+from keras_rl_prob.types import Nest
 
 NEEDED = ("num_envs", "single_observation_space", "single_action_space")
 FINAL = {"final_obs", "final_observation", "terminal_observation", "terminal_obs"}
@@ -37,7 +41,7 @@ class GymnasiumEnv:
 
     compilable = False
 
-    def __init__(self, vector_env, timeout=None):
+    def __init__(self, vector_env: gymnasium.vector.VectorEnv, timeout: float | None = None) -> None:
         missing = [name for name in NEEDED if getattr(vector_env, name, None) is None]
         if missing:
             raise TypeError(
@@ -57,18 +61,18 @@ class GymnasiumEnv:
         self._actual = self
 
     @property
-    def signature(self):
+    def signature(self) -> tuple[Any, ...]:
         """What graphs take over from the environment; they serve every other one whose signature is equal."""
         return GymnasiumEnv, self.num_envs, self._mode, *map(copy.deepcopy, (self.observation_space, self.action_space))
 
-    def placeholder(self):
+    def placeholder(self) -> Self:
         """An environment of this signature for graphs to keep, which has no vector environment of its own."""
-        kept = copy.copy(self)
+        kept: Any = copy.copy(self)
         kept.vector_env = kept._workers = kept._actual = None
         return kept
 
     @contextlib.contextmanager
-    def standing_for(self, env):
+    def standing_for(self, env: Any) -> Iterator[None]:
         """Lets a placeholder step another environment of its signature for a while."""
         before, self._actual = self._actual, env
         try:
@@ -76,7 +80,7 @@ class GymnasiumEnv:
         finally:
             self._actual = before
 
-    def reset(self, seed):
+    def reset(self, seed: tf.Tensor) -> tuple[tf.Tensor, TimeStep]:
         """Resets every environment.
 
         Args:
@@ -92,7 +96,7 @@ class GymnasiumEnv:
         final = observation if self._resets_within_step else ()
         return never, TimeStep(observation, tf.zeros(batch), tf.ones(batch), tf.ones(batch, tf.bool), never, final)
 
-    def step(self, env_state, action):
+    def step(self, env_state: tf.Tensor, action: Nest) -> tuple[tf.Tensor, TimeStep]:
         """Steps every environment with a nest of actions `[B, ...]`; returns the new state and `TimeStep`."""
         count, within = len(self._flat_specs), self._resets_within_step
         dtypes = [spec.dtype for spec in self._flat_specs] * (2 if within else 1)
@@ -103,7 +107,7 @@ class GymnasiumEnv:
             return is_last, TimeStep(observation, reward, discount, is_last, is_last, self._pack(flat[3 + count :]))
         return is_last, TimeStep(observation, reward, discount, env_state, is_last)
 
-    def close(self):
+    def close(self) -> None:
         """Closes the vector environment, also when one of its worker processes has died."""
         if self._workers is None:
             self.vector_env.close()
@@ -186,7 +190,7 @@ class GymnasiumEnv:
             if isinstance(final_obs, np.ndarray) and final_obs.dtype == object:  # one element for each environment
                 last = spaces.map_values(lambda x: np.asarray(x)[None], self.observation_space, final_obs[index])
             else:  # one batch for all
-                last = spaces.map_values(lambda x, i=index: x[i : i + 1], self.observation_space, final_obs)
+                last = spaces.map_values(functools.partial(_row, index), self.observation_space, final_obs)
             for array, value in zip(final, self._observations.encode(last), strict=True):
                 array[index] = value[0]
         return observation
@@ -275,9 +279,14 @@ def _check_finite(name, array):
         raise FloatingPointError(f"The {name} is not finite in environment {index}. Received: {name}={array[index]}")
 
 
+def _row(index, x):
+    """A batch of the one row of a batch."""
+    return x[index : index + 1]
+
+
 def _misfit(vector_env):
     """What is wrong with the first observation that a `SyncVectorEnv` cannot put into its batch; else `None`."""
-    base = getattr(vector_env, "unwrapped", None)
+    base: Any = getattr(vector_env, "unwrapped", None)
     for env, observation in enumerate(getattr(base, "_env_obs", ())):
         misfit = None if observation is None else border.misfit(base.single_observation_space, observation)
         if misfit:

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import os
+from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -21,7 +22,7 @@ PLUGINS = {
 EXTRAS = {"gymnasium.envs.box2d": "box2d", "gymnasium.envs.mujoco": "mujoco", "gymnasium.envs.classic_control": "video"}
 
 
-def spec(env_id, **kwargs):
+def spec(env_id: str | EnvSpec, **kwargs: Any) -> EnvSpec:
     """An environment id with settings, as everything here takes it in the place of an id.
 
     Args:
@@ -49,7 +50,7 @@ def spec(env_id, **kwargs):
     return made
 
 
-def make_one(env, **kwargs):
+def make_one(env: str | EnvSpec, **kwargs: Any) -> gymnasium.Env:
     """A single `gymnasium.Env` with the spaces of `make_many`, to be drawn for instance.
 
     MuJoCo draws in a process of its own, see `SeparateEnv`.
@@ -65,7 +66,7 @@ def make_one(env, **kwargs):
     return _made(SeparateEnv if drawn_by_mujoco and os.name == "posix" else gymnasium.make, wanted)
 
 
-def make_many(env, count):
+def make_many(env: str | EnvSpec, count: int) -> gymnasium.vector.VectorEnv:
     """A `gymnasium.vector.VectorEnv` of `count` environments: their own vector implementation where there is one.
 
     Args:

@@ -1,6 +1,8 @@
 """Episodes on record, for agents that learn from what others played."""
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,7 +13,12 @@ from keras_rl_prob.envs.gymnasium_ids import make_one
 from keras_rl_prob.trajectory import Episode
 
 
-def record_episodes(env, policy=None, episodes=1, seed=None):
+def record_episodes(
+    env: str | EnvSpec | gymnasium.Env | Callable[[], gymnasium.Env],
+    policy: Callable[[Any], Any] | None = None,
+    episodes: int = 1,
+    seed: int | None = None,
+) -> list[Episode]:
     """Plays episodes and records them.
 
     Args:
@@ -47,8 +54,7 @@ def record_episodes(env, policy=None, episodes=1, seed=None):
     env.action_space.seed(seed)
     for number in range(episodes):
         observation, _ = env.reset(seed=seed if number == 0 else None)
-        if hasattr(policy, "reset"):
-            policy.reset()
+        getattr(policy, "reset", lambda: None)()
         observations, actions, ends = [observation], [], []
         over = False
         while not over:

@@ -14,7 +14,7 @@ _ORIGINALS = {
 }
 
 
-def register_environments():
+def register_environments() -> None:
     """Registers the classic-control environments with masked velocities, `krp/CartPoleNoVel-v1` and so on, and football.
 
     Each of the former is the original (same dynamics, time limit and rendering) inside `MaskVelocity`. Those of football are

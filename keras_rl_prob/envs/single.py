@@ -1,7 +1,11 @@
 """What single environments return, looked at where it comes from."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
+
+from keras_rl_prob.types import GymReset, GymStep
 
 OLD_GYM = (
     "Environments of the old gym return other things: put `gymnasium.make('GymV21Environment-v0', env=env)` of the package "
@@ -22,11 +26,11 @@ class SingleEnv(gymnasium.Wrapper):
         index: Its number in the batch.
     """
 
-    def __init__(self, env, index=0):
+    def __init__(self, env: gymnasium.Env, index: int = 0) -> None:
         super().__init__(env)
         self.index = index
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Resets the environment; `ValueError` unless it returns an observation and infos."""
         result = self.env.reset(seed=seed, options=options)
         if not isinstance(result, tuple | list) or len(result) != 2:
@@ -34,7 +38,7 @@ class SingleEnv(gymnasium.Wrapper):
         self._check_observation("reset", result[0])
         return result[0], {}
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Steps the environment; `ValueError` unless it returns five values, of which the reward is a number."""
         result = self.env.step(action)
         if (
@@ -72,7 +76,7 @@ class SingleEnv(gymnasium.Wrapper):
         )
 
 
-def described(vector_env):
+def described(vector_env: gymnasium.vector.VectorEnv) -> str:
     """What a batch of environments is called in errors: by the user's class, where it can be seen."""
     single = getattr(getattr(vector_env, "unwrapped", None), "envs", None) or ()
     kinds = sorted({type(getattr(env, "unwrapped", env)).__name__ for env in single})

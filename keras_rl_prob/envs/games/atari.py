@@ -1,8 +1,10 @@
 """A single Atari game that shows what ALE's vector environment shows, by the wrappers of Gymnasium."""
 
 import inspect
+from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import AtariPreprocessing, ClipReward, FrameStackObservation
 
 from keras_rl_prob.envs.wrappers import FireReset
@@ -10,7 +12,7 @@ from keras_rl_prob.envs.wrappers import FireReset
 GAME = ("full_action_space", "max_num_frames_per_episode", "repeat_action_probability")
 
 
-def make_one(spec):
+def make_one(spec: EnvSpec) -> gymnasium.Env:
     """A game with the observations, rewards and episodes of `gymnasium.make_vec(spec, 1)`.
 
     ALE's own environments draw no-ops and sticky actions by another random generator; without either the two are equal in
@@ -45,7 +47,7 @@ def make_one(spec):
     if unknown:
         raise ValueError(f"A single {spec.id} cannot have {sorted(unknown)}. Received: {spec.kwargs}")
     game = {name: settings[name] for name in GAME}
-    env = gymnasium.make(spec.id, frameskip=1, render_mode=settings.get("render_mode"), **game)
+    env: Any = gymnasium.make(spec.id, frameskip=1, render_mode=settings.get("render_mode"), **game)
     if settings["use_fire_reset"] and "FIRE" in env.unwrapped.get_action_meanings():
         env = FireReset(env, [env.unwrapped.get_action_meanings().index("FIRE")])
     env = AtariPreprocessing(

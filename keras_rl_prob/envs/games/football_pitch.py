@@ -9,7 +9,7 @@ LEFT, RIGHT, ACTIVE = (250, 210, 60), (60, 90, 230), (220, 30, 30)
 CORNER, POST = (1.0, 0.42), 0.044
 
 
-def draw_pitch(left, right, ball, active):
+def draw_pitch(left: np.ndarray, right: np.ndarray, ball: np.ndarray, active: int) -> np.ndarray:
     """Draws what the observations of a game say about positions: (0, 0) is the middle, and y points down.
 
     Args:

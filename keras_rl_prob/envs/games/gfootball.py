@@ -4,12 +4,13 @@ import contextlib
 import functools
 import sys
 import types
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 
 from keras_rl_prob.envs.games.football_pitch import draw_pitch
+from keras_rl_prob.types import GymReset, GymStep
 
 LEVELS = (
     "11_vs_11_competition",
@@ -32,7 +33,7 @@ LEVELS = (
     "academy_single_goal_versus_lazy",
     "test_example_multiagent",
 )
-SPACES = {
+SPACES: dict[str, gymnasium.Space] = {
     "simple115v2": gymnasium.spaces.Box(-np.inf, np.inf, (115,), np.float32),
     "extracted": gymnasium.spaces.Box(0, 255, (72, 96, 4), np.uint8),
 }
@@ -79,9 +80,15 @@ class GFootballEnv(gymnasium.Env):
     ```
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}  # type: ignore[misc]  # no ClassVar in Gymnasium
 
-    def __init__(self, level, representation="simple115v2", rewards="scoring", render_mode=None):
+    def __init__(
+        self,
+        level: str,
+        representation: str = "simple115v2",
+        rewards: str = "scoring",
+        render_mode: str | None = None,
+    ) -> None:
         for name, value, known in (
             ("representation", representation, tuple(SPACES)),
             ("rewards", rewards, REWARDS),
@@ -100,7 +107,7 @@ class GFootballEnv(gymnasium.Env):
         self._game = self._library.football_env.FootballEnv(self._config)
         self._checkpoints = self._library.wrappers.CheckpointRewardWrapper(self._game)
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Starts a game whose random numbers, order of moves and, where it matters, side of the kick-off are drawn anew."""
         super().reset(seed=seed)
         game_seed, side = (int(number) for number in self.np_random.integers((2**31 - 1, 2)))
@@ -110,7 +117,7 @@ class GFootballEnv(gymnasium.Env):
         raw = self._checkpoints.reset()[0]
         return self._observation(raw), _info(raw, 0)
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Takes one of the 19 actions."""
         (raw,), reward, done, info = self._game.step([int(action)])
         if self.rewards == "scoring,checkpoints":
@@ -120,14 +127,14 @@ class GFootballEnv(gymnasium.Env):
         info = _info(raw, info["score_reward"])
         return self._observation(raw), float(reward[0]), done and not truncated, truncated, info
 
-    def render(self):
+    def render(self) -> np.ndarray | None:
         """Draws the field from above, uint8 `[256, 576, 3]`; the left team is yellow, its active player has a red ring."""
         if self.render_mode is None:
             return None
         raw = self._game.observation()[0]
         return draw_pitch(raw["left_team"], raw["right_team"], raw["ball"], raw["active"])
 
-    def close(self):
+    def close(self) -> None:
         """Hands the engine back, for the next environment."""
         self._game.close()
 
@@ -170,9 +177,8 @@ def _load():
 @contextlib.contextmanager
 def _gym_stand_in():
     """Lets `import gym` find Gymnasium's classes for a while, which are all that the game needs of the old package."""
-    gym, envs, registration = stand_ins = [
-        types.ModuleType(name) for name in ("gym", "gym.envs", "gym.envs.registration")
-    ]
+    stand_ins: list[Any] = [types.ModuleType(name) for name in ("gym", "gym.envs", "gym.envs.registration")]
+    gym, envs, registration = stand_ins
     for name in ("Env", "Wrapper", "ObservationWrapper", "RewardWrapper", "spaces"):
         setattr(gym, name, getattr(gymnasium, name))
     gym.envs, envs.registration = envs, registration

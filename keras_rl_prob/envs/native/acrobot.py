@@ -36,16 +36,18 @@ class Acrobot(NativeEnv):
     action_space = gymnasium.spaces.Discrete(3)
     max_episode_steps = 500
 
-    def initial_state(self, seed):
+    def initial_state(self, seed: tf.Tensor) -> tf.Tensor:
         """Returns `[B, 4]` uniform in [-0.1, 0.1]."""
         return uniform(seed, (self.num_envs, 4), -0.1, 0.1)
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns `[B, 6]`."""
         cos, sin = tf.cos(state[:, :2]), tf.sin(state[:, :2])
         return tf.concat([tf.reshape(tf.stack([cos, sin], axis=-1), (-1, 4)), state[:, 2:]], axis=-1)
 
-    def transition(self, state, action, seed):
+    def transition(
+        self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Integrates `DT` seconds by one fourth-order Runge-Kutta step; angles stay in [-pi, pi]."""
         state = _runge_kutta(state, tf.cast(action, tf.float32) - 1.0)
         angles = tf.math.floormod(state[:, :2] + math.pi, 2 * math.pi) - math.pi

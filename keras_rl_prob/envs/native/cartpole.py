@@ -38,15 +38,17 @@ class CartPole(NativeEnv):
     action_space = gymnasium.spaces.Discrete(2)
     max_episode_steps = 500
 
-    def initial_state(self, seed):
+    def initial_state(self, seed: tf.Tensor) -> tf.Tensor:
         """Returns `[B, 4]` uniform in [-0.05, 0.05]."""
         return uniform(seed, (self.num_envs, 4), -0.05, 0.05)
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the state."""
         return state
 
-    def transition(self, state, action, seed):
+    def transition(
+        self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Integrates `DT` seconds by one Euler step."""
         _, velocity, angle, spin = tf.unstack(state, axis=-1)  # [B] each
         force = tf.where(tf.equal(action, 1), FORCE, -FORCE)

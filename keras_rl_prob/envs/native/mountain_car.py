@@ -13,7 +13,7 @@ LOW = np.array([MIN_POSITION, -MAX_SPEED], np.float32)
 HIGH = np.array([MAX_POSITION, MAX_SPEED], np.float32)
 
 
-def drive(state, push):
+def drive(state: tf.Tensor, push: tf.Tensor) -> tf.Tensor:
     """Moves cars in the valley `sin(3 position)`; the wall at its left end stops them.
 
     Args:
@@ -30,7 +30,7 @@ def drive(state, push):
     return tf.stack([position, velocity], axis=-1)
 
 
-def at_goal(state, goal):
+def at_goal(state: tf.Tensor, goal: float) -> tf.Tensor:
     """Whether cars `[B, 2]` are at or beyond the position `goal` and not rolling back; bool `[B]`."""
     return (state[:, 0] >= goal) & (state[:, 1] >= 0.0)
 
@@ -51,19 +51,21 @@ class MountainCar(NativeEnv):
     """
 
     observation_space = gymnasium.spaces.Box(LOW, HIGH)
-    action_space = gymnasium.spaces.Discrete(3)
+    action_space: gymnasium.Space = gymnasium.spaces.Discrete(3)
     max_episode_steps = 200
 
-    def initial_state(self, seed):
+    def initial_state(self, seed: tf.Tensor) -> tf.Tensor:
         """Returns `[B, 2]`: cars at rest, position uniform in [-0.6, -0.4]."""
         position = uniform(seed, (self.num_envs, 1), -0.6, -0.4)
         return tf.concat([position, tf.zeros_like(position)], axis=-1)
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the state."""
         return state
 
-    def transition(self, state, action, seed):
+    def transition(
+        self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Drives on with full power or none."""
         state = drive(state, FORCE * (tf.cast(action, tf.float32) - 1.0))
         return state, -tf.ones((self.num_envs,)), at_goal(state, GOAL)

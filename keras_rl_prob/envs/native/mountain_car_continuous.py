@@ -24,7 +24,9 @@ class MountainCarContinuous(MountainCar):
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
     max_episode_steps = 999
 
-    def transition(self, state, action, seed):
+    def transition(
+        self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Drives on with the power that the action gives."""
         power = action[:, 0]
         state = drive(state, POWER * tf.clip_by_value(power, -1.0, 1.0))

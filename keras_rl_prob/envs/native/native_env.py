@@ -3,7 +3,7 @@
 import abc
 import contextlib
 import copy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import gymnasium
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.trajectory import TimeStep
+from keras_rl_prob.types import Nest
 
 NEXT_KEY = (0, 1)  # from one step's key to the following one's
 TRANSITION_KEY = (1, 0)  # from the key of a step's resets to that of its transitions
@@ -72,45 +73,47 @@ class NativeEnv(abc.ABC):
 
     compilable = True
     max_episode_steps: int | None = None
+    observation_space: gymnasium.Space
+    action_space: gymnasium.Space
 
-    def __init__(self, num_envs, *, max_episode_steps=None):
+    def __init__(self, num_envs: int, *, max_episode_steps: int | None = None) -> None:
         if max_episode_steps is not None:  # else it is the environment's own
             self.max_episode_steps = checks.integer("max_episode_steps", max_episode_steps, none=True)
         self.num_envs = checks.integer("num_envs", num_envs)
 
     @property
-    def signature(self):
+    def signature(self) -> tuple[Any, ...]:
         """What graphs take over from the environment; they serve every other one whose signature is equal."""
         ancestry = type(self).__mro__
         return _Same(type(self)), _compared([dict(vars(x)) for x in (self, *ancestry[: ancestry.index(NativeEnv)])])
 
-    def placeholder(self):
+    def placeholder(self) -> Self:
         """An environment of this signature for graphs to keep."""
         return self
 
-    def standing_for(self, env):
+    def standing_for(self, env: Any) -> contextlib.AbstractContextManager[None]:
         """Does nothing: environments of one signature are the same."""
         return contextlib.nullcontext()
 
     @abc.abstractmethod
-    def initial_state(self, seed):
+    def initial_state(self, seed: tf.Tensor) -> Nest:
         """Returns the nest `[B, ...]` in which episodes begin; `seed`: int32 `[2]`, one key for the whole batch.
 
         It runs in every step (most of its rows are discarded), so one random draw should serve all of it.
         """
 
     @abc.abstractmethod
-    def observe(self, state):
+    def observe(self, state: Nest) -> Nest:
         """Returns the observations `[B, ...]` of `state`."""
 
     @abc.abstractmethod
-    def transition(self, state, action, seed):
+    def transition(self, state: Nest, action: Nest, seed: tf.Tensor) -> tuple[Nest, tf.Tensor, tf.Tensor]:
         """Returns `(state, reward, terminated)`: a nest, float32 `[B]` and bool `[B]`.
 
         It also runs on rows whose episode is over; what it returns there is discarded.
         """
 
-    def reset(self, seed):
+    def reset(self, seed: tf.Tensor) -> tuple[NativeState, TimeStep]:
         """Starts an episode in every copy.
 
         Args:
@@ -129,7 +132,7 @@ class NativeEnv(abc.ABC):
         time_step = TimeStep(self.observe(state), tf.zeros((self.num_envs,)), tf.ones((self.num_envs,)), ~never, never)
         return NativeState(state, tf.zeros((self.num_envs,), tf.int32), never, key), time_step
 
-    def step(self, env_state, action):
+    def step(self, env_state: NativeState, action: Nest) -> tuple[NativeState, TimeStep]:
         """Moves every copy by one row.
 
         Args:
@@ -151,7 +154,7 @@ class NativeEnv(abc.ABC):
         time_step = TimeStep(self.observe(state), reward, discount, is_first, is_last)
         return NativeState(state, age, is_last, key), time_step
 
-    def close(self):  # noqa: B027 - overriding it is optional
+    def close(self) -> None:  # noqa: B027 - overriding it is optional
         """Does nothing: there is nothing to release."""
 
 

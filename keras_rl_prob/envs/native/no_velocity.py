@@ -1,5 +1,7 @@
 """The classic environments with hidden velocities, which make a policy need memory."""
 
+import tensorflow as tf
+
 from keras_rl_prob.envs.native.acrobot import Acrobot
 from keras_rl_prob.envs.native.cartpole import CartPole
 from keras_rl_prob.envs.native.mountain_car import MountainCar
@@ -11,7 +13,7 @@ from keras_rl_prob.envs.wrappers.mask_velocity import VELOCITY_MASKS
 class CartPoleNoVel(CartPole):
     """`CartPole` whose observation shows 0 for both velocities."""
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["CartPoleEnv"]
 
@@ -19,7 +21,7 @@ class CartPoleNoVel(CartPole):
 class MountainCarNoVel(MountainCar):
     """`MountainCar` whose observation shows 0 for the velocity."""
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["MountainCarEnv"]
 
@@ -27,7 +29,7 @@ class MountainCarNoVel(MountainCar):
 class MountainCarContinuousNoVel(MountainCarContinuous):
     """`MountainCarContinuous` whose observation shows 0 for the velocity."""
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["Continuous_MountainCarEnv"]
 
@@ -35,7 +37,7 @@ class MountainCarContinuousNoVel(MountainCarContinuous):
 class PendulumNoVel(Pendulum):
     """`Pendulum` whose observation shows 0 for the angular velocity."""
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["PendulumEnv"]
 
@@ -43,6 +45,6 @@ class PendulumNoVel(Pendulum):
 class AcrobotNoVel(Acrobot):
     """`Acrobot` whose observation shows 0 for both angular velocities."""
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the masked observation."""
         return super().observe(state) * VELOCITY_MASKS["AcrobotEnv"]

@@ -30,17 +30,19 @@ class Pendulum(NativeEnv):
     action_space = gymnasium.spaces.Box(-MAX_TORQUE, MAX_TORQUE, (1,))
     max_episode_steps = 200
 
-    def initial_state(self, seed):
+    def initial_state(self, seed: tf.Tensor) -> tf.Tensor:
         """Returns `[B, 2]`: angle uniform in [-pi, pi], velocity in [-1, 1]."""
         high = tf.constant([math.pi, 1.0])
         return uniform(seed, (self.num_envs, 2), -high, high)
 
-    def observe(self, state):
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns `[B, 3]`."""
         angle, speed = tf.unstack(state, axis=-1)
         return tf.stack([tf.cos(angle), tf.sin(angle), speed], axis=-1)
 
-    def transition(self, state, action, seed):
+    def transition(
+        self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Integrates `DT` seconds by one semi-implicit Euler step."""
         angle, speed = tf.unstack(state, axis=-1)
         torque = tf.clip_by_value(action[:, 0], -MAX_TORQUE, MAX_TORQUE)

@@ -34,22 +34,24 @@ class Recall(NativeEnv):
     observation_space = gymnasium.spaces.Box(0.0, 1.0, (CUES + 1,))
     action_space = gymnasium.spaces.Discrete(CUES)
 
-    def __init__(self, num_envs, *, delay=4, max_episode_steps=None):
+    def __init__(self, num_envs: int, *, delay: int = 4, max_episode_steps: int | None = None) -> None:
         super().__init__(num_envs, max_episode_steps=max_episode_steps)
         self.delay = checks.integer("delay", delay, least=0)
 
-    def initial_state(self, seed):
+    def initial_state(self, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `cue` and `time`, int32 `[B]` each."""
         cue = tf.random.stateless_uniform((self.num_envs,), seed, 0, CUES, tf.int32, alg="philox")
         return {"cue": cue, "time": tf.zeros((self.num_envs,), tf.int32)}
 
-    def observe(self, state):
+    def observe(self, state: dict[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[B, 5]`."""
         cue = tf.where(tf.equal(state["time"], 0), state["cue"], -1)  # the one-hot vector of -1 is 0
         go = tf.cast(tf.equal(state["time"], self.delay + 1), tf.float32)
         return tf.concat([tf.one_hot(cue, CUES), go[:, None]], axis=-1)
 
-    def transition(self, state, action, seed):
+    def transition(
+        self, state: dict[str, tf.Tensor], action: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         """Lets time pass and rewards the right answer at go."""
         asked = tf.equal(state["time"], self.delay + 1)
         right = tf.equal(tf.cast(action, tf.int32), state["cue"])

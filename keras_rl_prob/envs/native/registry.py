@@ -1,11 +1,14 @@
 """Native environments by id."""
 
 import difflib
+from collections.abc import Callable
+from typing import Any
 
 from keras_rl_prob.envs.native.acrobot import Acrobot
 from keras_rl_prob.envs.native.cartpole import CartPole
 from keras_rl_prob.envs.native.mountain_car import MountainCar
 from keras_rl_prob.envs.native.mountain_car_continuous import MountainCarContinuous
+from keras_rl_prob.envs.native.native_env import NativeEnv
 from keras_rl_prob.envs.native.no_velocity import (
     AcrobotNoVel,
     CartPoleNoVel,
@@ -16,7 +19,7 @@ from keras_rl_prob.envs.native.no_velocity import (
 from keras_rl_prob.envs.native.pendulum import Pendulum
 from keras_rl_prob.envs.native.recall import Recall
 
-_CLASSES = {
+_CLASSES: dict[str, Callable[..., NativeEnv]] = {
     "tf/Acrobot-v1": Acrobot,
     "tf/AcrobotNoVel-v1": AcrobotNoVel,
     "tf/CartPole-v1": CartPole,
@@ -31,12 +34,12 @@ _CLASSES = {
 }
 
 
-def native_ids():
+def native_ids() -> list[str]:
     """Returns the ids that `make_native` knows, a sorted list of strings."""
     return sorted(_CLASSES)
 
 
-def make_native(id, num_envs, **kwargs):
+def make_native(id: str, num_envs: int, **kwargs: Any) -> NativeEnv:
     """Makes a native environment.
 
     Args:

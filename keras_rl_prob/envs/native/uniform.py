@@ -1,9 +1,11 @@
 """Uniform random numbers that are equal eagerly, in a graph and under XLA."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
-def uniform(seed, shape, low, high):
+def uniform(seed: tf.Tensor, shape: Sequence[int], low: float | tf.Tensor, high: float | tf.Tensor) -> tf.Tensor:
     """Draws uniformly from `[low, high)`, on a grid of 2^24 points.
 
     `tf.random.stateless_uniform` in float32 gives other numbers under XLA than outside it; its integers agree. Naming

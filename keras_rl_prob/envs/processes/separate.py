@@ -5,8 +5,12 @@ import pathlib
 import subprocess
 import sys
 from multiprocessing.connection import Connection
+from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
+
+from keras_rl_prob.types import GymReset, GymStep
 
 WORKER = pathlib.Path(__file__).with_name("separate_worker.py")
 
@@ -32,7 +36,7 @@ class SeparateEnv(gymnasium.Env):
     >>> env.close()
     """
 
-    def __init__(self, spec, **kwargs):
+    def __init__(self, spec: str | EnvSpec, **kwargs: Any) -> None:
         reads_command, self._commands = _pipe()
         self._answers, writes_answer = _pipe()
         handles = reads_command.fileno(), writes_answer.fileno()
@@ -48,19 +52,19 @@ class SeparateEnv(gymnasium.Env):
         self.observation_space, self.action_space, self.metadata, self.render_mode = made
         self.spec = gymnasium.spec(spec) if isinstance(spec, str) else spec
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Resets the environment."""
         return self._call("reset", seed=seed, options=options)
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Steps the environment."""
         return self._call("step", action)
 
-    def render(self):
+    def render(self) -> Any:
         """Draws the environment."""
         return self._call("render")
 
-    def close(self):
+    def close(self) -> None:
         """Ends the process."""
         self._commands.close()
         self._answers.close()

@@ -11,7 +11,7 @@ import gymnasium
 REPORT = pathlib.Path(__file__).with_name("worker_report.py")
 
 
-def main():
+def main() -> None:
     """Answers `(method, args, kwargs)` with `(True, result)` or `(False, exception)` until the other side has gone."""
     commands, answers = (Connection(int(handle)) for handle in sys.argv[1:])
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):

@@ -5,13 +5,16 @@ Run once by each worker process of an `AsyncVectorEnv`, as a script; `separate_w
 
 import functools
 import traceback
+from collections.abc import Callable
 from multiprocessing import queues
 from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 
-def main():
+def main() -> None:
     """Looks at what is put into queues from now on."""
-    put = queues.Queue.put
+    queue_class: Any = queues.Queue
+    put = queue_class.put
     if hasattr(put, "__wrapped__"):
         return
 
@@ -19,10 +22,12 @@ def main():
     def put_report(queue, item, *args, **kwargs):
         return put(queue, _portable(item), *args, **kwargs)
 
-    queues.Queue.put = put_report
+    queue_class.put = put_report
 
 
-def portable(error, who, rebuild=lambda error: error):
+def portable(
+    error: BaseException, who: str, rebuild: Callable[[BaseException], Any] = lambda error: error
+) -> BaseException:
     """An exception, or a `RuntimeError` that says what it was if it would get lost on its way.
 
     Args:

@@ -6,6 +6,8 @@ import pathlib
 import queue
 import runpy
 import time
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium
 from gymnasium.vector.async_vector_env import AsyncState
@@ -26,10 +28,11 @@ class Workers:
         timeout: Seconds that all workers together may take for a step or a reset; `None` sets no limit.
     """
 
-    def __init__(self, vector_env, timeout=None):
-        self._base, self._timeout, self._prepared = vector_env.unwrapped, timeout, False
+    def __init__(self, vector_env: gymnasium.vector.VectorEnv, timeout: float | None = None) -> None:
+        self._base: Any = vector_env.unwrapped
+        self._timeout, self._prepared = timeout, False
 
-    def call(self, method, *args):
+    def call(self, method: Callable[..., Any], *args: Any) -> Any:
         """Calls `method`, which steps or resets the vector environment, with these arguments.
 
         Ctrl-C in the middle of it ends the workers too: which of them have answered is not known then.
@@ -54,7 +57,7 @@ class Workers:
         finally:
             del base.step_wait, base.reset_wait
 
-    def end(self):
+    def end(self) -> None:
         """Ends the processes, whatever state they are in; the vector environment counts as closed."""
         for process in self._base.processes:
             process.terminate()
@@ -124,7 +127,7 @@ class _Reports:
         return self._reports.get(timeout=SECONDS_TO_REPORT)
 
 
-def workers_of(vector_env, timeout=None):
+def workers_of(vector_env: gymnasium.vector.VectorEnv, timeout: float | None = None) -> Workers | None:
     """The `Workers` of a vector environment, or `None` where it has no worker processes that Gymnasium manages."""
     checks.number("timeout", timeout, above=0.0, none=True)
     if isinstance(getattr(vector_env, "unwrapped", None), gymnasium.vector.AsyncVectorEnv):

@@ -1,5 +1,7 @@
 """`ActionMask`: the mask that an environment tells in its info becomes part of the observation."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 from gymnasium import spaces as gym_spaces
@@ -7,6 +9,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob import checks, masks
 from keras_rl_prob.envs.wrappers.arguments import checked_env
+from keras_rl_prob.types import GymReset, GymStep
 
 
 class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
@@ -44,11 +47,12 @@ class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
     True
     """
 
-    def __init__(self, env, key="action_mask"):
+    def __init__(self, env: gymnasium.Env, key: str = "action_mask") -> None:
         RecordConstructorArgs.__init__(self, key=key)
         gymnasium.Wrapper.__init__(self, checked_env(env))
         self.key = checks.text("key", key)
-        space, mask = env.observation_space, masks.mask_space(env.action_space)
+        space: Any = env.observation_space
+        mask = masks.mask_space(env.action_space)
         if mask is None:
             raise ValueError(
                 "`env` must have actions that can be masked: Discrete, MultiDiscrete or MultiBinary, perhaps in a Dict or a "
@@ -63,13 +67,13 @@ class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
         self.observation_space = gym_spaces.Dict({**parts, masks.KEY: mask})
         self._episode, self._step = 0, 0
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Starts an episode; its first observation has the mask."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._episode, self._step = self._episode + 1, 0
         return self._with_mask(observation, info, False), info
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Takes a step; the observation has the mask for the next one."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._step += 1
@@ -129,10 +133,11 @@ class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
             self._refuse(path, "0 where an entry stays 0 and 2 where it is free, for none can be made to stay 1", mask)
         return (array != 0).astype(np.int8)
 
-    def _padded(self, counts, mask, width, path):
+    def _padded(self, counts, mask: Any, width, path):
         """A bool array `[*counts.shape, width]`, whose rows are as long as `counts` says and then False."""
         if counts.ndim:
-            if not np.iterable(mask) or len(mask) != len(counts):
+            rows: Any = mask  # NumPy says less of what is iterable
+            if not np.iterable(mask) or len(rows) != len(counts):
                 self._refuse(path, f"masks of {len(counts)} components", mask)
             return np.stack(
                 [self._padded(*pair, width, (*path, i)) for i, pair in enumerate(zip(counts, mask, strict=True))]

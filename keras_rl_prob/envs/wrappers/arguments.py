@@ -1,19 +1,21 @@
 """What the wrappers' arguments have to fulfil, with errors that say what was received."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 
 _ARRAYS = (gymnasium.spaces.Box, gymnasium.spaces.MultiBinary, gymnasium.spaces.MultiDiscrete)
 
 
-def checked_env(env):
+def checked_env(env: Any) -> gymnasium.Env:
     """Returns `env`; raises a `TypeError` unless it is one environment, made already."""
     if not isinstance(env, gymnasium.Env):
         raise TypeError(f"`env` must be a `gymnasium.Env`, as from `gymnasium.make`. Received: env={env!r}")
     return env
 
 
-def check_box(env):
+def check_box(env: gymnasium.Env) -> None:
     """Raises a `ValueError` unless the observations of `env` are a Box."""
     if not isinstance(env.observation_space, gymnasium.spaces.Box):
         raise ValueError(
@@ -21,7 +23,7 @@ def check_box(env):
         )
 
 
-def checked_action(env, name, action):
+def checked_action(env: gymnasium.Env, name: str, action: Any) -> Any:
     """An action as `env` takes it; sequences of numbers become arrays.
 
     Args:
@@ -45,7 +47,7 @@ def checked_action(env, name, action):
     return value
 
 
-def action_index(env, meaning, example):
+def action_index(env: gymnasium.Env, meaning: str, example: str) -> int:
     """The index of the action that `env` itself calls by a name, as Atari games do.
 
     Args:
@@ -56,7 +58,7 @@ def action_index(env, meaning, example):
     Raises:
         ValueError: There is no such action, or actions have no names.
     """
-    names = getattr(env.unwrapped, "get_action_meanings", list)()
+    names: list[str] = getattr(env.unwrapped, "get_action_meanings", list)()
     if meaning not in names:
         raise ValueError(
             f"`env` must have {meaning} among its `get_action_meanings()`; for any other environment say which action to "

@@ -1,11 +1,14 @@
 """`CheckFinite`: numbers that are none are found where they come from."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob import spaces
 from keras_rl_prob.envs.wrappers.arguments import checked_env
+from keras_rl_prob.types import GymReset, GymStep
 
 
 class CheckFinite(gymnasium.Wrapper, RecordConstructorArgs):
@@ -28,20 +31,20 @@ class CheckFinite(gymnasium.Wrapper, RecordConstructorArgs):
     FloatingPointError: The reward must be finite. Received: nan at step 1 of episode 1, after the action 1, from <Trans...
     """
 
-    def __init__(self, env):
+    def __init__(self, env: gymnasium.Env) -> None:
         RecordConstructorArgs.__init__(self)
         gymnasium.Wrapper.__init__(self, checked_env(env))
         self._episode, self._step = 0, 0
         self._names = spaces.leaf_names(env.observation_space)
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Starts an episode and checks its first observation."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._episode, self._step = self._episode + 1, 0
         self._check_observation(observation, "after the reset")
         return observation, info
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Takes a step and checks its observation and its reward."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._step += 1

@@ -1,10 +1,13 @@
 """`CheckObservation`: observations that are not made like their space are found where they come from."""
 
+from typing import Any
+
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob import border
 from keras_rl_prob.envs.wrappers.arguments import checked_env
+from keras_rl_prob.types import GymReset, GymStep
 
 
 class CheckObservation(gymnasium.Wrapper, RecordConstructorArgs):
@@ -26,19 +29,19 @@ class CheckObservation(gymnasium.Wrapper, RecordConstructorArgs):
     ValueError: The observation must have the shape (4,). Received: (1,) at step 0 of episode 1, from <Trans...
     """
 
-    def __init__(self, env):
+    def __init__(self, env: gymnasium.Env) -> None:
         RecordConstructorArgs.__init__(self)
         gymnasium.Wrapper.__init__(self, checked_env(env))
         self._episode, self._step = 0, 0
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Starts an episode and checks its first observation."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._episode, self._step = self._episode + 1, 0
         self._check(observation)
         return observation, info
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Takes a step and checks its observation."""
         observation, *rest = self.env.step(action)
         self._step += 1

@@ -2,11 +2,13 @@
 
 import math
 import numbers
+from typing import Any
 
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob.envs.wrappers.arguments import action_index, checked_action, checked_env
+from keras_rl_prob.types import GymReset, GymStep
 
 
 class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
@@ -40,7 +42,7 @@ class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
     ```
     """
 
-    def __init__(self, env, noop=None):
+    def __init__(self, env: gymnasium.Env, noop: Any = None) -> None:
         RecordConstructorArgs.__init__(self, noop=noop)
         gymnasium.Wrapper.__init__(self, checked_env(env))
         if noop is None:
@@ -48,7 +50,7 @@ class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
         self.noop = checked_action(env, "noop", noop)
         self._lives, self._goes_on = 0, False
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Goes on with the next life, or starts a new game."""
         goes_on, self._goes_on = self._goes_on and seed is None and not options, False
         if goes_on:
@@ -59,7 +61,7 @@ class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
         self._lives = self._lives_in(info)
         return observation, info
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Takes a step, which terminates if it costs a life."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         before, self._lives = self._lives, self._lives_in(info)
@@ -100,14 +102,14 @@ class FinalReward(gymnasium.Wrapper, RecordConstructorArgs):
     -10.0
     """
 
-    def __init__(self, env, reward):
+    def __init__(self, env: gymnasium.Env, reward: float) -> None:
         if not isinstance(reward, numbers.Real) or isinstance(reward, bool) or not math.isfinite(reward):
             raise ValueError(f"`reward` must be a finite number. Received: reward={reward!r}")
         RecordConstructorArgs.__init__(self, reward=float(reward))
         gymnasium.Wrapper.__init__(self, checked_env(env))
-        self.reward = float(reward)
+        self.reward: float = float(reward)
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Takes a step; the reward is `reward` if it terminates."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, self.reward if terminated else reward, terminated, truncated, info

@@ -1,12 +1,15 @@
 """Observations of several steps in one: how they changed, and what they were."""
 
 import collections
+from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob.envs.wrappers.arguments import check_box, checked_env
+from keras_rl_prob.types import GymReset
 
 _TWICE_AS_WIDE = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.int64}
 
@@ -39,19 +42,19 @@ class FrameDelta(gymnasium.ObservationWrapper, RecordConstructorArgs):
     True
     """
 
-    def __init__(self, env):
+    def __init__(self, env: gymnasium.Env) -> None:
         RecordConstructorArgs.__init__(self)
         gymnasium.ObservationWrapper.__init__(self, checked_env(env))
         check_box(env)
-        self.observation_space = _space_of_differences(env.observation_space)
-        self._previous = np.zeros_like(self.observation_space.low)
+        space = self.observation_space = _space_of_differences(env.observation_space)
+        self._previous = np.zeros_like(space.low)
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Starts an episode, whose first observation is shown as it is."""
         self._previous = np.zeros_like(self._previous)
         return super().reset(seed=seed, options=options)
 
-    def observation(self, observation):
+    def observation(self, observation: np.ndarray) -> np.ndarray:
         """Returns the observation minus the one before it."""
         now = np.array(observation, self._previous.dtype)
         change, self._previous = now - self._previous, now
@@ -82,12 +85,12 @@ class FrameHistory(gymnasium.ObservationWrapper, RecordConstructorArgs):
     (3, 2)
     """
 
-    def __init__(self, env, past_indices, axis=0):
+    def __init__(self, env: gymnasium.Env, past_indices: Sequence[int], axis: int = 0) -> None:
         past_indices = _checked_indices(past_indices)
         RecordConstructorArgs.__init__(self, past_indices=past_indices, axis=axis)
         gymnasium.ObservationWrapper.__init__(self, checked_env(env))
         check_box(env)
-        space = env.observation_space
+        space: Any = env.observation_space
         dimensions = len(space.shape) + 1
         if not isinstance(axis, int | np.integer) or isinstance(axis, bool) or not -dimensions <= axis < dimensions:
             raise ValueError(
@@ -97,16 +100,17 @@ class FrameHistory(gymnasium.ObservationWrapper, RecordConstructorArgs):
         self.past_indices, self.axis = past_indices, int(axis)
         low, high = (np.stack([bound] * len(past_indices), axis) for bound in (space.low, space.high))
         self.observation_space = gymnasium.spaces.Box(low, high, dtype=space.dtype)
-        self._recent = collections.deque(maxlen=max(past_indices) + 1)  # from the present into the past
+        recent: collections.deque[np.ndarray] = collections.deque(maxlen=max(past_indices) + 1)
+        self._recent = recent  # from the present into the past
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Starts an episode, with a history of its first observation only."""
         self._recent.clear()
         return super().reset(seed=seed, options=options)
 
-    def observation(self, observation):
+    def observation(self, observation: np.ndarray) -> np.ndarray:
         """Returns the observations of `past_indices` steps ago as one array."""
-        times = 1 if self._recent else self._recent.maxlen
+        times = 1 if self._recent else max(self.past_indices) + 1
         self._recent.extendleft([np.array(observation)] * times)
         return np.stack([self._recent[index] for index in self.past_indices], self.axis)
 

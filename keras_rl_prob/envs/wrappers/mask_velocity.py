@@ -1,5 +1,7 @@
 """`MaskVelocity`: the classic tasks without velocities, which take memory."""
 
+from collections.abc import Sequence
+
 import gymnasium
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
@@ -34,18 +36,18 @@ class MaskVelocity(gymnasium.ObservationWrapper, RecordConstructorArgs):
     True
     """
 
-    def __init__(self, env, mask=None):
+    def __init__(self, env: gymnasium.Env, mask: Sequence[float] | None = None) -> None:
         RecordConstructorArgs.__init__(self, mask=mask)
         gymnasium.ObservationWrapper.__init__(self, checked_env(env))
-        mask = np.array(_find_mask(env) if mask is None else mask, object)
-        if mask.shape != env.observation_space.shape or not np.isin(mask, (0, 1)).all():
+        switches = np.array(_find_mask(env) if mask is None else mask, object)
+        if switches.shape != env.observation_space.shape or not np.isin(switches, (0, 1)).all():
             raise ValueError(
                 "`mask` must hold a 0 or a 1 for every component of the observation. "
-                f"Received: mask={mask.tolist()}, env.observation_space={env.observation_space}"
+                f"Received: mask={switches.tolist()}, env.observation_space={env.observation_space}"
             )
-        self.mask = mask.astype(env.observation_space.dtype)
+        self.mask = switches.astype(env.observation_space.dtype)
 
-    def observation(self, observation):
+    def observation(self, observation: np.ndarray) -> np.ndarray:
         """Returns the observation times the mask."""
         return observation * self.mask
 

@@ -7,6 +7,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob import spaces
 from keras_rl_prob.envs.wrappers.arguments import checked_env
+from keras_rl_prob.types import Nest
 
 _LARGEST = np.finfo(np.float32).max  # as a bound it only says that there is none
 
@@ -34,7 +35,7 @@ class NormalizeRange(gymnasium.ObservationWrapper, RecordConstructorArgs):
     Box(-1.0, 1.0, (3,), float32)
     """
 
-    def __init__(self, env):
+    def __init__(self, env: gymnasium.Env) -> None:
         RecordConstructorArgs.__init__(self)
         gymnasium.ObservationWrapper.__init__(self, checked_env(env))
         leaves = spaces.leaves(env.observation_space)
@@ -46,7 +47,7 @@ class NormalizeRange(gymnasium.ObservationWrapper, RecordConstructorArgs):
         self._mappings = [_mapping(leaf) for leaf in leaves]
         self.observation_space = _map_space(_normalized, env.observation_space)
 
-    def observation(self, observation):
+    def observation(self, observation: Nest) -> Nest:
         """Returns the observation with its bounded components between -1 and 1."""
         mappings = iter(self._mappings)
         return spaces.map_values(lambda value: next(mappings)(value), self.env.observation_space, observation)

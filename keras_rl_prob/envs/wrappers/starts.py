@@ -1,6 +1,8 @@
 """Actions taken before an episode begins for the agent: random ones, or those that start a game."""
 
 import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -60,7 +62,7 @@ class RandomStart(_ActingReset, RecordConstructorArgs):
     True
     """
 
-    def __init__(self, env, max_steps):
+    def __init__(self, env: gymnasium.Env, max_steps: int) -> None:
         if not isinstance(max_steps, int | np.integer) or isinstance(max_steps, bool) or max_steps < 1:
             raise ValueError(f"`max_steps` must be a positive integer. Received: max_steps={max_steps!r}")
         RecordConstructorArgs.__init__(self, max_steps=int(max_steps))
@@ -68,7 +70,7 @@ class RandomStart(_ActingReset, RecordConstructorArgs):
         self.max_steps = int(max_steps)
         self._actions = copy.deepcopy(env.action_space)
 
-    def first_actions(self):
+    def first_actions(self) -> Iterator[Any]:
         """Yields the random actions of one attempt."""
         count, seed = self.np_random.integers((self.max_steps, 2**31))
         self._actions.seed(int(seed))
@@ -102,16 +104,17 @@ class FireReset(_ActingReset, RecordConstructorArgs):
     True
     """
 
-    def __init__(self, env, actions=None):
+    def __init__(self, env: gymnasium.Env, actions: Sequence[Any] | None = None) -> None:
         RecordConstructorArgs.__init__(self, actions=actions)
         gymnasium.Wrapper.__init__(self, checked_env(env))
         if actions is None:
             fire = action_index(env, "FIRE", "FireReset(env, actions=[1])")
-            actions = range(fire, min(fire + 2, len(env.unwrapped.get_action_meanings())))
+            unwrapped: Any = env.unwrapped
+            actions = range(fire, min(fire + 2, len(unwrapped.get_action_meanings())))
         if not np.iterable(actions) or len(actions) == 0:
             raise ValueError(f"`actions` must be a sequence of at least one action. Received: actions={actions!r}")
         self.actions = [checked_action(env, f"actions[{i}]", action) for i, action in enumerate(actions)]
 
-    def first_actions(self):
+    def first_actions(self) -> Iterable[Any]:
         """Returns the actions."""
         return self.actions
