@@ -2,11 +2,13 @@
 
 import io
 import zipfile
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 
-def pack(arrays):
+def pack(arrays: Sequence[np.ndarray]) -> bytes:
     """Arrays as the content of an `.npz` file; bytes and flags are compressed, for other numbers hardly get smaller."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -18,7 +20,7 @@ def pack(arrays):
     return file.getvalue()
 
 
-def unpack(data, dtypes):
+def unpack(data: bytes, dtypes: Sequence[Any]) -> list[np.ndarray]:
     """The arrays that `pack` got, which were of these NumPy types.
 
     Raises:

@@ -19,22 +19,22 @@ class Prioritized:
         Schaul et al., "Prioritized experience replay", 2016, https://arxiv.org/abs/1511.05952, section 3.3.
     """
 
-    def __init__(self, items, alpha, epsilon):
+    def __init__(self, items: int, alpha: float, epsilon: float) -> None:
         self._alpha, self._epsilon = alpha, epsilon
         self.tree = SumTree(items)
         self._greatest = tf.Variable(1.0, trainable=False, name="greatest")  # p^alpha
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """The priorities and the greatest so far."""
         return [*self.tree.variables, self._greatest]
 
-    def clear(self):
+    def clear(self) -> None:
         """Forgets all items: as new."""
         self.tree.clear()
         self._greatest.assign(1.0)
 
-    def add(self, items, present):
+    def add(self, items: tf.Tensor, present: tf.Tensor) -> None:
         """Gives new items the greatest priority so far.
 
         Args:
@@ -43,7 +43,7 @@ class Prioritized:
         """
         self.tree.assign(items, tf.where(present, self._greatest, 0.0))
 
-    def draw(self, count, seed):
+    def draw(self, count: int, seed: tf.Tensor) -> tf.Tensor:
         """Draws with replacement, one item from each of `count` strata of equal probability.
 
         Args:
@@ -58,7 +58,7 @@ class Prioritized:
         items = self.tree.find(strata * self.tree.total)
         return tf.random.experimental.stateless_shuffle(items, seed)  # strata must not become batches
 
-    def weights(self, items, beta):
+    def weights(self, items: tf.Tensor, beta: float | tf.Tensor) -> tf.Tensor:
         """Weights that make up for the unequal probabilities.
 
         `w_i = (N P(i))^-beta`, divided by the greatest of them along the last axis.
@@ -73,7 +73,7 @@ class Prioritized:
         priority = self.tree.priority(items)
         return (tf.reduce_min(priority, -1, keepdims=True) / priority) ** beta
 
-    def update(self, items, errors):
+    def update(self, items: tf.Tensor, errors: tf.Tensor) -> None:
         """Sets priorities by the errors that were found; of several errors of one item the greatest counts.
 
         Args:

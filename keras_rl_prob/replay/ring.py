@@ -1,10 +1,12 @@
 """Rows of past play in graph variables."""
 
 import os
+from typing import Any
 
 import tensorflow as tf
 
 from keras_rl_prob.replay.blocks import pack, unpack
+from keras_rl_prob.types import Nest
 
 BLOCK_BYTES = 2**24  # before compression; files depend on it
 
@@ -48,7 +50,7 @@ class Ring:
         head: int32 variable; the place that the next row takes.
     """
 
-    def __init__(self, specs, capacity):
+    def __init__(self, specs: Nest, capacity: int) -> None:
         self.specs, self.capacity, self.num_envs = specs, capacity, tf.nest.flatten(specs)[0].shape[0]
         _check_fits(specs, capacity)
         self._rows = tf.nest.map_structure(
@@ -61,16 +63,16 @@ class Ring:
         self._identity = object()
 
     @property
-    def rows(self):
+    def rows(self) -> list[tf.Variable]:
         """The variables that hold rows."""
         return tf.nest.flatten(self._rows)
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """All that the ring holds."""
         return [*self.rows, self.size, self.head]
 
-    def clear(self):
+    def clear(self) -> None:
         """Forgets all rows: as new."""
         for variable in self.rows:
             zero(variable)
@@ -78,7 +80,7 @@ class Ring:
         self.head.assign(0)
         self._added.assign_add(self.capacity)
 
-    def add(self, rows):
+    def add(self, rows: Nest) -> tf.Tensor:
         """Stores rows; at most `capacity` at once.
 
         Args:
@@ -97,11 +99,11 @@ class Ring:
         self._added.assign_add(count)
         return places
 
-    def place(self, age):
+    def place(self, age: tf.Tensor) -> tf.Tensor:
         """The place, int32, of rows of these ages; negative ages and those beyond the newest wrap around."""
         return (self.head - self.size + age) % self.capacity
 
-    def read(self, name, places, envs):
+    def read(self, name: str, places: tf.Tensor, envs: tf.Tensor) -> Nest:
         """What is stored under a key of the outermost dict of a row.
 
         Args:
@@ -119,7 +121,7 @@ class Ring:
     # ---- blocks -----------------------------------------------------------------------------------------------
 
     @property
-    def blocks(self):
+    def blocks(self) -> int:
         """How many blocks have rows, int."""
         return -(-int(self.size.numpy()) // self._block)
 
@@ -127,19 +129,19 @@ class Ring:
         start = index * self._block
         return tf.range(start, min(start + self._block, int(self.size.numpy())), dtype=tf.int64)
 
-    def version(self, index):
+    def version(self, index: int) -> tuple[Any, int]:
         """What is equal to an earlier version of a block only if the block has not changed since."""
         start, head = index * self._block, int(self.head.numpy())
         stop = min(start + self._block, self.capacity)
         since = 0 if start < head < stop else (head - stop) % self.capacity  # rows that were added after its last one
         return self._identity, int(self._added.numpy()) - since
 
-    def pack(self, index):
+    def pack(self, index: int) -> bytes:
         """The rows of a block as bytes."""
         places = self._places(index)
         return pack([variable.sparse_read(places).numpy() for variable in self.rows])
 
-    def unpack(self, index, data):
+    def unpack(self, index: int, data: bytes) -> None:
         """Puts the rows of a block back where `pack` found them; `size` and `head` must be as they were then.
 
         Raises:
@@ -157,7 +159,7 @@ class Ring:
             variable.scatter_update(tf.IndexedSlices(tf.constant(x, variable.dtype), places))
 
 
-def zero(variable, entries=2**24):
+def zero(variable: tf.Variable, entries: int = 2**24) -> None:
     """Sets a variable to zero, so many entries at a time: a second tensor of its size might not fit into memory."""
     rows = variable.shape[0]
     step = max(1, entries * rows // max(1, variable.shape.num_elements()))

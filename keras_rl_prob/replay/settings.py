@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -38,7 +39,7 @@ class PrioritizedReplay(Settings):
     beta: float | Schedule | None = None
     epsilon: float = 1e-6
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """`alpha` and `beta` are between 0 and 1, `epsilon` is positive."""
         return {
             "alpha": checks.fraction("alpha", self.alpha),
@@ -46,7 +47,7 @@ class PrioritizedReplay(Settings):
             "epsilon": checks.number("epsilon", self.epsilon, above=0.0),
         }
 
-    def current_beta(self, env_steps):
+    def current_beta(self, env_steps: tf.Tensor) -> tf.Tensor:
         """Beta after `env_steps` environment steps, a float32 scalar."""
         return tf.cast(current(0.4 if self.beta is None else self.beta, env_steps), tf.float32)
 
@@ -91,7 +92,7 @@ class ReplaySettings(Settings):
     frame_axis: int | None = None
     checkpoint_replay: bool = True
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """Counts are positive integers, `capacity` holds a batch and the steps of a transition."""
         counts = {name: checks.integer(name, getattr(self, name)) for name in ("capacity", "batch_size", "n_step")}
         if self.capacity < self.batch_size:
@@ -112,23 +113,23 @@ class ReplaySettings(Settings):
         }
 
     @property
-    def priorities(self):
+    def priorities(self) -> PrioritizedReplay | None:
         """The `PrioritizedReplay` in use, or `None`."""
         if isinstance(self.prioritized, PrioritizedReplay):
             return self.prioritized
         return PrioritizedReplay() if self.prioritized else None
 
     @property
-    def window(self):
+    def window(self) -> int:
         """Rows of what is drawn."""
         return self.n_step + 1
 
     @property
-    def stride(self):
+    def stride(self) -> int:
         """Rows from the start of one window to that of the next."""
         return 1
 
-    def most_updates(self, mean):
+    def most_updates(self, mean: int) -> int:
         """The most gradient steps that there can be on a rollout."""
         return mean + (math.ceil(4 * mean**0.5) if self.poisson_updates else 0)
 
@@ -175,7 +176,7 @@ class SequenceReplaySettings(ReplaySettings):
     period: int = 10
     eta: float = 0.9
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """Lengths are integers, `eta` is between 0 and 1."""
         return super().checked() | {
             "sequence_length": checks.integer("sequence_length", self.sequence_length),
@@ -185,11 +186,11 @@ class SequenceReplaySettings(ReplaySettings):
         }
 
     @property
-    def window(self):
+    def window(self) -> int:
         """Rows of what is drawn."""
         return self.burn_in + self.sequence_length + self.n_step
 
     @property
-    def stride(self):
+    def stride(self) -> int:
         """Rows from the start of one window to that of the next."""
         return self.period

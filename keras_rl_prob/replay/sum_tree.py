@@ -16,31 +16,31 @@ class SumTree:
         Schaul et al., "Prioritized experience replay", 2016, https://arxiv.org/abs/1511.05952, appendix B.2.1.
     """
 
-    def __init__(self, items):
+    def __init__(self, items: int) -> None:
         self.items = items
         self._depth = max(items - 1, 1).bit_length()
         self._leaves = 2**self._depth
         self._nodes = tf.Variable(tf.zeros((2 * self._leaves,), tf.float64), trainable=False, name="nodes")
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """The nodes."""
         return [self._nodes]
 
-    def clear(self):
+    def clear(self) -> None:
         """Sets all priorities to 0."""
         self._nodes.assign(tf.zeros_like(self._nodes))
 
     @property
-    def total(self):
+    def total(self) -> tf.Tensor:
         """Sum of the priorities, float64 scalar."""
         return self._nodes.gather_nd([1])
 
-    def priority(self, items):
+    def priority(self, items: tf.Tensor) -> tf.Tensor:
         """Priorities, float32, of items, int32 `[...]`."""
         return tf.cast(self._nodes.gather_nd(items[..., None] + self._leaves), tf.float32)
 
-    def assign(self, items, priorities):
+    def assign(self, items: tf.Tensor, priorities: tf.Tensor) -> None:
         """Sets priorities; where an item occurs several times, the greatest value counts.
 
         Args:
@@ -56,7 +56,7 @@ class SumTree:
             children = self._nodes.gather_nd(tf.stack([2 * node, 2 * node + 1], -1)[..., None])  # [K, 2]
             self._nodes.scatter_update(tf.IndexedSlices(tf.reduce_sum(children, -1), node))
 
-    def find(self, mass):
+    def find(self, mass: tf.Tensor) -> tf.Tensor:
         """The items in which these points of the cumulated priorities fall.
 
         Args:
@@ -74,7 +74,7 @@ class SumTree:
             node = 2 * node + tf.cast(go_right, tf.int32)
         return node - self._leaves
 
-    def check_valid(self):
+    def check_valid(self) -> None:
         """Raises a `ValueError` unless every node is the sum of the two below it, and finite and not negative."""
         nodes = self._nodes.numpy()
         numbers = ((nodes >= 0.0) & (nodes < float("inf"))).all()
