@@ -1,11 +1,13 @@
 """The in-graph loop between an agent and a batch of environments."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.trajectory import TimeStep
+from keras_rl_prob.types import Nest
 
 
 class Rollout(NamedTuple):
@@ -39,6 +41,21 @@ class Rollout(NamedTuple):
     next_state: Any
 
 
+class Actor(Protocol):
+    """What a driver knows of an agent."""
+
+    def initial_state(self, batch_size: int) -> Nest:
+        """Recurrent state at the start of an episode, a nest `[batch_size, ...]`."""
+
+    def act(
+        self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
+    ) -> tuple[Nest, Nest, Nest]:
+        """`(action, record, state)` of one step."""
+
+    def final_value(self, observation: Nest, state: Nest) -> Nest:
+        """What is kept of final observations that come beside the rows."""
+
+
 class Driver:
     """Steps an agent through a batch of environments; each `collect` continues where the last one stopped.
 
@@ -59,7 +76,9 @@ class Driver:
         num_envs: `B`.
     """
 
-    def __init__(self, agent, env, *, steps, sequence_length, seed, jit_compile=True):
+    def __init__(
+        self, agent: Actor, env: BatchEnv, *, steps: int, sequence_length: int, seed: int, jit_compile: bool = True
+    ) -> None:
         self._agent, self._env = agent, env
         self.steps, self.num_envs, self._sequence_length = steps, env.num_envs, sequence_length
         self._rollout = self._loop
@@ -75,33 +94,33 @@ class Driver:
         key = tf.random.stateless_uniform((2, 2), (seed, 0), None, None, tf.int32)
         return (*env.reset(key[0]), self._agent.initial_state(self.num_envs)), key[1]
 
-    def restart(self, env, seed):
+    def restart(self, env: BatchEnv, seed: int) -> None:
         """Resets the environments: from here on, everything is as in a new driver of `env`, which has the same signature."""
         carry, key = self._start(env, seed)
         tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
         self._key.assign(key)
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """What the next rollout depends on; of Python environments, whose insides cannot be stored, only the random key."""
         return [*(tf.nest.flatten(self._variables) if self._env.compilable else []), self._key]
 
     @property
-    def record_specs(self):
+    def record_specs(self) -> Nest:
         """Nest of `tf.TensorSpec`s `[B, ...]` of what the agent has kept of a step."""
         return self._specs[0][3]
 
     @property
-    def final_value_specs(self):
+    def final_value_specs(self) -> Nest:
         """Nest of `tf.TensorSpec`s `[B, ...]` of what is kept of final observations beside rows; `()` for nothing."""
         return self._specs[0][7]
 
     @property
-    def key(self):
+    def key(self) -> tf.Tensor:
         """int32 `[2]`, from which the seeds of the next rollout come; `[0, t]` is added to it."""
         return self._key.read_value()
 
-    def collect(self):
+    def collect(self) -> Rollout:
         """Plays `steps` rows with the current agent; returns a `Rollout`."""
         carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)
         rows, carry, final_value, states = self._rollout(carry, self._key.read_value())

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_rl_prob.drivers import Rollout
 from keras_rl_prob.drivers.driver import Driver
 
 
@@ -13,11 +14,11 @@ class EpisodeDriver(Driver):
     """
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """The random key, on which alone the next rollout depends."""
         return [self._key]
 
-    def collect(self):
+    def collect(self) -> Rollout:
         """Plays one episode in each environment with the current agent; returns a `Rollout`."""
         env_state, step = self._env.reset(self._key + [1, 0])
         carry = (env_state, step, self._agent.initial_state(self._env.num_envs))

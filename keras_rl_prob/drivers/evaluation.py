@@ -1,10 +1,13 @@
 """Whole episodes in a graph, for `evaluate`."""
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from keras_rl_prob.drivers.driver import Actor
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.trajectory import TimeStep
 
 FIRST_CALL = 16  # steps
@@ -36,7 +39,9 @@ class Played(NamedTuple):
     lengths: tf.Tensor
 
 
-def play_episodes(agent, env, deterministic, jit_compile=True):
+def play_episodes(
+    agent: Actor, env: BatchEnv, deterministic: bool, jit_compile: bool = True
+) -> Callable[[BatchEnv, int, int, int], dict[str, float]]:
     """Returns a function that plays so many whole episodes in each environment.
 
     Every environment plays the same number of episodes, so that short ones are not over-represented; what an environment

@@ -1,9 +1,14 @@
 """An environment-backed `tf.data` source: each element is a rollout and the data of the gradient steps on it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
+from keras_rl_prob.types import Nest
 
-def rollout_source(collect, prepare):
+
+def rollout_source(collect: Callable[[], Any], prepare: Callable[[Any], Nest]) -> tf.data.Dataset:
     """A dataset without end that collects a rollout only when the last update on the one before has landed.
 
     Nothing runs ahead of the consumer (prefetching and autotuning are off): a rollout collected early would have been

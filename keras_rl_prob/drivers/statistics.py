@@ -12,16 +12,16 @@ class EpisodeStatistics:
         num_envs: Batch size `B`.
     """
 
-    def __init__(self, num_envs):
+    def __init__(self, num_envs: int) -> None:
         self._score = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="score")
         self._length = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="length")
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """Scores and lengths of the episodes under way."""
         return [self._score, self._length]
 
-    def update(self, reward, valid, ended):
+    def update(self, reward: tf.Tensor, valid: tf.Tensor, ended: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes in one rollout.
 
         Args:
