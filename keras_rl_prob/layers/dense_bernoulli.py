@@ -5,6 +5,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_rl_prob.layers.head import MASKED_LOGIT, Head
+from keras_rl_prob.types import Nest
 
 tfd = tfp.distributions
 
@@ -29,11 +30,11 @@ class DenseBernoulli(Head):
 
     action_kind = "binary"
 
-    def call(self, inputs):
+    def call(self, inputs: Nest) -> tf.Tensor:
         """Returns logits, float32 `[..., *output_shape]`."""
         logits, mask = self.project(inputs)
         return logits if mask is None else tf.where(mask, logits, MASKED_LOGIT)
 
-    def distribution(self, params):
+    def distribution(self, params: tf.Tensor) -> tfp.distributions.Distribution:
         """Returns a distribution of int32 actions `[..., *output_shape]`."""
         return tfd.Independent(tfd.Bernoulli(logits=params, dtype=tf.int32), len(self.action_shape))

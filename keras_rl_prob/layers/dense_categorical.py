@@ -1,11 +1,15 @@
 """A head for actions that are choices among classes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_rl_prob.layers.head import MASKED_LOGIT, Head
+from keras_rl_prob.types import Nest
 
 tfd = tfp.distributions
 
@@ -36,7 +40,9 @@ class DenseCategorical(Head):
 
     action_kind = "discrete"
 
-    def __init__(self, output_shape, num_classes=None, **kwargs):
+    def __init__(
+        self, output_shape: int | tuple[int, ...], num_classes: Sequence[Any] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(output_shape, **kwargs)
         if not self.mask_shape:
             raise ValueError(f"`output_shape` must have an axis of classes. Received: output_shape={output_shape}")
@@ -52,11 +58,11 @@ class DenseCategorical(Head):
         self.num_classes = counts
 
     @property
-    def action_shape(self):
+    def action_shape(self) -> tuple[int, ...]:
         """Shape of one action."""
         return self.mask_shape[:-1]
 
-    def call(self, inputs):
+    def call(self, inputs: Nest) -> tf.Tensor:
         """Returns logits, float32 `[..., *output_shape]`."""
         logits, mask = self.project(inputs)
         if mask is not None:
@@ -64,10 +70,10 @@ class DenseCategorical(Head):
         exists = np.arange(self.mask_shape[-1]) < self.num_classes[..., np.newaxis]
         return logits if exists.all() else tf.where(exists, logits, 2.0 * MASKED_LOGIT)  # below every masked class
 
-    def distribution(self, params):
+    def distribution(self, params: tf.Tensor) -> tfp.distributions.Distribution:
         """Returns a distribution of int32 actions `[..., *output_shape[:-1]]`."""
         return tfd.Independent(tfd.Categorical(logits=params, dtype=tf.int32), len(self.action_shape))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_classes": self.num_classes.tolist()}

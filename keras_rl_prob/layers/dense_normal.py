@@ -1,5 +1,8 @@
 """A head for real-valued actions."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,6 +11,7 @@ import tensorflow_probability as tfp
 from keras_rl_prob import checks
 from keras_rl_prob.distributions import BoundedNormal
 from keras_rl_prob.layers.head import Head
+from keras_rl_prob.types import Nest, Shape
 
 tfd = tfp.distributions
 
@@ -56,15 +60,15 @@ class DenseNormal(Head):
 
     def __init__(
         self,
-        output_shape,
-        bounds=None,
-        hard_bounds=False,
-        state_dependent_scale=False,
-        loc_activation=None,
-        scale_activation="softplus",
-        initial_scale=1.0,
-        **kwargs,
-    ):
+        output_shape: int | tuple[int, ...],
+        bounds: Sequence[Any] | None = None,
+        hard_bounds: bool = False,
+        state_dependent_scale: bool = False,
+        loc_activation: str | Callable[..., Any] | None = None,
+        scale_activation: str | Callable[..., Any] = "softplus",
+        initial_scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(output_shape, **kwargs)
         if hard_bounds and bounds is None:
             raise ValueError("`hard_bounds` needs `bounds`. Received: hard_bounds=True, bounds=None")
@@ -81,17 +85,17 @@ class DenseNormal(Head):
             raise ValueError(f"`scale_activation` must be positive at 0. Received: scale_activation={scale_activation}")
 
     @property
-    def projection_shape(self):
+    def projection_shape(self) -> tuple[int, ...]:
         """Shape of what the linear map gives for one row of features."""
         return (*self.mask_shape, 2) if self.state_dependent_scale else self.mask_shape
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Creates the weights."""
         super().build(input_shape)
         if not self.state_dependent_scale:
             self.scale = self.add_weight(name="scale", shape=self.mask_shape, initializer="zeros", autocast=False)
 
-    def call(self, inputs):
+    def call(self, inputs: Nest) -> tf.Tensor:
         """Returns location, scale and perhaps the mask, float32 `[..., *output_shape, 2 or 3]`."""
         outputs, mask = self.project(inputs)
         if self.state_dependent_scale:
@@ -107,7 +111,7 @@ class DenseNormal(Head):
         scale += tf.zeros_like(loc)
         return tf.stack([loc, scale] if mask is None else [loc, scale, tf.cast(mask, tf.float32)], axis=-1)
 
-    def distribution(self, params):
+    def distribution(self, params: tf.Tensor) -> tfp.distributions.Distribution:
         """Returns a distribution of float32 actions `[..., *output_shape]`."""
         loc, scale, *mask = tf.unstack(params, axis=-1)
         mask = tf.cast(mask[0], tf.bool) if mask else None
@@ -119,12 +123,12 @@ class DenseNormal(Head):
             normal = tfd.Masked(normal, mask, safe_sample_fn=tfd.Distribution.mode)
         return tfd.Independent(normal, event_ndims)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape of the parameters."""
         masked = isinstance(input_shape[0], (list, tuple))
         return (*super().compute_output_shape(input_shape), 3 if masked else 2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,6 +1,9 @@
 """Action values from a state's value and the actions' advantages."""
 
 import keras
+import tensorflow as tf
+
+from keras_rl_prob.types import Shape
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -26,7 +29,7 @@ class Dueling(keras.layers.Layer):
         array([[1., 3.]], dtype=float32)
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: list[Shape]) -> None:
         """Checks the shapes."""
         several = isinstance(input_shape, (list, tuple)) and len(input_shape) in (2, 3)
         fits = several and all(isinstance(shape, (list, tuple)) for shape in input_shape) and input_shape[0][-1] == 1
@@ -36,7 +39,7 @@ class Dueling(keras.layers.Layer):
                 f"the latter. Received: shapes {input_shape}"
             )
 
-    def call(self, inputs):
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Returns the action values, float `[..., actions]`."""
         value, advantages, *mask = inputs
         if not mask:
@@ -47,6 +50,6 @@ class Dueling(keras.layers.Layer):
         count = keras.ops.sum(keras.ops.cast(legal, advantages.dtype), axis=-1, keepdims=True)
         return value + advantages - total / count
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         """Returns the shape of the advantages."""
         return input_shape[1]

@@ -1,9 +1,12 @@
 """Random features whose inner products approximate a kernel."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks
+from keras_rl_prob.types import Shape
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -27,12 +30,12 @@ class FourierFeatures(keras.layers.Layer):
         TensorShape([2, 100])
     """
 
-    def __init__(self, units, scale=None, **kwargs):
+    def __init__(self, units: int, scale: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = checks.integer("units", units)
         self.scale = checks.number("scale", scale, above=0.0, none=True)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Draws the weights."""
         self.kernel = self.add_weight(
             shape=(input_shape[-1], self.units),
@@ -47,15 +50,15 @@ class FourierFeatures(keras.layers.Layer):
             name="offset",
         )
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns float `[..., units]`."""
         scale = (2.0 / self.units) ** 0.5 if self.scale is None else self.scale
         return scale * tf.cos(tf.matmul(inputs, self.kernel) + self.offset)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns `[..., units]`."""
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "units": self.units, "scale": self.scale}

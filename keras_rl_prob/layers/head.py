@@ -1,10 +1,14 @@
 """The base class of heads: a linear map from features to the parameters of an action distribution."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_rl_prob.types import Nest, Shape
 
 MASKED_LOGIT = -1e9  # a probability of exactly 0 in float32, yet finite, so that products and differences stay numbers
 
@@ -39,14 +43,14 @@ class Head(keras.layers.Layer):
 
     def __init__(
         self,
-        output_shape,
-        use_bias=True,
-        kernel_initializer=None,
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        **kwargs,
-    ):
+        output_shape: int | tuple[int, ...],
+        use_bias: bool = True,
+        kernel_initializer: str | keras.initializers.Initializer | None = None,
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
+        kernel_regularizer: str | keras.regularizers.Regularizer | None = None,
+        bias_regularizer: str | keras.regularizers.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.mask_shape = _standardize_shape(output_shape)
         self.use_bias = use_bias
@@ -56,20 +60,20 @@ class Head(keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
 
     @property
-    def action_shape(self):
+    def action_shape(self) -> tuple[int, ...]:
         """Shape of one action."""
         return self.mask_shape
 
     @property
-    def projection_shape(self):
+    def projection_shape(self) -> tuple[int, ...]:
         """Shape of what the linear map gives for one row of features."""
         return self.mask_shape
 
-    def distribution(self, params):
+    def distribution(self, params: tf.Tensor) -> tfp.distributions.Distribution:
         """Returns the `tfd.Distribution` of these parameters, whose batch shape is the leading axes of `params`."""
         raise NotImplementedError
 
-    def build(self, input_shape):
+    def build(self, input_shape: Nest) -> None:
         """Creates the weights."""
         features_shape, mask_shape = input_shape if _is_pair(input_shape) else (input_shape, None)
         if mask_shape is not None and tuple(mask_shape[len(mask_shape) - len(self.mask_shape) :]) != self.mask_shape:
@@ -89,7 +93,7 @@ class Head(keras.layers.Layer):
                 autocast=False,
             )
 
-    def project(self, inputs):
+    def project(self, inputs: Nest) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Applies the linear map.
 
         Returns:
@@ -102,17 +106,17 @@ class Head(keras.layers.Layer):
             outputs += tf.cast(self.bias, tf.float32)
         return outputs, None if mask is None else tf.cast(mask, tf.bool)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Nest) -> Shape:
         """Returns the shape of the parameters."""
         features_shape = input_shape[0] if _is_pair(input_shape) else input_shape
         return (*features_shape[:-1], *self.mask_shape)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Nest) -> keras.KerasTensor:
         """Returns a symbolic tensor like the parameters, whose dtype no policy changes."""
         shapes = keras.tree.map_structure(lambda x: x.shape, inputs)
         return keras.KerasTensor(self.compute_output_shape(shapes), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,14 +1,18 @@
 """A Dense layer whose weights are noisy while it explores."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks
+from keras_rl_prob.types import Shape
 
 KINDS = ("factorized", "independent")
 
 
-def noise_kind(name, value, none=False):
+def noise_kind(name: str, value: str | None, none: bool = False) -> str | None:
     """One of `KINDS`, from an argument that may have the British spelling too; `None` too if `none`.
 
     Raises:
@@ -55,22 +59,31 @@ class NoisyDense(keras.layers.Layer):
         True
     """
 
-    def __init__(self, units, activation=None, kind="factorized", sigma=None, **kwargs):
+    def __init__(
+        self,
+        units: int,
+        activation: str | Callable[..., Any] | None = None,
+        kind: str = "factorized",
+        sigma: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.units, self.kind = checks.integer("units", units), noise_kind("kind", kind)
         self.sigma = checks.number("sigma", sigma, none=True)
         self.activation = keras.activations.get(activation)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Creates the weights and the noise."""
-        inputs = input_shape[-1]
+        inputs: Any = input_shape[-1]
+        noise: dict[str, tuple[int, ...]]
         if self.kind == "factorized":
             limit, sigma = inputs**-0.5, (0.5 if self.sigma is None else self.sigma) * inputs**-0.5
             noise = {"noise_in": (inputs,), "noise_out": (self.units,)}
         else:
             limit, sigma = (3.0 / inputs) ** 0.5, 0.017 if self.sigma is None else self.sigma
             noise = {"noise_kernel": (inputs, self.units), "noise_bias": (self.units,)}
-        for name, shape in (("kernel", (inputs, self.units)), ("bias", (self.units,))):
+        means: dict[str, tuple[int, ...]] = {"kernel": (inputs, self.units), "bias": (self.units,)}
+        for name, shape in means.items():
             uniform = keras.initializers.RandomUniform(-limit, limit)
             setattr(self, name, self.add_weight(shape=shape, initializer=uniform, name=name))
             constant = keras.initializers.Constant(sigma)
@@ -78,7 +91,7 @@ class NoisyDense(keras.layers.Layer):
         for name, shape in noise.items():
             setattr(self, name, self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name))
 
-    def resample(self, seed):
+    def resample(self, seed: tf.Tensor) -> None:
         """Draws new noise.
 
         Args:
@@ -89,7 +102,7 @@ class NoisyDense(keras.layers.Layer):
             normal = tf.random.stateless_normal(variable.shape, seed + [i, 0])
             variable.assign(tf.sign(normal) * tf.sqrt(tf.abs(normal)) if self.kind == "factorized" else normal)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns float `[..., units]`."""
         kernel, bias = self.kernel, self.bias
         if training:
@@ -100,11 +113,11 @@ class NoisyDense(keras.layers.Layer):
             kernel, bias = kernel + self.sigma_kernel * noise_kernel, bias + self.sigma_bias * noise_bias
         return self.activation(tf.matmul(inputs, kernel) + bias)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns `[..., units]`."""
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,10 +1,13 @@
 """The head of a network that gives action values."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_rl_prob.layers.dense_categorical import DenseCategorical
 from keras_rl_prob.layers.head import MASKED_LOGIT
+from keras_rl_prob.types import Nest
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -29,18 +32,20 @@ class QValues(DenseCategorical):
         >>> network = keras.Model(x := keras.Input((4,)), {"action": QValues((2,))(keras.layers.Dense(2)(x))})
     """
 
-    def __init__(self, output_shape, *, name=None, dtype=None, trainable=True):
+    def __init__(
+        self, output_shape: int | tuple[int, ...], *, name: str | None = None, dtype: Any = None, trainable: bool = True
+    ) -> None:
         super().__init__(output_shape, name=name, dtype=dtype, trainable=trainable)
         if len(self.mask_shape) != 1:
             raise ValueError(f"`output_shape` must be `(n,)` for n actions. Received: output_shape={output_shape}")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Nest) -> None:
         """Checks the number of actions."""
         shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
         if any(shape[-1] != self.mask_shape[0] for shape in shapes):
             raise ValueError(f"`inputs` must have {self.mask_shape[0]} values. Received: inputs.shape={input_shape}")
 
-    def project(self, inputs):
+    def project(self, inputs: Nest) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Passes the values on.
 
         Returns:
@@ -52,11 +57,11 @@ class QValues(DenseCategorical):
             mask |= ~tf.reduce_any(mask, -1, keepdims=True)
         return tf.cast(values, tf.float32), mask
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**keras.layers.Layer.get_config(self), "output_shape": self.mask_shape}
 
     @staticmethod
-    def legal(values):
+    def legal(values: tf.Tensor) -> tf.Tensor:
         """Which actions no mask forbids, bool, shaped like `values`."""
         return values > MASKED_LOGIT / 2

@@ -1,9 +1,12 @@
 """Normalisation by statistics of everything seen so far."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks
+from keras_rl_prob.types import Shape
 
 MAX_COUNT = 1e6  # float32 cannot count beyond 2^24
 
@@ -40,13 +43,13 @@ class RunningNormalization(keras.layers.Layer):
         Chan, Golub and LeVeque (1979), Updating formulae and a pairwise algorithm for computing sample variances.
     """
 
-    def __init__(self, center=True, clip=10.0, epsilon=1e-8, **kwargs):
+    def __init__(self, center: bool = True, clip: float | None = 10.0, epsilon: float = 1e-8, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)  # statistics need float32 inputs
         self.center = center
         self.clip = checks.number("clip", clip, above=0.0, none=True)
         self.epsilon = checks.number("epsilon", epsilon, above=0.0)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Creates the statistics, of shape `input_shape[1:]`."""
         options = {"dtype": "float32", "autocast": False, "trainable": False}
         features = tuple(input_shape[1:])
@@ -54,7 +57,7 @@ class RunningNormalization(keras.layers.Layer):
         self.variance = self.add_weight(name="variance", shape=features, initializer="ones", **options)
         self.count = self.add_weight(name="count", shape=(), initializer="zeros", **options)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Normalises `[..., *features]` by the statistics as they are."""
         x = tf.cast(inputs, tf.float32)
         if self.center:
@@ -64,11 +67,11 @@ class RunningNormalization(keras.layers.Layer):
             x = tf.clip_by_value(x, -self.clip, self.clip)
         return tf.cast(x, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns `input_shape`."""
         return input_shape
 
-    def update(self, inputs, mask=None):
+    def update(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> None:
         """Merges a batch into the statistics.
 
         Args:
@@ -94,12 +97,12 @@ class RunningNormalization(keras.layers.Layer):
         self.variance.assign((1 - weight) * (self.variance + weight * tf.square(delta)) + weight * batch_variance)
         self.count.assign(tf.minimum(self.count + n, MAX_COUNT))
 
-    def reset(self):
+    def reset(self) -> None:
         """Forgets everything seen so far."""
         self.mean.assign(tf.zeros_like(self.mean))
         self.variance.assign(tf.ones_like(self.variance))
         self.count.assign(0.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "center": self.center, "clip": self.clip, "epsilon": self.epsilon}

@@ -3,11 +3,14 @@
 import contextlib
 import contextvars
 import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
 
 from keras_rl_prob.ops import recurrent
+from keras_rl_prob.types import Nest, Shape
 
 
 @dataclasses.dataclass
@@ -29,11 +32,12 @@ _scope: contextvars.ContextVar[UnrollScope | None] = contextvars.ContextVar("unr
 
 
 @contextlib.contextmanager
-def unroll_scope(keep, states):
+def unroll_scope(keep: tf.Tensor, states: Iterable[tuple[keras.layers.Layer, Nest]]) -> Iterator[UnrollScope]:
     """Opens an `UnrollScope` for the network call inside. Only `Unrolled` does."""
-    token = _scope.set(UnrollScope(keep, dict(states)))
+    scope = UnrollScope(keep, dict(states))
+    token = _scope.set(scope)
     try:
-        yield _scope.get()
+        yield scope
     finally:
         _scope.reset(token)
 
@@ -66,31 +70,31 @@ class StatefulRNN(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, cell, **kwargs):
+    def __init__(self, cell: keras.layers.Layer | Sequence[keras.layers.Layer], **kwargs: Any) -> None:
         if isinstance(cell, (list, tuple)) and cell:
             for inner in cell:
                 _checked(inner)
             cell = keras.layers.StackedRNNCells(list(cell))
         kwargs.setdefault("dtype", _checked(cell).dtype_policy)
         super().__init__(**kwargs)
-        self.cell = cell
+        self.cell: Any = cell
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Builds the cell."""
         if not self.cell.built:
             self.cell.build(input_shape)
             self.cell.built = True
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`(B, units)`."""
         size = getattr(self.cell, "output_size", None)
         return (input_shape[0], keras.tree.flatten(self.cell.state_size)[0] if size is None else size)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int | tf.Tensor) -> Nest:
         """Zeros: a tuple with one tensor `[batch_size, ...]` per state of the cell, nested like its states."""
         return keras.tree.lists_to_tuples(_zero_state(self.cell, batch_size))
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """One step from a zero state, `[B, F]` -> `[B, units]`; inside `Unrolled` all steps of rows `[T * B, F]`."""
         scope = _scope.get()
         if scope is None:
@@ -109,12 +113,12 @@ class StatefulRNN(keras.layers.Layer):
         outputs, scope.final_states[self] = _run(self.cell, inputs, scope.keep, scope.states[self])
         return outputs
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "cell": keras.saving.serialize_keras_object(self.cell)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The layer that `get_config` described."""
         return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers.stateful_rnn import StatefulRNN, unroll_scope
+from keras_rl_prob.types import Nest
 
 
 class Unrolled:
@@ -27,7 +28,7 @@ class Unrolled:
     ```
     """
 
-    def __init__(self, network):
+    def __init__(self, network: keras.Model) -> None:
         if not isinstance(network, keras.Model):
             raise TypeError(f"`network` must be a keras.Model. Received: network={network}")
         if not network.built:
@@ -35,11 +36,13 @@ class Unrolled:
         self.network = network
         self._memories = [x for x in layers_of(network) if isinstance(x, StatefulRNN)]
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> Nest:
         """Zeros, with the structure of every state: one entry `[batch_size, ...]` per `StatefulRNN`."""
         return tuple(layer.initial_state(batch_size) for layer in self._memories)
 
-    def __call__(self, observations, is_first, state, training=False):
+    def __call__(
+        self, observations: Nest, is_first: tf.Tensor, state: Nest, training: bool = False
+    ) -> tuple[Nest, Nest]:
         """Runs the network over a sequence.
 
         Args:
@@ -74,7 +77,7 @@ class Unrolled:
         outputs, state = self._run(observations, is_first, state, training)
         return keras.tree.map_structure(lambda y: tf.reshape(y, (steps, rows, *y.shape[1:])), outputs), state
 
-    def step(self, observations, is_first, state, training=False):
+    def step(self, observations: Nest, is_first: tf.Tensor, state: Nest, training: bool = False) -> tuple[Nest, Nest]:
         """One row: as `__call__` without the time axis, `[B, ...]`, and without a loop."""
         return self._run(observations, tf.convert_to_tensor(is_first)[None], state, training)
 
