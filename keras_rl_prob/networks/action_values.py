@@ -1,10 +1,13 @@
 """Networks of the values of Discrete actions."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
 from keras_rl_prob import checks, masks
 from keras_rl_prob.envs import spaces_of
+from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import Dueling, NoisyDense, QValues, StatefulRNN
 from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.networks.cells import cell_of
@@ -12,7 +15,13 @@ from keras_rl_prob.networks.encoder import encoder, mask_of
 from keras_rl_prob.networks.heads import apply, check_discrete
 
 
-def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
+def q_network(
+    env: EnvOrSpaces,
+    units: Sequence[int] = (128, 128),
+    cell: str | keras.layers.Layer | None = None,
+    dueling: bool = False,
+    noisy: str | None = None,
+) -> keras.Model:
     """Action values: relu layers, with memory if `cell` is given.
 
     Images go through the convolutions of `nature_cnn` first.
@@ -31,8 +40,7 @@ def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
         ValueError: The actions are not Discrete.
     """
     observation_space, action_space = spaces_of(env)
-    check_discrete(action_space)
-    actions = int(action_space.n)
+    actions = check_discrete(action_space)
     noisy = noise_kind("noisy", noisy, none=True)
 
     def dense(width, activation=None):
@@ -44,7 +52,7 @@ def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
         for width in widths:
             x = layers.Dense(width, "relu")(x)
         x = StatefulRNN(cell_of(cell, last))(x)
-        widths, last = [], last if dueling else None
+        widths, last = [], last if dueling else 0
     for width in widths:
         x = dense(width, "relu")(x)
     (mask,) = masks.align(action_space, mask_of(inputs), leading=1)
@@ -52,5 +60,5 @@ def q_network(env, units=(128, 128), cell=None, dueling=False, noisy=None):
         parts = [dense(width)(dense(last, "relu")(x)) for width in (1, actions)]
         values = Dueling()(parts if mask is None else [*parts, mask])
     else:
-        values = dense(actions)(x if last is None else dense(last, "relu")(x))
+        values = dense(actions)(x if not last else dense(last, "relu")(x))
     return keras.Model(inputs, {"action": apply(QValues((actions,)), values, mask)})

@@ -1,5 +1,6 @@
 """Recurrent cells by name."""
 
+import keras
 from keras import layers
 
 from keras_rl_prob import checks
@@ -7,7 +8,7 @@ from keras_rl_prob import checks
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.SimpleRNNCell}
 
 
-def cell_of(cell, units):
+def cell_of(cell: str | keras.layers.Layer, units: int) -> keras.layers.Layer:
     """A Keras RNN cell as it is, or a new one of a name and a width."""
     if not isinstance(cell, str):
         return cell

@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import gymnasium
 import keras
 import numpy as np
 from gymnasium import spaces as gym_spaces
@@ -10,12 +11,13 @@ from keras import layers
 
 from keras_rl_prob import masks, spaces
 from keras_rl_prob.observations import as_image, as_numbers, is_image
+from keras_rl_prob.types import Nest
 
 MOST_CLASSES = 10_000  # of one component of a space
 LARGEST_LAYER = 20_000_000  # weights of the Dense layer behind the convolutions, from which on there is a warning
 
 
-def encoder(observation_space):
+def encoder(observation_space: gymnasium.Space) -> tuple[Nest, keras.KerasTensor]:
     """Input layers for every component of an observation and one flat feature vector of them all.
 
     Numbers are scaled and flattened, classes become one-hot, images go through the convolutions of `nature_cnn`; see
@@ -75,17 +77,17 @@ def _features(leaf, x):
     return as_numbers(leaf, x)
 
 
-def dense(width, activation="tanh"):
+def dense(width: int, activation: str = "tanh") -> keras.layers.Dense:
     """A Dense layer that starts orthogonal, with a gain of the square root of 2."""
     return layers.Dense(width, activation, kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0)))
 
 
-def mask_of(nest):
+def mask_of(nest: Nest) -> Nest:
     """The part of an observation, or of inputs like it, that is for the heads; `None` if there is none."""
     return nest.get(masks.KEY) if isinstance(nest, dict) else None
 
 
-def check_classes(leaf, cure):
+def check_classes(leaf: gymnasium.Space, cure: str) -> None:
     """Raises a `ValueError` where a default network would have a unit for each of very many classes."""
     classes = getattr(leaf, "n", 0) if isinstance(leaf, gym_spaces.Discrete) else np.max(getattr(leaf, "nvec", 0))
     if int(classes) > MOST_CLASSES:

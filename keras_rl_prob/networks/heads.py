@@ -1,14 +1,17 @@
 """From features to the parameters of a distribution over actions."""
 
+import gymnasium
+import keras
 import numpy as np
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import masks, spaces
 from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal
 from keras_rl_prob.networks.encoder import check_classes
+from keras_rl_prob.types import Nest
 
 
-def heads(action_space, x, mask=None):
+def heads(action_space: gymnasium.Space, x: keras.KerasTensor, mask: Nest = None) -> Nest:
     """A nest of heads' outputs for every component of an action.
 
     Bounded Box components get a normal distribution squashed into the bounds, unbounded ones a plain normal distribution.
@@ -47,16 +50,17 @@ def _head(leaf):
     return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True)
 
 
-def apply(head, x, mask):
+def apply(head: keras.layers.Layer, x: keras.KerasTensor, mask: Nest) -> keras.KerasTensor:
     """A head's output for features, and for a mask if there is one."""
     return head(x if mask is None else [x, mask])
 
 
-def check_discrete(action_space):
-    """Raises a `ValueError` where there are no values of all actions to be compared."""
+def check_discrete(action_space: gymnasium.Space) -> int:
+    """How many actions there are; `ValueError` where there are no values of all actions to be compared."""
     if not isinstance(action_space, gym_spaces.Discrete):
         raise ValueError(
             "`env` must have a Discrete action space, since the values of all actions are compared. Use `krp.PPO` or "
             "`krp.A2C`, "
             f"which take any. Received: action_space={action_space}"
         )
+    return int(action_space.n)

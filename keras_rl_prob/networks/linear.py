@@ -1,6 +1,7 @@
 """Values of Discrete actions that are linear in fixed features."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -10,13 +11,20 @@ from keras import layers
 
 from keras_rl_prob import checks, masks, spaces
 from keras_rl_prob.envs import opened, spaces_of
+from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import FourierFeatures, QValues
 from keras_rl_prob.networks.encoder import encoder, mask_of
 from keras_rl_prob.networks.heads import apply, check_discrete
 from keras_rl_prob.python_calls import raising_as_itself
 
 
-def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, seed=0):
+def linear_q(
+    env: EnvOrSpaces,
+    gammas: Sequence[float] = (5.0, 2.0, 1.0, 0.5),
+    components: int = 100,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> keras.Model:
     """Action values that are linear in radial basis features: `scikit-learn`'s, carried as Keras layers.
 
     scikit-learn's `StandardScaler` and one `RBFSampler` for each gamma are fitted on samples of the observation
@@ -47,7 +55,7 @@ def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, s
     except ImportError:
         raise ImportError('`linear_q` needs scikit-learn: pip install "keras_rl_prob[linear]"') from None
     observation_space, action_space = spaces_of(env)
-    check_discrete(action_space)
+    actions = check_discrete(action_space)
     inputs, features = encoder(observation_space)
     x = keras.Model(inputs, features)(_observations(env, observation_space, samples, seed)).numpy()
     scaler = StandardScaler().fit(x)
@@ -60,7 +68,6 @@ def linear_q(env, gammas=(5.0, 2.0, 1.0, 0.5), components=100, samples=10_000, s
     fourier.set_weights(
         [np.concatenate([getattr(s, name) for s in samplers], -1) for name in ("random_weights_", "random_offset_")]
     )
-    actions = int(action_space.n)
     values = layers.Dense(actions, use_bias=False, kernel_initializer="zeros")(features)
     (mask,) = masks.align(action_space, mask_of(inputs), leading=1)
     return keras.Model(inputs, {"action": apply(QValues((actions,)), values, mask)})

@@ -1,10 +1,13 @@
 """Networks of a stochastic policy and a value."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
 from keras_rl_prob import checks, spaces
 from keras_rl_prob.envs import spaces_of
+from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import StatefulRNN
 from keras_rl_prob.networks.cells import cell_of
 from keras_rl_prob.networks.encoder import dense, encoder, mask_of
@@ -12,7 +15,7 @@ from keras_rl_prob.networks.heads import heads
 from keras_rl_prob.observations import is_image
 
 
-def feed_forward(env, units=(64, 64), value=True):
+def feed_forward(env: EnvOrSpaces, units: Sequence[int] = (64, 64), value: bool = True) -> keras.Model:
     """A network without memory: separate tanh layers for the policy and for the value.
 
     Images go through the convolutions of `nature_cnn` first, which both share.
@@ -35,7 +38,7 @@ def feed_forward(env, units=(64, 64), value=True):
     return _network(inputs, policy, critic, action_space)
 
 
-def recurrent(env, cell="lstm", units=64):
+def recurrent(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = "lstm", units: int = 64) -> keras.Model:
     """A network with memory: a tanh layer and a recurrent layer, shared by policy and value.
 
     Args:
@@ -53,7 +56,7 @@ def recurrent(env, cell="lstm", units=64):
     return _network(inputs, x, x, action_space)
 
 
-def nature_cnn(env, cell=None, units=128):
+def nature_cnn(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = None, units: int = 128) -> keras.Model:
     """The convolutions of Mnih et al. (2015) and a Dense layer of 512, with memory if `cell` is given.
 
     What is an image says `keras_rl_prob.observations.image_axes`: at least 32 by 32 pixels with their channels last, first or
