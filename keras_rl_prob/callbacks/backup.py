@@ -1,6 +1,7 @@
 """`Backup`: `BackupAndRestore` that writes of a replay memory what is new."""
 
 import pathlib
+from typing import Any
 
 import h5py
 import keras
@@ -9,6 +10,7 @@ from keras_rl_prob import checks
 from keras_rl_prob.keras_internals import backup_weights
 from keras_rl_prob.learning.position import SEGMENTS
 from keras_rl_prob.learning.segments import Segments
+from keras_rl_prob.types import Logs, Path
 
 
 class Backup(keras.callbacks.BackupAndRestore):
@@ -34,11 +36,11 @@ class Backup(keras.callbacks.BackupAndRestore):
     ```
     """
 
-    def __init__(self, backup_dir, delete_checkpoint=True):
+    def __init__(self, backup_dir: Path, delete_checkpoint: bool = True) -> None:
         super().__init__(checks.path("backup_dir", backup_dir), delete_checkpoint=delete_checkpoint)
-        self._segments = None
+        self._segments: Any = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Restores, once all segments have been found as they were written."""
         self._segments = Segments(pathlib.Path(self.backup_dir) / "memory")
         weights = backup_weights(self)
@@ -50,7 +52,7 @@ class Backup(keras.callbacks.BackupAndRestore):
         with self.model.memory_in(self._segments):
             super().on_train_begin(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Writes the backup of the epoch."""
         with self.model.memory_in(self._segments):
             super().on_epoch_end(epoch, logs)

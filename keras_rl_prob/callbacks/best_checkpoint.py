@@ -1,8 +1,11 @@
 """`BestCheckpoint`: the best of the agents that were evaluated."""
 
+from typing import Any
+
 import keras
 
 from keras_rl_prob import checks
+from keras_rl_prob.types import Logs, Path
 
 
 class BestCheckpoint(keras.callbacks.ModelCheckpoint):
@@ -27,13 +30,13 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
     ```
     """
 
-    def __init__(self, filepath, monitor="val_return", mode="max", **kwargs):
+    def __init__(self, filepath: Path, monitor: str = "val_return", mode: str = "max", **kwargs: Any) -> None:
         if mode not in ("max", "min"):
             raise ValueError(f'`mode` must be "max" or "min". Received: mode={mode!r}')
         checks.text("monitor", monitor)
         super().__init__(filepath, monitor=monitor, mode=mode, save_best_only=True, **kwargs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Saves if this epoch was evaluated and is the best so far."""
         if self.monitor in (logs or {}):
             with self.model.apart_from_training():

@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl_prob import checks
+from keras_rl_prob.types import Logs
 
 
 class EnvStepLimit(keras.callbacks.Callback):
@@ -22,11 +23,11 @@ class EnvStepLimit(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, limit):
+    def __init__(self, limit: int) -> None:
         super().__init__()
         self.limit = checks.integer("limit", limit)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Looks at the step count, after every rollout."""
         if logs["env_steps"] >= self.limit:
             self.model.stop_training = True

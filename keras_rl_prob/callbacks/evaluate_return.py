@@ -5,6 +5,8 @@ import contextlib
 import keras
 
 from keras_rl_prob import checks
+from keras_rl_prob.envs.factory import Env
+from keras_rl_prob.types import Logs
 
 
 class EvaluateReturn(keras.callbacks.Callback):
@@ -45,26 +47,34 @@ class EvaluateReturn(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, env, every=1, episodes=20, deterministic=True, seed=0, name="eval"):
+    def __init__(
+        self,
+        env: Env,
+        every: int = 1,
+        episodes: int = 20,
+        deterministic: bool = True,
+        seed: int = 0,
+        name: str = "eval",
+    ) -> None:
         super().__init__()
         self.env = env
         self.every, self.episodes = checks.integer("every", every), checks.integer("episodes", episodes)
         self.deterministic, self.seed, self.name = deterministic, checks.seed("seed", seed), checks.text("name", name)
         self._opened = contextlib.ExitStack()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Opens the environments."""
         self._opened.close()  # those of a training that was broken off
         self._latest = None
         self._evaluation = self.model.evaluation(self.env, self.episodes, self.deterministic, self.seed, self._opened)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Evaluates if it is time to, and adds the entries."""
         if self._latest is None or (epoch + 1) % self.every == 0:
             self._latest = self._evaluate()
         logs.update(self._latest)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Closes the environments."""
         self._opened.close()
 

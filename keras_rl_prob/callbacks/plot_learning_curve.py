@@ -1,11 +1,13 @@
 """The learning curve of a run, while it is drawn."""
 
 import pathlib
+from typing import Any
 
 import keras
 
 from keras_rl_prob import checks
 from keras_rl_prob.callbacks.plot_learning_curves import EVALUATIONS, curve, figure_class, picture, read_log
+from keras_rl_prob.types import Logs, Path
 
 TRAINING, EVALUATION = "#9ab8d8", "#1f4e79"
 
@@ -31,13 +33,13 @@ class PlotLearningCurve(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, path, title=None, log=None):
+    def __init__(self, path: Path, title: str | None = None, log: Path | None = None) -> None:
         super().__init__()
         self.path, self.title, self.log = pathlib.Path(checks.path("path", path)), title, log
-        self._rows = []
+        self._rows: list[dict[str, Any]] = []
         figure_class()  # rather than after the first epoch
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Draws."""
         self._rows = [*self._rows, logs or {}] if self.log is None else read_log(self.log)
         trained, evaluated = curve(self._rows, "return"), curve(self._rows, *EVALUATIONS)

@@ -5,16 +5,19 @@ import csv
 import itertools
 import os
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_rl_prob.learning.persistence import write_whole
+from keras_rl_prob.types import Path
 
 EVALUATIONS = ("val_return", "eval_return")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")  # Okabe and Ito's
 
 
-def plot_learning_curves(runs, path, title=None):
+def plot_learning_curves(runs: Mapping[str, Sequence[Path]], path: Path, title: str | None = None) -> None:
     """Draws the return over environment steps of several runs: a line for the mean of the seeds, a band for their range.
 
     The band goes from the worst seed to the best; the seeds themselves are thin lines. Mean and band cover the steps that all
@@ -55,7 +58,7 @@ def plot_learning_curves(runs, path, title=None):
 
 
 @contextlib.contextmanager
-def picture(path, title, note=None):
+def picture(path: Path, title: str | None, note: str | None = None) -> Iterator[Any]:
     """Axes over environment steps; what has been drawn on them at the end becomes the file `path`, with a legend.
 
     Args:
@@ -78,13 +81,13 @@ def picture(path, title, note=None):
     write_whole(path, lambda part: figure.savefig(part, dpi=150, format=path.suffix[1:] or "png"))
 
 
-def read_log(path):
+def read_log(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV log, a list of dicts of strings."""
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def curve(rows, *columns):
+def curve(rows: Sequence[Mapping[str, Any]], *columns: str) -> np.ndarray:
     """The points of the first of `columns` that has any.
 
     Args:
@@ -134,7 +137,7 @@ def _number(value):
         return np.nan
 
 
-def figure_class():
+def figure_class() -> type:
     """Matplotlib's `Figure`: no windows, no global state."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 (optional dependency)

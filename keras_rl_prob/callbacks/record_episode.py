@@ -3,18 +3,25 @@
 import contextlib
 import itertools
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks, envs
+from keras_rl_prob.agents import Agent
 from keras_rl_prob.agents.network_checks import check_same_spaces
 from keras_rl_prob.learning.persistence import write_whole
+from keras_rl_prob.types import Path
 
 GIF_RATE = 25  # frames a second at most; GIF counts in hundredths of a second
 
 
-def record_episode(agent, env, path, max_frames=500, seed=0):
+def record_episode(
+    agent: Agent, env: str | EnvSpec | Callable[[], gymnasium.Env], path: Path, max_frames: int = 500, seed: int = 0
+) -> dict[str, float]:
     """Plays one deterministic episode and writes it as a GIF or MP4, whole or not at all.
 
     Args:
@@ -42,7 +49,8 @@ def record_episode(agent, env, path, max_frames=500, seed=0):
     max_frames, seed = checks.integer("max_frames", max_frames), checks.seed("seed", seed, least=0)
     if not callable(getattr(agent, "policy", None)):
         raise TypeError(f"`agent` must be an agent. Received: agent={agent!r}")
-    path, rewards = pathlib.Path(path), []
+    path = pathlib.Path(path)
+    rewards: list[Any] = []
     path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
     with contextlib.closing(_make(env)) as made:
@@ -57,7 +65,7 @@ def record_episode(agent, env, path, max_frames=500, seed=0):
     return {"return": float(sum(rewards)), "length": len(rewards)}
 
 
-def check_recordable(env, path):
+def check_recordable(env: str | EnvSpec | Callable[[], gymnasium.Env], path: Path) -> None:
     """Raises what is wrong with the arguments of a recording before anything is played.
 
     Args:
@@ -83,7 +91,7 @@ def _drawn_id(env):
         ) from error
 
 
-def gymnasium_id(native_id):
+def gymnasium_id(native_id: str) -> str:
     """The id of the environment whose physics a native one has, after which that is named; `StopIteration` for none."""
     name = native_id.removeprefix("tf/")
     return next(known for known in (name, f"krp/{name}") if known in gymnasium.registry)

@@ -2,11 +2,15 @@
 
 import os
 import pathlib
+from collections.abc import Callable
 
+import gymnasium
 import keras
+from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks
 from keras_rl_prob.callbacks.record_episode import check_recordable, record_episode
+from keras_rl_prob.types import Logs, Path
 
 
 class RecordVideo(keras.callbacks.Callback):
@@ -35,7 +39,14 @@ class RecordVideo(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, env, path, every=None, max_frames=500, seed=0):
+    def __init__(
+        self,
+        env: str | EnvSpec | Callable[[], gymnasium.Env],
+        path: Path,
+        every: int | None = None,
+        max_frames: int = 500,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         every, max_frames = checks.integer("every", every, none=True), checks.integer("max_frames", max_frames)
         self.env, self.path, self.seed = env, checks.path("path", path), checks.seed("seed", seed, least=0)
@@ -43,20 +54,20 @@ class RecordVideo(keras.callbacks.Callback):
         check_recordable(env, self._path_after(0))
         self._epoch = 0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Makes the folder, so that what is wrong with it shows before the training."""
         folder = self._path_after(0).parent
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"`path` must be in a folder that can be written to. Received: path={self.path!r}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Records an episode if it is time to."""
         self._epoch = epoch
         if self.every is not None and (epoch + 1) % self.every == 0:
             self._record()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Records an episode if that is all there is to be."""
         if self.every is None:
             self._record()

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks, spaces
+from keras_rl_prob.types import Logs, Path
 
 
 class RolloutHistograms(keras.callbacks.Callback):
@@ -38,25 +39,25 @@ class RolloutHistograms(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, log_dir):
+    def __init__(self, log_dir: Path) -> None:
         super().__init__()
         self.log_dir = checks.path("log_dir", log_dir)
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError('`RolloutHistograms` needs TensorBoard: pip install "keras_rl_prob[tensorboard]"')
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Opens the event file."""
         self._writer = tf.summary.create_file_writer(self.log_dir)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Starts the clock."""
         self._start, self._steps = time.perf_counter(), int(self.model.env_steps.numpy())
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Stops the clock, after every rollout."""
         self._rate = (logs["env_steps"] - self._steps) / (time.perf_counter() - self._start)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Writes."""
         with self._writer.as_default(step=int(logs["env_steps"])):
             for name, value in self._scalars().items():
@@ -65,7 +66,7 @@ class RolloutHistograms(keras.callbacks.Callback):
                 tf.summary.histogram(f"rollout/{name}", values)
         self._writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Closes the event file."""
         self._writer.close()
 

@@ -3,11 +3,13 @@
 import csv
 import io
 import pathlib
+from typing import Any
 
 import keras
 
 from keras_rl_prob import checks
 from keras_rl_prob.learning.persistence import write_whole
+from keras_rl_prob.types import Logs, Path
 
 
 class RunLog(keras.callbacks.CSVLogger):
@@ -34,10 +36,12 @@ class RunLog(keras.callbacks.CSVLogger):
     ```
     """
 
-    def __init__(self, path):
+    csv_file: Any
+
+    def __init__(self, path: Path) -> None:
         super().__init__(checks.path("path", path), append=True)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Opens the file, so that what is wrong with it shows before the training."""
         path = pathlib.Path(self.filename)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +49,7 @@ class RunLog(keras.callbacks.CSVLogger):
             _read(path)
         super().on_train_begin(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Adds a row."""
         if self.writer is None or not set(logs) <= set(self.keys):
             self._continue_before(epoch, logs)
