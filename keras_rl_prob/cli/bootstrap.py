@@ -1,9 +1,13 @@
 """How sure a mean over few seeds is."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def bootstrap_interval(values, level=0.95, resamples=10_000, seed=0):
+def bootstrap_interval(
+    values: Sequence[float], level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
     """Confidence interval of the mean by the percentile bootstrap.
 
     Means of as many values drawn with replacement, again and again; the interval leaves out the lowest and the highest
@@ -25,7 +29,7 @@ def bootstrap_interval(values, level=0.95, resamples=10_000, seed=0):
     >>> bootstrap_interval([3.0, 3.0, 3.0])
     (3.0, 3.0)
     """
-    values = np.asarray(values, float)
-    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.quantile(values[drawn].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    array = np.asarray(values, float)
+    drawn = np.random.default_rng(seed).integers(len(array), size=(resamples, len(array)))
+    low, high = np.quantile(array[drawn].mean(1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -4,6 +4,8 @@ import argparse
 import json
 import pathlib
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import gymnasium
 
@@ -15,7 +17,7 @@ PYTHONIC = {"None": None, "True": True, "False": False}
 WRONG = (ValueError, TypeError, ImportError, gymnasium.error.Error)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--config`, `--set`, `--epochs` and `--seed`."""
     parser.add_argument(
         "--config", metavar="NAME|FILE", help="a preset (see `list`) or a JSON file like a run's config.json"
@@ -33,14 +35,14 @@ def add_arguments(parser):
     )
 
 
-def from_arguments(args):
+def from_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """The complete configuration that the arguments ask for."""
     config = asked(args)
     with blaming(None, *WRONG):
         return presets.complete(config)
 
 
-def asked(args):
+def asked(args: argparse.Namespace) -> dict[str, Any]:
     """The configuration that `--config`, `--set`, `--epochs` and `--seed` ask for: no more than they say, and a seed."""
     config = load(args.config)
     config.setdefault("seed", random.randrange(2**31))
@@ -53,7 +55,7 @@ def asked(args):
     return config
 
 
-def load(name):
+def load(name: str) -> dict[str, Any]:
     """The configuration of a preset, or in a JSON file."""
     if not name:
         raise UserError(f"--config is needed: a JSON file, or one of {', '.join(presets.names())}")
@@ -67,13 +69,13 @@ def load(name):
     return {"name": path.parent.name if path.stem == "config" else path.stem} | config
 
 
-def read(path):
+def read(path: pathlib.Path) -> Any:
     """What is in a JSON file."""
     with blaming(f"{path} cannot be read as JSON", ValueError, OSError):
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def overrides(args):
+def overrides(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """Pairs of key and value from `--set` and `--epochs`."""
     for text in args.set:
         key, equals, new = text.partition("=")
@@ -84,27 +86,27 @@ def overrides(args):
         yield "fit.epochs", args.epochs
 
 
-def positive(text):
+def positive(text: str) -> int:
     """The positive integer that a text on the command line stands for."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
     return int(text)
 
 
-def seed(text):
+def seed(text: str) -> int:
     """The seed that a text on the command line stands for."""
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**31 - 1}. Received: {text!r}")
     return int(text)
 
 
-def check_last_seed(first, count):
+def check_last_seed(first: int, count: int) -> None:
     """Raises a `UserError` where `count` seeds from `first` on are too many."""
     if first + count > 2**31:
         raise UserError(f"--seed must leave room for {count} seeds below 2**31. Received: {first}")
 
 
-def value(text):
+def value(text: str) -> Any:
     """What a text on the command line stands for: JSON, or else a string."""
     try:
         return json.loads(text)

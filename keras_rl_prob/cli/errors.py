@@ -1,6 +1,7 @@
 """What is the user's to mend, as opposed to what is a bug."""
 
 import contextlib
+from collections.abc import Iterator
 
 
 class UserError(Exception):
@@ -8,7 +9,7 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
-def blaming(what, *errors):
+def blaming(what: str | None, *errors: type[BaseException]) -> Iterator[None]:
     """Turns errors of these types into a `UserError` about `what`.
 
     Args:

@@ -2,8 +2,11 @@
 
 import os
 import signal
+from typing import Any, Self
 
 import keras
+
+from keras_rl_prob.types import Logs
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -23,19 +26,19 @@ class StopOnSignal(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.received = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._usual = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         for number, handler in self._usual.items():
             signal.signal(number, handler)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Asks Keras to stop."""
         if self.received:
             self.model.stop_training = True

@@ -11,6 +11,8 @@ import argparse
 import functools
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -29,7 +31,7 @@ COMMANDS = {
 }
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program.
 
     Args:
@@ -68,11 +70,13 @@ def _words(error):
 
 
 def _parser():
-    form = {"formatter_class": functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=28, width=100)}
+    form: dict[str, Any] = {
+        "formatter_class": functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=28, width=100)
+    }
     parser = argparse.ArgumentParser("keras-rl-prob", description=__doc__, **form)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
-        summary = command.__doc__.splitlines()[0]
+        summary = str(command.__doc__).splitlines()[0]
         command.add_arguments(commands.add_parser(name, help=summary, description=command.__doc__, **form))
     return parser

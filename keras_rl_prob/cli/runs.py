@@ -5,19 +5,22 @@ import json
 import pathlib
 import time
 import zipfile
+from typing import Any
 
 import keras
 
 import keras_rl_prob as krp
 from keras_rl_prob import presets
+from keras_rl_prob.agents import Agent
 from keras_rl_prob.cli import configs
 from keras_rl_prob.cli.errors import UserError, blaming
 from keras_rl_prob.learning.persistence import write_whole
+from keras_rl_prob.types import Path
 
 CONFIG, LOG, BEST, FINAL, CURVE = "config.json", "log.csv", "best.keras", "final.keras", "curve.png"
 
 
-def create(logdir, name):
+def create(logdir: Path, name: str) -> pathlib.Path:
     """Makes and returns the new folder `<logdir>/<time>-<name>`."""
     stem = pathlib.Path(logdir) / f"{time.strftime('%Y%m%dT%H%M%S')}-{str(name).replace('/', '_')}"
     for folder in (stem, *(stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))):
@@ -31,13 +34,13 @@ def create(logdir, name):
     raise UserError(f"{stem} and 998 more exist already")
 
 
-def write_config(folder, config):
+def write_config(folder: pathlib.Path, config: dict[str, Any]) -> None:
     """Writes a complete configuration into a run folder, whole or not at all."""
     text = json.dumps({**config, "version": krp.__version__}, indent=2)
     write_whole(folder / CONFIG, lambda part: part.write_text(f"{text}\n", encoding="utf-8"))
 
 
-def read_config(folder):
+def read_config(folder: pathlib.Path) -> dict[str, Any]:
     """The configuration of a run folder."""
     path = pathlib.Path(folder) / CONFIG
     if not path.is_file():
@@ -59,7 +62,7 @@ def _name_module(path, config):
         print(f"{path} has the module {module!r} imported, for its environment", flush=True)
 
 
-def seeds_of(folder):
+def seeds_of(folder: pathlib.Path) -> list[pathlib.Path]:
     """The run folders in the folder of an experiment, or the run folder itself."""
     folder = pathlib.Path(folder)
     if (folder / CONFIG).is_file():
@@ -68,7 +71,7 @@ def seeds_of(folder):
     return sorted(found, key=lambda path: (len(path.name), path.name)) or [folder]
 
 
-def log_rows(folder):
+def log_rows(folder: pathlib.Path) -> list[dict[str, str]]:
     """The rows of a run's log, a list of dicts of strings."""
     path = pathlib.Path(folder) / LOG
     if not path.is_file():
@@ -80,7 +83,7 @@ def log_rows(folder):
         return list(reader)
 
 
-def load_agent(folder, checkpoint="best"):
+def load_agent(folder: pathlib.Path, checkpoint: str = "best") -> Agent:
     """The agent of a run.
 
     Args:

@@ -1,24 +1,28 @@
 """Training in a run folder, from its beginning or from where it stands."""
 
+import pathlib
 import sys
 import warnings
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import callbacks, presets
+from keras_rl_prob.agents import Agent
 from keras_rl_prob.agents.arguments import evaluation_envs
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import blaming
 from keras_rl_prob.cli.interrupts import StopOnSignal
+from keras_rl_prob.types import Logs
 
 
-def is_complete(folder, config):
+def is_complete(folder: pathlib.Path, config: dict[str, Any]) -> bool:
     """Whether a run has come to its end."""
     return (folder / runs.FINAL).is_file() and len(runs.log_rows(folder)) >= config["fit"]["epochs"]
 
 
-def built(config):
+def built(config: dict[str, Any]) -> Agent:
     """The agent of a complete configuration, built for its environment, its weights decided by the `seed`."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(config["seed"])
@@ -28,7 +32,7 @@ def built(config):
     return agent
 
 
-def fit(agent, folder, config):
+def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any]) -> int | None:
     """Trains an agent in its run folder from where that stands; returns the signal that cut it short, or `None`."""
     env, epochs, episodes = presets.make_env(config), config["fit"]["epochs"], config["fit"]["validation_episodes"]
     print(
@@ -64,7 +68,7 @@ class RestoreError(Exception):
 class Backup(callbacks.Backup):
     """The callback of the library, which says whose backup it is."""
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Restores."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Keras says of each layer before it raises

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+from typing import Any
 
 from keras_rl_prob import checks
 from keras_rl_prob.presets import atari_settings, control_settings, doom_settings, settings
@@ -9,12 +10,12 @@ from keras_rl_prob.presets import atari_settings, control_settings, doom_setting
 SETTINGS = settings.SETTINGS | atari_settings.SETTINGS | control_settings.SETTINGS | doom_settings.SETTINGS
 
 
-def names():
+def names() -> list[str]:
     """Returns the names of the presets, a sorted list of strings."""
     return sorted(SETTINGS)
 
 
-def get(name):
+def get(name: str) -> dict[str, Any]:
     """Returns a preset as a dict of its own, to be changed at will.
 
     Args:

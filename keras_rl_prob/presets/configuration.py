@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ from keras_rl_prob.settings import Settings
 
 REQUIRED = inspect.Parameter.empty
 NOTES = ("name", "description", "seed", "version")
-PLAIN = {
+PLAIN: dict[str, dict[str, Any]] = {
     "env": {"id": REQUIRED, "num_envs": 32, "kwargs": {}, "validation_kwargs": {}},
     "compile": {"steps_per_execution": None, "jit_compile": "auto", "run_eagerly": False},
     "fit": {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1},
@@ -24,7 +25,7 @@ NAMED = ("cell", "noisy")  # arguments that are a name or nothing
 MADE = {"agent": "class", "network": "builder", "optimizer": "class"}  # section: the key that says what it makes
 
 
-def check(config):
+def check(config: dict[str, Any]) -> None:
     """Raises a `ValueError` unless `config` is a configuration; where a key is unknown it names the nearest ones.
 
     A configuration is a dict as it comes from JSON:
@@ -104,13 +105,14 @@ def _check_optimizers(key, value, default):
         checks.number(key, value, none=default is None)
 
 
-def environment(config):
+def environment(config: dict[str, Any]) -> dict[str, Any]:
     """The section `env` of a configuration with its defaults; what is wrong with it is a `ValueError`."""
     env = config.get("env") if isinstance(config, dict) else None
     if not isinstance(env, dict) or not isinstance(env.get("id"), str) or not env["id"]:
         received = f"env.id={env.get('id')!r}" if isinstance(env, dict) else str(config)[:200]
         raise ValueError(f"`env.id` must be the id of an environment. Received: {received}")
-    made = makers("agent").get((config.get("agent") or {}).get("class"))
+    agent: dict[str, Any] = config.get("agent") or {}
+    made = makers("agent").get(agent.get("class", ""))
     env = PLAIN["env"] | ({"num_envs": made.default_num_envs} if made else {}) | env
     checks.integer("env.num_envs", env["num_envs"])
     for name in ("kwargs", "validation_kwargs"):
@@ -119,7 +121,7 @@ def environment(config):
     return env
 
 
-def defaults(config):
+def defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Dict from the key of everything that a configuration like `config` may say to its default, or to `REQUIRED`."""
     keys = {f"{section}.{name}": value for section, entries in PLAIN.items() for name, value in entries.items()}
     for section, kind in MADE.items():
@@ -128,7 +130,7 @@ def defaults(config):
     return keys | {"env.num_envs": makers("agent")[config["agent"]["class"]].default_num_envs}
 
 
-def with_defaults(config):
+def with_defaults(config: dict[str, Any]) -> dict[str, Any]:
     """A copy of a checked configuration that says everything."""
     config = dict.fromkeys(MADE) | present_form(copy.deepcopy(config), makers("agent"))
     for key, default in defaults(config).items():
@@ -137,7 +139,7 @@ def with_defaults(config):
     return config
 
 
-def assign(config, key, value):
+def assign(config: dict[str, Any], key: str, value: Any) -> None:
     """Sets what a dotted key such as `agent.clip_ratio` stands for; sections on the way are made.
 
     Args:
@@ -168,7 +170,7 @@ def assign(config, key, value):
     config[last] = value
 
 
-def lookup(config, key):
+def lookup(config: dict[str, Any], key: str) -> Any:
     """What is at a dotted key of a configuration, or `REQUIRED` where nothing is."""
     for name in key.split("."):
         if not isinstance(config, dict) or name not in config:
@@ -177,7 +179,7 @@ def lookup(config, key):
     return config
 
 
-def makers(path):
+def makers(path: str) -> dict[str, Any]:
     """Dict from the names that the `class` or `builder` at `path` may have to what they make."""
     if path == "agent":
         candidates = {name: getattr(agents, name) for name in agents.__all__}

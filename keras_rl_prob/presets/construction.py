@@ -1,11 +1,17 @@
 """From configurations to agents and environments."""
 
+from typing import Any
+
+from gymnasium.envs.registration import EnvSpec
+
 from keras_rl_prob import checks, envs
+from keras_rl_prob.agents import Agent
 from keras_rl_prob.agents.arguments import whole_executions, whole_rollouts
+from keras_rl_prob.envs.native.native_env import NativeEnv
 from keras_rl_prob.presets.configuration import MADE, check, environment, makers, with_defaults
 
 
-def build(config):
+def build(config: dict[str, Any]) -> Agent:
     """Makes and compiles the agent that a configuration describes.
 
     Args:
@@ -25,7 +31,7 @@ def build(config):
     return _agent(*_completed(config))
 
 
-def complete(config):
+def complete(config: dict[str, Any]) -> dict[str, Any]:
     """A copy of a configuration that says everything: all arguments by their present defaults, all decay steps as numbers.
 
     Args:
@@ -41,7 +47,9 @@ def complete(config):
     return _completed(config)[0]
 
 
-def make_env(config, validation=False, num_envs=None):
+def make_env(
+    config: dict[str, Any], validation: bool = False, num_envs: int | None = None
+) -> str | NativeEnv | EnvSpec:
     """What `fit`, `evaluate` and the builders of networks get as their environment.
 
     Args:

@@ -2,9 +2,11 @@
 
 import copy
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
-def present_form(config, agent_classes):
+def present_form(config: Any, agent_classes: Mapping[str, Any]) -> Any:
     """A copy of a configuration in which numbers that belong together are one object.
 
     An argument of the agent that has moved into settings may be given as it was, and settings without their `class`.

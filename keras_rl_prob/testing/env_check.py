@@ -3,6 +3,8 @@
 import contextlib
 import inspect
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -22,7 +24,13 @@ NOISE = (
 )
 
 
-def check_env(env, episodes=3, max_steps=10_000, seed=0, **unsupported):
+def check_env(
+    env: str | EnvSpec | gymnasium.Env | Callable[[], gymnasium.Env],
+    episodes: int = 3,
+    max_steps: int = 10_000,
+    seed: int = 0,
+    **unsupported: Any,
+) -> None:
     """Plays random episodes and raises an error at the first thing that training would stumble over.
 
     These are checked: the spaces; that each observation has the layout, shape, dtype and bounds of its space, and is not

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -38,18 +39,18 @@ class Player:
         max_steps: Steps by which an episode must be over.
     """
 
-    def __init__(self, env, max_steps):
+    def __init__(self, env: gymnasium.Env, max_steps: int) -> None:
         self._env, self._max_steps = env, max_steps
         self._actions = copy.deepcopy(env.action_space)
         self._masks = masks.places(env.observation_space, env.action_space)
-        self._seen = None  # the last observation and a copy of it
+        self._seen: Any = None  # the last observation and a copy of it
 
     @property
-    def is_masked(self):
+    def is_masked(self) -> bool:
         """Whether observations hold action masks."""
         return bool(self._masks)
 
-    def play(self, number, seed):
+    def play(self, number: int, seed: int) -> Played:
         """Plays a random episode and returns it as `Played`."""
         self._actions.seed(seed)
         played = Played(number)
@@ -70,7 +71,7 @@ class Player:
             f"longer by its `max_steps`. Received: {self._max_steps} steps without an end in episode {number}"
         )
 
-    def difference(self, played, seed):
+    def difference(self, played: Played, seed: int) -> str | None:
         """What is different when the actions of an episode are taken again after another reset; `None` if nothing is."""
         replayed = f"when the actions of episode {played.number} were taken again with seed {seed}"
         row = self._reset(seed, f"in the reset {replayed}"), (0.0, False, False)

@@ -1,9 +1,13 @@
 """An environment that does what it was told, whatever the agent does."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import gymnasium
 import numpy as np
 
 from keras_rl_prob import checks
+from keras_rl_prob.types import GymReset, GymStep
 
 ENDS = "terminated", "truncated"
 
@@ -29,7 +33,9 @@ class ScriptedEnv(gymnasium.Env):
     ([7.0, 0.0, 0.0], [7.0, 0.0, 1.0], (2.0, True, False))
     """
 
-    def __init__(self, index, episodes, action_space=None):
+    def __init__(
+        self, index: float, episodes: Sequence[tuple[int, str]], action_space: gymnasium.Space | None = None
+    ) -> None:
         self.index, self.episodes = checks.number("index", index, least=-np.inf), _checked(episodes)
         if not isinstance(action_space, gymnasium.Space | None):
             raise TypeError(
@@ -37,16 +43,16 @@ class ScriptedEnv(gymnasium.Env):
             )
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(2) if action_space is None else action_space
-        self.actions = []
+        self.actions: list[Any] = []
         self._episode, self._step = -1, 0
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
         """Starts the next episode of the script."""
         super().reset(seed=seed)
         self._episode, self._step = self._episode + 1, 0
         return self._observation(), {}
 
-    def step(self, action):
+    def step(self, action: Any) -> GymStep:
         """Goes on with the script; the action is only kept in `actions`."""
         length, end = self.episodes[self._episode % len(self.episodes)]
         self.actions.append(action)

@@ -1,5 +1,7 @@
 """Ten-step guessing games that can only be won by using every part of a nested observation or action."""
 
+import abc
+
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -22,6 +24,10 @@ class _GuessingGame(gymnasium.Env):
         self._shown = self.observation_space.sample()
         return self._shown, reward, self._step == STEPS, False, {}
 
+    @abc.abstractmethod
+    def _score(self, shown, action):
+        """What an action is worth that follows an observation."""
+
     def _seeded(self, seed):
         self.observation_space.seed(seed)
         return self.observation_space.sample()
@@ -34,7 +40,7 @@ class HybridTask(_GuessingGame):
     An episode has ten steps; random actions get about 1.4, the best possible return is 10.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.observation_space = spaces.Dict({"target": spaces.Box(-1.0, 1.0, (1,)), "tool": spaces.Discrete(3)})
         self.action_space = spaces.Tuple((spaces.Box(-1.0, 1.0, (1,)), spaces.Discrete(3)))
 
@@ -53,7 +59,7 @@ class DictTask(_GuessingGame):
     random actions get about 4.4, the best possible return is 10.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         inner = spaces.Dict({"flags": spaces.MultiBinary(2), "number": spaces.Discrete(4, start=1)})
         self.observation_space = spaces.Dict({"inner": inner, "real": spaces.Box(-1.0, 1.0, (1,), np.float64)})
         self.action_space = spaces.Dict({"answer": spaces.MultiDiscrete([4, 2]), "flags": spaces.MultiBinary(2)})

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from typing import Any
 
 import keras
 
@@ -9,6 +10,7 @@ from keras_rl_prob import checks, masks, networks
 from keras_rl_prob.agents import RecurrentPPO
 from keras_rl_prob.agents.vocabulary import meant
 from keras_rl_prob.envs import spaces_of
+from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import StatefulRNN
 from keras_rl_prob.networks.cells import CELLS
 
@@ -67,7 +69,9 @@ class HyperRecurrentPPO:
     ```
     """
 
-    def __init__(self, env, *, rollout_steps=128, jit_compile=False, **unsupported):
+    def __init__(
+        self, env: EnvOrSpaces, *, rollout_steps: int = 128, jit_compile: bool = False, **unsupported: Any
+    ) -> None:
         _check_installed()
         _check_arguments(unsupported)
         rollout_steps = checks.integer("rollout_steps", rollout_steps)
@@ -76,11 +80,11 @@ class HyperRecurrentPPO:
         self.rollout_steps, self.jit_compile = rollout_steps, jit_compile
         super().__init__()  # of `keras_tuner.HyperModel` in a class that derives from it too
 
-    def __call__(self, hp):
+    def __call__(self, hp: Any) -> RecurrentPPO:
         """The same as `build`: tuners call a hypermodel that is no `keras_tuner.HyperModel`."""
         return self.build(hp)
 
-    def build(self, hp):
+    def build(self, hp: Any) -> RecurrentPPO:
         """A built and compiled agent.
 
         Args:
@@ -113,7 +117,7 @@ class HyperRecurrentPPO:
         agent.build((self.observation_space, self.action_space))
         return agent
 
-    def network(self, hp):
+    def network(self, hp: Any) -> keras.Model:
         """The network of a trial: tanh layers, memory or none, heads and value.
 
         Args:

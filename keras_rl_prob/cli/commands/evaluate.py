@@ -9,6 +9,7 @@ Examples:
   keras-rl-prob evaluate runs/20260131T093000-pendulum --checkpoint elsewhere/agent.keras --stochastic
 """
 
+import argparse
 import pathlib
 
 from keras_rl_prob import presets
@@ -17,7 +18,7 @@ from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import blaming
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `evaluate` takes."""
     parser.add_argument("run", type=pathlib.Path, metavar="RUN", help="a run folder")
     parser.add_argument("--episodes", type=configs.positive, default=100, metavar="N", help="default: 100")
@@ -26,7 +27,7 @@ def add_arguments(parser):
     parser.add_argument("--seed", type=configs.seed, default=0, metavar="N", help="default: 0")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Evaluates and prints."""
     config = runs.read_config(args.run)
     agent = runs.load_agent(args.run, args.checkpoint)

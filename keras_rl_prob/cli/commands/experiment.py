@@ -11,6 +11,7 @@ Examples:
   keras-rl-prob experiment --resume runs/20260131T093000-pendulum-experiment
 """
 
+import argparse
 import json
 import pathlib
 import statistics
@@ -25,7 +26,7 @@ from keras_rl_prob.cli.errors import UserError
 EXPERIMENT, EPISODES = "experiment.json", 100
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `experiment` takes."""
     configs.add_arguments(parser)
     parser.add_argument(
@@ -38,7 +39,7 @@ def add_arguments(parser):
     parser.add_argument("--resume", type=pathlib.Path, metavar="EXPERIMENT", help="the folder of one to go on with")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int | None:
     """Trains, evaluates, and prints the table."""
     folders, episodes = _resumed(args) if args.resume else _created(args)
     returns = {}

@@ -4,14 +4,16 @@ Any other environment can be put into a preset:
   keras-rl-prob train --config cartpole --set env.id=LunarLander-v3
 """
 
+import argparse
+
 from keras_rl_prob import envs, presets
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds nothing."""
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Prints."""
     rows = [("preset", "agent", "environment", "")]
     for name in presets.names():

@@ -8,31 +8,35 @@ Examples:
   keras-rl-prob plot runs/*-pendulum runs/*-pendulum_kl --out comparison.png --title Pendulum
 """
 
+import argparse
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from keras_rl_prob import callbacks
 from keras_rl_prob.cli import runs
 from keras_rl_prob.cli.errors import blaming
 from keras_rl_prob.presets.configuration import NOTES
+from keras_rl_prob.types import Path
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `plot` takes."""
     parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folders, or experiments")
     parser.add_argument("--out", default="curve.png", type=pathlib.Path, metavar="FILE", help="default: curve.png")
     parser.add_argument("--title", metavar="TEXT", help="default: the environment")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Draws and says where."""
     draw([run for folder in args.runs for run in runs.seeds_of(folder)], args.out, args.title)
     print(f"Look at {args.out}")
 
 
-def draw(folders, path, title=None):
+def draw(folders: Sequence[pathlib.Path], path: Path, title: str | None = None) -> None:
     """Draws the runs in these folders to `path`."""
     configs = {folder: runs.read_config(folder) for folder in folders}
-    logs = {}
+    logs: dict[str, list[pathlib.Path]] = {}
     for folder, label in labels(configs).items():
         logs.setdefault(label, []).append(folder / runs.LOG)
     ids = sorted({config["env"]["id"] for config in configs.values()})
@@ -40,7 +44,7 @@ def draw(folders, path, title=None):
         callbacks.plot_learning_curves(logs, path, title or ", ".join(ids))
 
 
-def labels(configs):
+def labels(configs: Mapping[Any, dict[str, Any]]) -> dict[Any, str]:
     """What to call the curve that a run belongs to: its configuration's name, and settings where that is not enough.
 
     Args:

@@ -22,21 +22,23 @@ Examples:
   keras-rl-prob train --resume runs/20260131T093000-pendulum --epochs 20
 """
 
+import argparse
 import pathlib
+from typing import Any
 
 from keras_rl_prob import checks
 from keras_rl_prob.cli import configs, runs, training
 from keras_rl_prob.cli.errors import UserError, blaming
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `train` takes."""
     configs.add_arguments(parser)
     parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
     parser.add_argument("--resume", type=pathlib.Path, metavar="RUN", help="a run folder to go on with")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int | None:
     """Trains; the exit status is 0 when the training is complete, else that of the signal."""
     if args.resume:
         config = resumed(args)
@@ -65,7 +67,7 @@ def run(args):
     return 0
 
 
-def resumed(args):
+def resumed(args: argparse.Namespace) -> dict[str, Any]:
     """The configuration of the run to go on with, which has no other settings than it had, except perhaps more epochs."""
     config = runs.read_config(args.resume)
     changes = dict(configs.overrides(args))

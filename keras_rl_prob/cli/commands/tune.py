@@ -18,6 +18,7 @@ Examples:
   keras-rl-prob train --config runs/20260131T093000-pendulum-tuning/best.json --epochs 10
 """
 
+import argparse
 import importlib.util
 import json
 import math
@@ -45,7 +46,7 @@ TRIALS, TUNING, BEST = 10, "tuning.json", "best.json"
 SYNTAX = "--search takes KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `tune` takes."""
     configs.add_arguments(parser)
     parser.add_argument(
@@ -56,7 +57,7 @@ def add_arguments(parser):
     parser.add_argument("--resume", type=pathlib.Path, metavar="TUNING", help="the folder of a search to go on with")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int | None:
     """Searches, and prints the best settings."""
     keras_tuner = _keras_tuner()
     tuning = _resumed(args) if args.resume else _asked(args)

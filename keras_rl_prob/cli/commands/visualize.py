@@ -8,6 +8,7 @@ Examples:
   keras-rl-prob visualize runs/20260131T093000-pendulum --outdir videos --episodes 1 --format gif
 """
 
+import argparse
 import os
 import pathlib
 
@@ -18,7 +19,7 @@ from keras_rl_prob.cli.errors import UserError, blaming
 from keras_rl_prob.envs import spec
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `visualize` takes."""
     parser.add_argument("run", type=pathlib.Path, metavar="RUN", help="a run folder")
     parser.add_argument("--outdir", type=pathlib.Path, required=True, metavar="FOLDER", help="where the videos go")
@@ -31,7 +32,7 @@ def add_arguments(parser):
     parser.add_argument("--seed", type=configs.seed, default=0, metavar="N", help="of the first episode; default: 0")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Records, and prints what was played."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window, no sound
     configs.check_last_seed(args.seed, args.episodes)
