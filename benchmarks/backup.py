@@ -7,6 +7,7 @@ import argparse
 import pathlib
 import tempfile
 import time
+from typing import Any
 
 import gymnasium
 import keras
@@ -83,7 +84,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--save", action="store_true")
     args = parser.parse_args()
-    made = getattr(krp.callbacks, args.callback, None) or getattr(keras.callbacks, args.callback)
+    made: Any = getattr(krp.callbacks, args.callback, None) or getattr(keras.callbacks, args.callback)
 
     class Measured(made):
         def on_epoch_end(self, epoch, logs=None):

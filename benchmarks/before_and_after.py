@@ -18,6 +18,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -91,7 +92,7 @@ def main():
         print(f"{'':14s}{'before':>12s}{'after':>12s}   ratio (quartiles)")
         for case in args.agents:
             (train_before, steps), (train_after, _) = contestant(before, case), contestant(after, case)
-            seconds = {train_before: [], train_after: []}
+            seconds: dict[Any, list[float]] = {train_before: [], train_after: []}
             for turn in range(args.rounds):
                 for train in (train_before, train_after) if turn % 2 else (train_after, train_before):
                     seconds[train] += train()

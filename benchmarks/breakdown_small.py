@@ -127,9 +127,5 @@ def report(name, agent, num_envs):
 
 
 report("A2C", krp.A2C(normalize_rewards=False, entropy_coef=0.0), 8)
-network = krp.networks.q_network("CartPole-v1", (256, 256))
-report(
-    "DQN",
-    krp.DQN(network, rollout_steps=256, updates=128, replay=krp.ReplaySettings(batch_size=64), target_update=128),
-    1,
-)
+network, memory = krp.networks.q_network("CartPole-v1", (256, 256)), krp.ReplaySettings(batch_size=64)
+report("DQN", krp.DQN(network, rollout_steps=256, updates=128, target_update=128, replay=memory), 1)

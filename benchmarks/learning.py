@@ -11,6 +11,7 @@ import operator
 import os
 import statistics
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -35,7 +36,7 @@ NOT_EXPLORED = {"rescale_values": True}
 LINEAR = {**explored(40_000, 0.3, 0.01), "rollout_steps": 16}
 GREEDY = {"exploration": krp.EpsilonGreedy(0.0)}  # values of 0 are optimistic where every step costs
 # task: (agent, environment, steps, (comparison, target), learning rate, environments, constructor's arguments)
-TASKS = {
+TASKS: dict[str, Any] = {
     "no velocity": ("RecurrentPPO", "krp/CartPoleNoVel-v1", 400_000, (">=", 475), 1e-3, 32, {}),
     "CartPole": ("PPO", "CartPole-v1", 200_000, (">=", 475), 1e-3, 32, {}),
     "CartPole, memory": ("RecurrentPPO", "CartPole-v1", 200_000, (">=", 475), 1e-3, 32, {}),
@@ -149,8 +150,8 @@ def main():
             agent, (comparison, target) = TASKS[name], PRESETS[TASKS[name]]
             runs = [run_preset(TASKS[name], seed) for seed in seeds]
         else:
-            agent, env, steps, (comparison, target), *settings = TASKS[name]
-            runs = [run(agent, env, steps, *settings, seed) for seed in seeds]
+            agent, env, steps, (comparison, target), rate, num_envs, arguments = TASKS[name]
+            runs = [run(agent, env, steps, rate, num_envs, arguments, seed) for seed in seeds]
         returns = [value for value, *_ in runs]
         median = statistics.median(returns)
         if not COMPARE[comparison](median, target):

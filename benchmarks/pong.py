@@ -45,8 +45,8 @@ def made(num_envs):
 
     if args.only == "bfloat16":
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    env = krp.envs.spec("ALE/Pong-v5", stack_num=1, repeat_action_probability=0.0)
-    env = gymnasium.make_vec(env, num_envs)
+    spec = krp.envs.spec("ALE/Pong-v5", stack_num=1, repeat_action_probability=0.0)
+    env = gymnasium.make_vec(spec, num_envs)
     agent = krp.RecurrentPPO(krp.networks.nature_cnn(env, "lstm", UNITS), rollout_steps=STEPS, normalize_rewards=False)
     agent.compile()
     return agent, env
@@ -204,7 +204,7 @@ if args.only:
         contestant(count)
     sys.exit()
 for count in args.envs:
-    rates = {"ours": [], "bfloat16": [], "sb3": [], "sb3_default": []}
+    rates: dict[str, list[float]] = {"ours": [], "bfloat16": [], "sb3": [], "sb3_default": []}
     for turn in range(args.rounds):
         for who, values in rates.items():
             values.append(rate(who, count))

@@ -34,7 +34,7 @@ class RandomFrames(gymnasium.vector.VectorEnv):
 
     num_envs = NUM_ENVS
     single_observation_space, single_action_space = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(6)
-    metadata: ClassVar = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
+    metadata: ClassVar = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}  # type: ignore[misc]  # no ClassVar in Gymnasium
     frames = np.random.default_rng(0).integers(0, 256, (1000, 84, 84), np.uint8)
     count = 0
 

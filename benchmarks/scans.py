@@ -54,7 +54,8 @@ for compiled in (True, False):
     for length in (5, 16, 128, 512, 2048):
         for batch in (1, 32, 256):
             inputs = tf.random.uniform((2, length, batch), 0.5, 1.0)
-            functions, first, later = {}, {}, {way: [] for way in WAYS}
+            functions, first = {}, {}
+            later: dict[str, list[float]] = {way: [] for way in WAYS}
             for way, solve in WAYS.items():
                 functions[way] = tf.function(
                     lambda x, solve=solve: solve(x[0], x[1]), jit_compile=compiled, autograph=False

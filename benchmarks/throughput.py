@@ -62,7 +62,7 @@ if not args.without_sb3:
     for agent, other in pairs:
         ratios += [(f"ours {agent} {env}", f"sb3 {other} gym") for env in ("native", "vectorised", "gym")]
 
-rates = {name: [] for name in contestants}
+rates: dict[str, list[float]] = {name: [] for name in contestants}
 for turn in range(args.rounds):
     for name in contestants:
         rates[name].append(rate(name))

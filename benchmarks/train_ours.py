@@ -3,6 +3,7 @@
 import argparse
 import os
 import time
+from typing import Any
 
 START = time.time()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -49,6 +50,7 @@ if args.agent == "DQN":  # its settings for CartPole-v1
     arguments = {"rollout_steps": 256, "updates": 128, "target_update": 128}
     arguments["replay"] = krp.ReplaySettings(batch_size=64)
     arguments["network"] = krp.networks.q_network("CartPole-v1", (256, 256))
+env: Any
 if args.gym:
     env = gymnasium.make_vec("CartPole-v1", args.envs, vectorization_mode=args.gym)
 else:

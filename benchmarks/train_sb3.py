@@ -30,6 +30,7 @@ class Rate(BaseCallback):
     """Prints environment steps per second of some rollouts and their updates."""
 
     rollouts = 0
+    start: float
 
     def _on_step(self):
         return True
