@@ -220,6 +220,52 @@ def test_functions_are_short(path):
     assert {f.name: body_lines(f) for f in functions if body_lines(f) > 60} == {}
 
 
+def public_functions(body, methods=False):
+    """Pairs of a function or method that is no part of a private class, and its arguments but `self` and `cls`."""
+    for node in body:
+        private = getattr(node, "name", "").startswith("_") and not getattr(node, "name", "").endswith("__")
+        if isinstance(node, ast.ClassDef) and not private:
+            yield from public_functions(node.body, methods=True)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not private:
+            taken = [*node.args.posonlyargs, *node.args.args]
+            is_bound = methods and "staticmethod" not in map(ast.unparse, node.decorator_list)
+            rest = [*node.args.kwonlyargs, *filter(None, (node.args.vararg, node.args.kwarg))]
+            yield node, taken[is_bound:] + rest
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            yield from public_functions(node.body, methods)
+
+
+def lacking(tree):
+    """What lacks a type: a dict from functions to names of their arguments, and `return`."""
+    found = {}
+    for function, arguments in public_functions(tree.body):
+        names = [argument.arg for argument in arguments if argument.annotation is None]
+        if names or function.returns is None:
+            found[function.name] = names + ["return"] * (function.returns is None)
+    return found
+
+
+@each_file
+def test_public_signatures_have_types(path):
+    assert lacking(parse(path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def f(x: int, *args: int, y: str = '', **more: int) -> None: pass", {}),
+        ("def f(x, *args, y=1, **more): pass", {"f": ["x", "y", "args", "more", "return"]}),
+        ("def _f(x): pass", {}),
+        ("class _C:\n def f(self): pass", {}),
+        ("class C:\n def __init__(self, x): pass", {"__init__": ["x", "return"]}),
+        ("class C:\n def f(self) -> None: pass\n @staticmethod\n def g(x) -> None: pass", {"g": ["x"]}),
+        ("def f(self) -> None: pass", {"f": ["self"]}),
+    ],
+)
+def test_the_rule_for_signatures_itself(source, found):
+    assert lacking(ast.parse(source)) == found
+
+
 @each_file
 def test_nothing_forbidden(path):
     for node in ast.walk(parse(path)):

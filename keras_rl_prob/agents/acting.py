@@ -1,16 +1,20 @@
 """What an agent does once it is built, besides learning: act."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, checks, spaces
 from keras_rl_prob.deployment.export import export_policy
 from keras_rl_prob.deployment.policy import Policy, deterministic_actions
+from keras_rl_prob.distributions import Joint
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
+from keras_rl_prob.types import Mixin, Nest, Path
 
 
-class ActingModel:
+class ActingModel(Mixin):
     """The part of an agent that concerns acting: `policy`, `export`, `predict`, and what they and the drivers use.
 
     Attributes:
@@ -18,13 +22,16 @@ class ActingModel:
         observation_normalizers: A layer for each leaf of an observation, if there is normalisation.
     """
 
-    def policy(self, num_envs=None, deterministic=True, seed=0):
+    steps_per_execution: Any
+    predict_function: Any
+
+    def policy(self, num_envs: int | None = None, deterministic: bool = True, seed: int = 0) -> Policy:
         """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
         self._check_built("policy")
         num_envs, seed = checks.integer("num_envs", num_envs, none=True), checks.seed("seed", seed)
         return Policy(self, num_envs, deterministic, seed)
 
-    def export(self, filepath, format=None):
+    def export(self, filepath: Path, format: str | None = None) -> None:
         """Writes the policy for use without this library: `(observation, is_first, state)` to `(action, state)`.
 
         See `keras_rl_prob.deployment.export.export_policy` for what is in the files.
@@ -37,7 +44,7 @@ class ActingModel:
         self._check_built("export")
         export_policy(self, filepath, format)
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x: Nest, *args: Any, **kwargs: Any) -> Nest:
         """Actions for observations, as `keras.Model.predict`: the mode of the policy, recurrent state at zero."""
         kept, self.steps_per_execution = self.steps_per_execution, 1  # that of `fit` is no concern of this
         try:
@@ -45,14 +52,14 @@ class ActingModel:
         finally:
             self.steps_per_execution = kept
 
-    def predict_step(self, data):
+    def predict_step(self, data: Nest) -> Nest:
         """Deterministic actions for observations as environments give them, `[B, ...]` or sequences `[B, T, ...]`."""
         data = data[0] if isinstance(data, tuple) and len(data) == 1 else data
         return border.decode(
             self.action_space, deterministic_actions(self, border.encode(self.observation_space, data))
         )
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> None:
         """Keras calls `predict_function` with a list of batches; every batch shape has its own trace."""
         self._check_built("predict")
         if self.predict_function is None or force:
@@ -64,11 +71,11 @@ class ActingModel:
 
             self.predict_function = predict_batches
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> Nest:
         """Recurrent state at the start of an episode, a nest of zeros `[batch_size, ...]`; `()` without memory."""
         return self._unrolled.initial_state(batch_size)
 
-    def normalize(self, observation):
+    def normalize(self, observation: Nest) -> Nest:
         """Observations as the network takes them: real-valued ones normalised if so configured, all else as it is."""
         if not self.normalize_observations:
             return observation
@@ -76,26 +83,26 @@ class ActingModel:
         normalized = [layer(x) for layer, x in zip(self.observation_normalizers, flat, strict=True)]
         return keras.tree.pack_sequence_as(observation, normalized)
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Nest) -> Joint:
         """The `Joint` distribution over actions for a nest of the heads' parameters."""
         return self._heads.distribution(parameters)
 
     @property
-    def noisy_layers(self):
+    def noisy_layers(self) -> list[NoisyDense]:
         """List of the `NoisyDense` layers, by which the agent explores where there are any."""
         return [layer for layer in layers_of(self.network) if isinstance(layer, NoisyDense)]
 
-    def resample_noise(self, seed):
+    def resample_noise(self, seed: tf.Tensor) -> None:
         """Draws new noise for the noisy layers; `seed`: int32 `[2]`."""
         for layer in self.noisy_layers:
             seed += [0, 7]
             layer.resample(seed)
 
-    def unroll(self, observation, is_first, state):
+    def unroll(self, observation: Nest, is_first: tf.Tensor, state: Nest) -> tuple[Nest, Nest]:
         """The network's outputs for sequences `[T, B, ...]`, and the recurrent state after them."""
         return self._unrolled(self.normalize(observation), is_first, state)
 
-    def environment_action(self, raw, parameters):
+    def environment_action(self, raw: Nest, parameters: Nest) -> Nest:
         """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
         return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
 

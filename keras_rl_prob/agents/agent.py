@@ -3,9 +3,11 @@
 import abc
 import contextlib
 import random
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
+import gymnasium
 import keras
+import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.agents import arguments, network_checks
@@ -15,11 +17,14 @@ from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
 from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_arguments, reject_unknown
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of
+from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
+from keras_rl_prob.sources import RolloutSource
+from keras_rl_prob.types import Nest
 
 
 class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
@@ -36,14 +41,16 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         name: Name of the model.
     """
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Says what was meant by an argument that there is not, before Python says only that there is none."""
         known = moved_arguments(cls.settings_classes)
         known |= {name: f"`{name}`" for name in constructor_arguments(cls, Agent)}
         reject_unknown(cls, {name: value for name, value in kwargs.items() if name not in known}, known)
         return super().__new__(cls, *args, **kwargs)
 
-    def __init__(self, network=None, *, normalize_observations=False, name=None):
+    def __init__(
+        self, network: keras.Model | None = None, *, normalize_observations: bool = False, name: str | None = None
+    ) -> None:
         network_checks.check_no_strategy()
         super().__init__(name=name)
         if network is not None and not isinstance(network, keras.layers.Layer):
@@ -54,8 +61,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self.network = network
         self.normalize_observations = normalize_observations
         self.observation_space = self.action_space = None
-        self._requested_jit_compile, self._requested_steps_per_execution = "auto", None
-        self._graphs, self._evaluation = Graphs(self), None
+        self._requested_jit_compile: bool | str = "auto"
+        self._requested_steps_per_execution: int | None = None
+        self._graphs = Graphs(self)
+        self._evaluation: Any = None
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
@@ -68,21 +77,25 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     rollouts_per_epoch = 10
     """How many rollouts an epoch has when `fit` is not told."""
 
-    acts_compiled = True
-    """Whether the agent can choose actions in a graph that is compiled with XLA."""
+    @property
+    def acts_compiled(self) -> bool:
+        """Whether the agent can choose actions in a graph that is compiled with XLA."""
+        return True
 
     default_num_envs = 32
     """How many environments `fit` makes when it is not told."""
 
     @abc.abstractmethod
-    def default_network(self, env):
+    def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """The Functional model that is used when the agent was made without one; `env` is as `build` got it."""
 
     @abc.abstractmethod
-    def act(self, observation, is_first, state, seed, deterministic=False):
+    def act(
+        self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
+    ) -> tuple[Nest, Nest, Nest]:
         """One step of the agent: `(action, record, state)`; the record is what the update will need."""
 
-    def final_value(self, observation, state):
+    def final_value(self, observation: Nest, state: Nest) -> Nest:
         """What is kept of final observations `[B, ...]` that come beside the rows: nothing, unless a subclass says so.
 
         Args:
@@ -92,21 +105,27 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         return ()
 
     @abc.abstractmethod
-    def updates_per_rollout(self, num_envs):
+    def updates_per_rollout(self, num_envs: int) -> int:
         """Gradient steps that one rollout of `num_envs` environments gives; `ValueError` where the numbers do not fit."""
 
     @abc.abstractmethod
-    def make_source(self, env, seed):
+    def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
         """The source of updates from `env`: `dataset()` gives the data of one gradient step each, `variables` its state."""
 
-    def begin_training(self):
+    def begin_training(self) -> None:
         """What comes before a training that is not the continuation of another."""
 
     # ---- Keras' surface ---------------------------------------------------------------------------------------
 
     def compile(
-        self, optimizer=None, *, steps_per_execution=None, jit_compile="auto", run_eagerly=False, **unsupported
-    ):
+        self,
+        optimizer: str | keras.optimizers.Optimizer | dict[str, keras.optimizers.Optimizer] | None = None,
+        *,
+        steps_per_execution: int | None = None,
+        jit_compile: bool | str = "auto",
+        run_eagerly: bool = False,
+        **unsupported: Any,
+    ) -> None:
         """Chooses how the network is trained.
 
         Args:
@@ -135,7 +154,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         if self.built:
             self.build_optimizer()
 
-    def build(self, env):
+    def build(self, env: EnvOrSpaces) -> None:
         """Makes the network and the normalisers for an environment; `fit` does this by itself.
 
         Args:
@@ -158,11 +177,13 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self.make_reports()
         self.built = True
 
-    def check_network(self, network, observation_space, action_space):
+    def check_network(
+        self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
+    ) -> None:
         """Raises a `ValueError` where the network or the spaces are not for this agent, before anything is built."""
         network_checks.check_network(network, self.network_outputs, observation_space, action_space)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the network as it is, also where it was made by default.
 
         Raises:
@@ -177,25 +198,25 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             )
         return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
 
-    def call(self, observation, training=False):
+    def call(self, observation: Nest, training: bool = False) -> Nest:
         """The network's outputs for a batch of observations, recurrent state at zero."""
         return keras.tree.lists_to_tuples(self.network(self.normalize(observation), training=training))
 
     def fit(
         self,
-        env,
-        epochs=1,
-        steps_per_epoch=None,
-        validation_data=None,
-        validation_episodes=20,
-        validation_freq=1,
-        callbacks=None,
-        initial_epoch=0,
-        seed=None,
-        verbose="auto",
-        num_envs=None,
-        **unsupported,
-    ):
+        env: Env,
+        epochs: int = 1,
+        steps_per_epoch: int | None = None,
+        validation_data: Env | None = None,
+        validation_episodes: int = 20,
+        validation_freq: int = 1,
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        initial_epoch: int = 0,
+        seed: int | None = None,
+        verbose: str | int = "auto",
+        num_envs: int | None = None,
+        **unsupported: Any,
+    ) -> keras.callbacks.History:
         """Trains on an environment.
 
         Args:
@@ -280,7 +301,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         return self._graphs.ring(specs, capacity)
 
     @property
-    def last_rollout(self):
+    def last_rollout(self) -> dict[str, Nest] | None:
         """What the last updates learned from: while `fit` runs a dict of nests of arrays `[T, B, ...]`, else `None`.
 
         `"action"` as the environment got it and the policy's `"parameters"`, both nests like the action space;
@@ -309,7 +330,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self.train_function = None
 
     @property
-    def wants_xla(self):
+    def wants_xla(self) -> bool:
         """Whether graphs are compiled with XLA, as `compile` was told."""
         wanted = self._requested_jit_compile
-        return not self.run_eagerly and (network_checks.prefers_xla(self.network) if wanted == "auto" else wanted)
+        return not self.run_eagerly and (network_checks.prefers_xla(self.network) if wanted == "auto" else bool(wanted))

@@ -1,6 +1,7 @@
 """Checks of arguments; each raises an error that says what was expected and what was received."""
 
 import numbers
+from typing import Any
 
 import keras
 
@@ -9,7 +10,7 @@ from keras_rl_prob.checks import integer
 MAX_EVALUATION_ENVS = 32
 
 
-def whole_rollouts(steps_per_epoch, updates, default):
+def whole_rollouts(steps_per_epoch: int | None, updates: int, default: int) -> int:
     """`steps_per_epoch` as a whole number of rollouts; `default` of them for `None`."""
     if steps_per_epoch is None:
         return default * updates
@@ -24,14 +25,14 @@ def whole_rollouts(steps_per_epoch, updates, default):
     return steps_per_epoch
 
 
-def evaluation_envs(episodes, kinds):
+def evaluation_envs(episodes: int, kinds: int) -> int:
     """How many environments share `episodes` evenly, as many of each of `kinds` kinds; rounds the episodes up for it."""
     each = -(-episodes // kinds)
     most = max(1, min(each, MAX_EVALUATION_ENVS // kinds))
     return kinds * max(n for n in range(1, most + 1) if each % n == 0)
 
 
-def whole_executions(steps_per_execution, updates, steps_per_epoch):
+def whole_executions(steps_per_execution: int | None, updates: int, steps_per_epoch: int) -> int:
     """`steps_per_execution`, checked; `updates` for `None`."""
     execution = updates if steps_per_execution is None else steps_per_execution
     if (
@@ -47,7 +48,7 @@ def whole_executions(steps_per_execution, updates, steps_per_epoch):
     return int(execution)
 
 
-def checked_optimizer(optimizer):
+def checked_optimizer(optimizer: Any) -> Any:
     """A Keras optimizer, from its name if need be; or a dict of them for the parts of an agent."""
     if isinstance(optimizer, dict) and optimizer and "class_name" not in optimizer:
         return {name: checked_optimizer(value) for name, value in optimizer.items()}

@@ -2,15 +2,20 @@
 
 import contextlib
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, cast, overload
 
+import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.agents import arguments, network_checks
 from keras_rl_prob.agents.vocabulary import reject_unknown
 from keras_rl_prob.envs import is_owned, opened
+from keras_rl_prob.envs.factory import BatchEnv, Env
 from keras_rl_prob.keras_internals import CACHED_VALIDATION
 from keras_rl_prob.python_calls import raising_as_itself
+from keras_rl_prob.types import Mixin
 
 MAX_STEPS = 100_000  # of an episode of an evaluation
 
@@ -27,11 +32,19 @@ class Evaluation:
         max_steps: Largest number of steps of an episode, a positive integer.
     """
 
-    def __init__(self, play, placeholder, env, episodes_per_env, seed, max_steps):
+    def __init__(
+        self,
+        play: Callable[..., dict[str, float]],
+        placeholder: BatchEnv,
+        env: BatchEnv,
+        episodes_per_env: int,
+        seed: int,
+        max_steps: int,
+    ) -> None:
         self._play, self._placeholder, self._env = play, placeholder, env
         self._episodes_per_env, self._seed, self._max_steps = episodes_per_env, seed, max_steps
 
-    def __call__(self):
+    def __call__(self) -> dict[str, float]:
         """Returns a dict of the mean undiscounted `"return"` and the mean `"length"` in environment steps, floats."""
         with raising_as_itself(), self._placeholder.standing_for(self._env):
             results = self._play(self._env, self._episodes_per_env, self._seed, self._max_steps)
@@ -44,13 +57,13 @@ class Evaluation:
         return results
 
 
-def once():
+def once() -> tf.data.Dataset:
     """What Keras' `evaluate` takes for data: a `tf.data.Dataset` of one element, for one evaluation."""
     return tf.data.Dataset.from_tensors(0)
 
 
 @contextlib.contextmanager
-def put_aside(agent):
+def put_aside(agent: keras.Model) -> Iterator[None]:
     """Puts back at the end what Keras' `evaluate` takes from a training that may be under way: metrics and the like."""
     kept = agent.steps_per_execution, agent._evaluation
     metrics = [(variable, variable.numpy()) for variable in agent.metrics_variables]
@@ -62,21 +75,64 @@ def put_aside(agent):
             variable.assign(value)
 
 
-class EvaluatingModel:
+class EvaluatingModel(Mixin):
     """The part of an agent that concerns evaluation: `evaluate`, and what `fit` and callbacks use for it."""
+
+    @overload
+    def evaluate(
+        self,
+        env: Env,
+        episodes: int = ...,
+        deterministic: bool = ...,
+        return_dict: Literal[False] = ...,
+        seed: int = ...,
+        verbose: str | int = ...,
+        callbacks: list[keras.callbacks.Callback] | None = ...,
+        max_steps: int = ...,
+        **cached: Any,
+    ) -> list[float]: ...
+
+    @overload
+    def evaluate(
+        self,
+        env: Env,
+        episodes: int = ...,
+        deterministic: bool = ...,
+        *,
+        return_dict: Literal[True],
+        seed: int = ...,
+        verbose: str | int = ...,
+        callbacks: list[keras.callbacks.Callback] | None = ...,
+        max_steps: int = ...,
+        **cached: Any,
+    ) -> dict[str, float]: ...
+
+    @overload
+    def evaluate(
+        self,
+        env: Env,
+        episodes: int = ...,
+        deterministic: bool = ...,
+        return_dict: bool = ...,
+        seed: int = ...,
+        verbose: str | int = ...,
+        callbacks: list[keras.callbacks.Callback] | None = ...,
+        max_steps: int = ...,
+        **cached: Any,
+    ) -> list[float] | dict[str, float]: ...
 
     def evaluate(
         self,
-        env=None,
-        episodes=20,
-        deterministic=True,
-        return_dict=False,
-        seed=0,
-        verbose="auto",
-        callbacks=None,
-        max_steps=MAX_STEPS,
-        **cached,
-    ):
+        env: Env | None = None,
+        episodes: int = 20,
+        deterministic: bool = True,
+        return_dict: bool = False,
+        seed: int = 0,
+        verbose: str | int = "auto",
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        max_steps: int = MAX_STEPS,
+        **cached: Any,
+    ) -> list[float] | dict[str, float]:
         """Plays whole episodes and reports their mean return; changes nothing in the agent.
 
         Every environment plays the same number of episodes; when `episodes` is not a multiple of the environments of a
@@ -108,7 +164,7 @@ class EvaluatingModel:
             logs = super().evaluate(once(), verbose=verbose, callbacks=callbacks, return_dict=True)
         return logs if return_dict else [logs["return"], logs["length"]]
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> None:
         """Keras' batch of data is one evaluation."""
 
         def play(batches):
@@ -117,7 +173,15 @@ class EvaluatingModel:
 
         self.test_function = play
 
-    def evaluation(self, env, episodes, deterministic, seed, stack, max_steps=MAX_STEPS):
+    def evaluation(
+        self,
+        env: Env | None,
+        episodes: int,
+        deterministic: bool,
+        seed: int,
+        stack: contextlib.ExitStack,
+        max_steps: int = MAX_STEPS,
+    ) -> Evaluation:
         """A function without arguments that plays the episodes of an evaluation, each time anew.
 
         Args:
@@ -136,10 +200,11 @@ class EvaluatingModel:
         count = None
         if is_owned(env):
             count = arguments.evaluation_envs(episodes, max(1, len(env)) if isinstance(env, list) else 1)
-        made = stack.enter_context(opened(env, count if isinstance(env, list) else None, count or 1))
+        made = stack.enter_context(opened(cast(Env, env), count if isinstance(env, list) else None, count or 1))
         if self.built:
             network_checks.check_same_spaces(self, made)
         else:
             self.build(made)
         rounded = -(-episodes // made.num_envs)
-        return Evaluation(*self._graphs.player(made, deterministic), made, rounded, seed, max_steps)
+        play, placeholder = self._graphs.player(made, deterministic)
+        return Evaluation(play, placeholder, made, rounded, seed, max_steps)

@@ -1,7 +1,16 @@
 """What an agent has traced and compiled, kept for the next call that needs the same."""
 
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
 from keras_rl_prob.drivers.evaluation import play_episodes
+from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.learning.position import Position
 from keras_rl_prob.replay import Ring
+from keras_rl_prob.types import Nest
 
 
 class Graphs:
@@ -11,11 +20,11 @@ class Graphs:
         agent: An `Agent`.
     """
 
-    def __init__(self, agent):
+    def __init__(self, agent: keras.Model) -> None:
         self._agent, self._sources, self._players = agent, Kept(1), Kept(8)
-        self._rings = ()
+        self._rings: Any = ()
 
-    def source(self, env, seed, stack, position=None):
+    def source(self, env: BatchEnv, seed: int, stack: contextlib.ExitStack, position: Position | None = None) -> Any:
         """The source of a training on `env`, at its beginning: that of the last training if its graphs fit, else a new one.
 
         Args:
@@ -44,12 +53,12 @@ class Graphs:
         source.restart(env, seed, goes_on=position is not None)
         return source
 
-    def ring(self, specs, capacity):
+    def ring(self, specs: Nest, capacity: int) -> Ring:
         """A `Ring` for a source: where it goes on with a memory like that, the one that is there, else a new one."""
         fits = (ring for ring in self._rings if (ring.specs, ring.capacity) == (specs, capacity))
         return next(fits, None) or Ring(specs, capacity)
 
-    def player(self, env, deterministic):
+    def player(self, env: BatchEnv, deterministic: bool) -> tuple[Callable[..., dict[str, float]], BatchEnv]:
         """What `play_episodes` gives for the agent and a placeholder of `env`; and that placeholder."""
         agent = self._agent
 
@@ -60,7 +69,7 @@ class Graphs:
 
         return self._players.get((env.signature, deterministic, settings(agent)), traced)
 
-    def forget(self):
+    def forget(self) -> None:
         """Forgets everything."""
         self._sources, self._players = Kept(1), Kept(8)
 
@@ -72,26 +81,27 @@ class Kept:
         most: How many to keep; what was used least recently goes first.
     """
 
-    def __init__(self, most):
-        self._most, self._pairs = most, []
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pairs: list[tuple[Any, Any]] = []
 
-    def get(self, key, make):
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
         """The value that was kept for `key`, or else that of `make()`, which is then kept."""
         pair = next((pair for pair in self._pairs if pair[0] == key), None) or (key, make())
         self._pairs = [pair, *(other for other in self._pairs if other is not pair)][: self._most]
         return pair[1]
 
-    def __contains__(self, key):
+    def __contains__(self, key: Any) -> bool:
         return any(pair[0] == key for pair in self._pairs)
 
 
-def settings(agent):
+def settings(agent: keras.Model) -> tuple[Any, ...]:
     """What graphs take over from an agent, to be compared: its arguments besides the network, and how it is compiled.
 
     Equal to nothing, not even to itself, if an argument is an object that Keras cannot describe.
     """
     try:
-        config = {key: value for key, value in agent.get_config().items() if key not in ("network", "name")}
+        config: Any = {key: value for key, value in agent.get_config().items() if key not in ("network", "name")}
     except (TypeError, ValueError):
         config = object()
     return config, agent.wants_xla, agent.run_eagerly

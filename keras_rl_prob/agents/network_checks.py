@@ -1,7 +1,9 @@
 """What a network must be for an agent to use it, checked before anything is built."""
 
 import warnings
+from collections.abc import Iterable, Sequence
 
+import gymnasium
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,8 +11,10 @@ from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import masks, spaces
 from keras_rl_prob.distributions import Joint
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.keras_internals import inputs_behind, layer_behind, layers_of
 from keras_rl_prob.layers import Dueling, Head, NoisyDense, QValues, StatefulRNN
+from keras_rl_prob.types import Nest
 
 NOISES = (
     keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D,
@@ -26,16 +30,16 @@ class ActionHeads:
         network: A checked network.
     """
 
-    def __init__(self, network):
+    def __init__(self, network: keras.Model) -> None:
         outputs = keras.tree.lists_to_tuples(network.output["action"])
         self._heads = keras.tree.map_structure(lambda output: layer_behind(output), outputs)
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Nest) -> Joint:
         """The `Joint` of the heads' distributions for a nest of their parameters."""
         return Joint(keras.tree.map_structure(lambda head, x: head.distribution(x), self._heads, parameters))
 
 
-def check_no_strategy(network=None):
+def check_no_strategy(network: keras.Model | None = None) -> None:
     """Raises a `ValueError` in the scope of a `tf.distribute` strategy, or where the variables of `network` come from one."""
     mirrored = network is not None and [
         v.path for v in network.variables if isinstance(v.value, tf.distribute.DistributedValues)
@@ -48,7 +52,9 @@ def check_no_strategy(network=None):
         )
 
 
-def check_network(network, output_names, observation_space, action_space):
+def check_network(
+    network: keras.Model, output_names: Sequence[str], observation_space: gymnasium.Space, action_space: gymnasium.Space
+) -> None:
     """Raises a `ValueError` unless `network` maps observations of the one space to heads for the other.
 
     Args:
@@ -77,7 +83,7 @@ def check_network(network, output_names, observation_space, action_space):
         _check_masked(keras.tree.flatten(outputs["action"])[place.action])
 
 
-def check_same_spaces(agent, env):
+def check_same_spaces(agent: keras.Model, env: BatchEnv) -> None:
     """Raises a `ValueError` unless `env` has the spaces that `agent` was built for."""
     for name in ("observation_space", "action_space"):
         built, got = getattr(agent, name), getattr(env, name)
@@ -166,7 +172,7 @@ def _describe(leaf):
     return f"{HEAD_FOR[kind]}({shape})"
 
 
-def warn_of_inert_layers(network):
+def warn_of_inert_layers(network: keras.Model) -> None:
     """Warns of layers that only do something in Keras' own training: agents run their network as for inference.
 
     The update must see the network that acted, else the probability ratio of the first update would not be 1; and rows of a
@@ -193,18 +199,18 @@ def _cure_of_inert(layer):
     return None
 
 
-def has_memory(network):
+def has_memory(network: keras.Model) -> bool:
     """Whether a network holds a `StatefulRNN`."""
     return any(isinstance(layer, StatefulRNN) for layer in layers_of(network))
 
 
-def prefers_xla(network):
+def prefers_xla(network: keras.Model) -> bool:
     """Whether a network trains faster when compiled with XLA: unless it has convolutions and there is no GPU."""
     convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in layers_of(network))
     return not convolutions or bool(tf.config.list_physical_devices("GPU"))
 
 
-def reject_q_values(network, agent_name):
+def reject_q_values(network: keras.Model, agent_name: str) -> None:
     """Raises a `ValueError` if a network's `"action"` are action values, which are no policy."""
     for output in keras.tree.flatten(network.output["action"]):
         if isinstance(layer_behind(output), QValues):
@@ -215,7 +221,7 @@ def reject_q_values(network, agent_name):
             )
 
 
-def check_has_memory(network, agent_name, alternative):
+def check_has_memory(network: keras.Model, agent_name: str, alternative: str) -> None:
     """Raises a `ValueError` unless a network holds a `StatefulRNN`."""
     if not has_memory(network):
         raise ValueError(
@@ -225,7 +231,7 @@ def check_has_memory(network, agent_name, alternative):
         )
 
 
-def check_q_network(agent, network, action_space):
+def check_q_network(agent: keras.Model, network: keras.Model, action_space: gymnasium.Space) -> None:
     """Raises a `ValueError` unless there is one Discrete action, and `network` is what a value-based agent asked for."""
     name = type(agent).__name__
     if not isinstance(action_space, gym_spaces.Discrete):
@@ -266,6 +272,6 @@ def check_q_network(agent, network, action_space):
         )
 
 
-def layers_kind(layers):
+def layers_kind(layers: Iterable[keras.layers.Layer]) -> str:
     """The kind of the first `NoisyDense` among layers."""
     return next(layer.kind for layer in layers if isinstance(layer, NoisyDense))

@@ -2,17 +2,21 @@
 
 import warnings
 
+import gymnasium
 import keras
 import numpy as np
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import masks, spaces
 from keras_rl_prob.envs import spaces_of
+from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.observations import is_numeric
 
 
-def observation_normalizers(observation_space, action_space, network):
+def observation_normalizers(
+    observation_space: gymnasium.Space, action_space: gymnasium.Space, network: keras.Model
+) -> list[keras.layers.Layer]:
     """A layer for each leaf of an observation: `RunningNormalization` for real numbers that are no action mask.
 
     Integers of a Box that is no image are normalised too, provided that the network takes real numbers for them.
@@ -36,7 +40,7 @@ def observation_normalizers(observation_space, action_space, network):
     return layers
 
 
-def normalized_spaces(env):
+def normalized_spaces(env: EnvOrSpaces) -> EnvOrSpaces:
     """What a default network is made for: `env`, or where integers are normalised a pair of spaces with real numbers there."""
     observation_space, action_space = spaces_of(env)
     if not any(map(_is_integer, spaces.leaves(observation_space))):

@@ -5,7 +5,10 @@ import tensorflow as tf
 
 from keras_rl_prob import border, checks, masks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
+from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
+from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.sources.play import PlaySource
+from keras_rl_prob.types import Loss, Nest
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -30,19 +33,23 @@ class RandomAgent(Agent):
     ```
     """
 
-    def __init__(self, network=None, *, rollout_steps=128, name=None):
+    def __init__(
+        self, network: keras.Model | None = None, *, rollout_steps: int = 128, name: str | None = None
+    ) -> None:
         super().__init__(network, name=name)
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
 
-    def default_network(self, env):
+    def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.feed_forward` without hidden layers."""
         return networks.feed_forward(env, units=(), value=False)
 
-    def metric_names(self):
+    def metric_names(self) -> list[str]:
         """None besides `return` and `length`."""
         return []
 
-    def act(self, observation, is_first, state, seed, deterministic=False):
+    def act(
+        self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
+    ) -> tuple[Nest, Nest, Nest]:
         """One step: `(action, record, state)`."""
         raw = masks.sample(self.action_space, tf.shape(is_first)[0], seed, self._mask(observation))
         outputs, state = self._unrolled.step(observation, is_first, state)
@@ -52,29 +59,29 @@ class RandomAgent(Agent):
         """The mask in a nest of tensors `[B, ...]`, or `None`."""
         return observation[masks.KEY] if masks.places(self.observation_space, self.action_space) else None
 
-    def environment_action(self, raw, parameters):
+    def environment_action(self, raw: Nest, parameters: Nest) -> Nest:
         """The action itself."""
         return raw
 
-    def updates_per_rollout(self, num_envs):
+    def updates_per_rollout(self, num_envs: int) -> int:
         """1, which changes nothing."""
         return 1
 
-    def make_source(self, env, seed):
+    def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
         """Rollouts of `env`."""
         return PlaySource(self, env, seed)
 
-    def loss_and_logs(self, data):
+    def loss_and_logs(self, data: Nest) -> Loss:
         """0."""
         return tf.constant(0.0), {}
 
-    def train_step(self, data):
+    def train_step(self, data: Nest) -> dict[str, tf.Tensor]:
         """Reports."""
         self.failure.assign(tf.cast(data.report["failure"], tf.int32))
         self._reports.update(data.report, tf.equal(data.index, 0), {}, {})
         return self.logs()
 
-    def predict_step(self, data):
+    def predict_step(self, data: Nest) -> Nest:
         """Random actions for a batch of observations, or of sequences of them with time on axis 1."""
         data = border.encode(self.observation_space, data[0] if isinstance(data, tuple) and len(data) == 1 else data)
         leaf, space = keras.tree.flatten(data)[0], spaces.leaves(self.observation_space)[0]

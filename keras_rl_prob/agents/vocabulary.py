@@ -5,7 +5,12 @@ import difflib
 import functools
 import inspect
 import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, cast
 
+from keras_rl_prob.settings import Settings
+
+P = ParamSpec("P")
 OPTIMIZER = "`compile(optimizer=keras.optimizers.Adam(...))`, which takes a rate or a schedule and `global_clipnorm`"
 LENGTH = "`epochs` and `steps_per_epoch`, or `callbacks=[krp.callbacks.EnvStepLimit(...)]`"
 # Word of another library -> our words for it: arguments, the first of which that there is, or else a sentence.
@@ -67,7 +72,7 @@ SUPERVISED = {
 }
 
 
-def constructor_arguments(cls, base):
+def constructor_arguments(cls: Any, base: Any) -> list[str]:
     """Names of the arguments that a subclass of `base` takes, those that it hands on to other classes included."""
     names = []
     for one in cls.__mro__:
@@ -81,7 +86,7 @@ def constructor_arguments(cls, base):
     return [name for name in names if name != "self"]
 
 
-def moved_arguments(settings_classes):
+def moved_arguments(settings_classes: dict[str, type[Settings]]) -> dict[str, str]:
     """Arguments that have moved into settings.
 
     Args:
@@ -98,7 +103,7 @@ def moved_arguments(settings_classes):
     }
 
 
-def accepts_moved(init):
+def accepts_moved(init: Callable[P, None]) -> Callable[P, None]:
     """Lets the constructor of an agent take arguments that have moved into its settings, with a warning."""
     parameters = inspect.signature(init).parameters
 
@@ -121,10 +126,10 @@ def accepts_moved(init):
             )
         init(self, network, **kwargs)
 
-    return wrapped
+    return cast(Callable[P, None], wrapped)
 
 
-def meant(name, known):
+def meant(name: str, known: Iterable[str]) -> str | None:
     """The one of the arguments `known` that `name` stands for, by spelling or in the words of other libraries; or `None`.
 
     Example:
@@ -136,7 +141,7 @@ def meant(name, known):
     return next(iter(difflib.get_close_matches(name, known, 1)), None)
 
 
-def reject_unknown(function, unknown, known=None):
+def reject_unknown(function: Callable[..., Any], unknown: dict[str, Any], known: dict[str, str] | None = None) -> None:
     """Raises a `TypeError` for arguments that a function or a class does not have; it says what was meant.
 
     Args:

@@ -1,12 +1,14 @@
 """Weights of other networks: copied by the names of layers, or averaged."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
 from keras_rl_prob import checks
 
 
-def copy_weights(source, target):
+def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
     """Copies weights between the layers of two models that have the same name.
 
     So an agent can start from a supervised model.
@@ -52,7 +54,7 @@ def copy_weights(source, target):
     return [layer.name for layer, _ in shared]
 
 
-def average_weights(models):
+def average_weights(models: Sequence[keras.Model]) -> list[np.ndarray]:
     """The mean of the weights of several models of the same structure.
 
     Args:

@@ -4,6 +4,8 @@ import functools
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium
 import keras
@@ -14,11 +16,12 @@ from gymnasium import spaces as gym_spaces
 from keras_rl_prob import border, checks, spaces
 from keras_rl_prob.keras_internals import inputs_behind, layer_behind
 from keras_rl_prob.learning.persistence import write_whole
+from keras_rl_prob.types import Nest, Path
 
 SAVED_MODEL = "saved_model.pb"  # what makes a folder an export
 
 
-def export_policy(agent, filepath, format=None):
+def export_policy(agent: keras.Model, filepath: Path, format: str | None = None) -> None:
     """Exports the policy of an agent: one step of it, with the recurrent state as an input and as an output.
 
     Observations go in as an environment gives them and actions come out as it takes them: normalisation, squashing,
@@ -86,16 +89,18 @@ class Step:
         specs: Nests of `tf.TensorSpec`s with a batch axis: observation, `is_first` and recurrent state.
     """
 
-    def __init__(self, agent):
+    def __init__(self, agent: keras.Model) -> None:
         self.agent, self._used = agent, _seen_by_actions(agent.network)
-        self.observation_space = _part(agent.observation_space, iter(self._used))
+        self.observation_space: Any = _part(agent.observation_space, iter(self._used))
         observation = spaces.map_structure(
-            lambda leaf: tf.TensorSpec((None, *leaf.shape), leaf.dtype), self.observation_space
+            lambda leaf: tf.TensorSpec((None, *(leaf.shape or ())), leaf.dtype), self.observation_space
         )
         state = tf.nest.map_structure(lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), agent.initial_state(1))
         self.specs = (observation, tf.TensorSpec((None,), tf.bool), state)
 
-    def __call__(self, observation, is_first, state, seed=None):
+    def __call__(
+        self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor | None = None
+    ) -> tuple[Nest, Nest]:
         """Returns `(action, state)`; the mode of the policy without a `seed`, int32 `[2]`, and else a sample."""
         seen, rows = iter(tf.nest.flatten(observation)), tf.shape(is_first)[0]
         leaves = zip(self._used, spaces.leaves(self.agent.observation_space), strict=True)
@@ -107,7 +112,7 @@ class Step:
         return border.decode(self.agent.action_space, action), state
 
     @functools.cached_property
-    def flat(self):
+    def flat(self) -> Callable[..., dict[str, tf.Tensor]]:
         """The step as a `tf.function` with an argument for each tensor, which returns a dict of tensors."""
         states = [f"state_{i}" for i in range(len(tf.nest.flatten(self.specs[2])))]
         inputs = [*_names("observation", self.observation_space), "is_first", *states]
@@ -144,9 +149,9 @@ def _part(space, used):
     if not isinstance(space, gym_spaces.Dict):
         parts = [next(used) for _ in spaces.leaves(space)]
         return space if any(parts) else None
-    parts = {key: _part(space.spaces[key], used) for key in sorted(space.spaces)}
-    parts = {key: part for key, part in parts.items() if part is not None}
-    return gym_spaces.Dict(parts) if parts else None
+    children = {key: _part(space.spaces[key], used) for key in sorted(space.spaces)}
+    kept = {key: child for key, child in children.items() if child is not None}
+    return gym_spaces.Dict(kept) if kept else None
 
 
 def _check(step, path, run):

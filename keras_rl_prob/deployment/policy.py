@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import border, spaces
+from keras_rl_prob.types import Nest
 
 
 class Policy:
@@ -25,7 +26,9 @@ class Policy:
     ```
     """
 
-    def __init__(self, agent, num_envs=None, deterministic=True, seed=0):
+    def __init__(
+        self, agent: keras.Model, num_envs: int | None = None, deterministic: bool = True, seed: int = 0
+    ) -> None:
         self._agent, self._single = agent, num_envs is None
         self._num_envs, self._seed = num_envs or 1, seed
         self._observations, self._actions = border.Codec(agent.observation_space), border.Codec(agent.action_space)
@@ -51,12 +54,12 @@ class Policy:
             tf.TensorSpec((2,), tf.int32),
         )
 
-    def reset(self):
+    def reset(self) -> None:
         """Forgets everything: the next observation starts an episode."""
         self._state = self._agent.initial_state(self._num_envs)
         self._is_first = np.ones(self._num_envs, bool)
 
-    def __call__(self, observation, is_first=None):
+    def __call__(self, observation: Nest, is_first: np.ndarray | None = None) -> Nest:
         """Returns the action for an observation.
 
         Args:
@@ -93,7 +96,7 @@ class Policy:
             )
 
 
-def deterministic_actions(agent, observation):
+def deterministic_actions(agent: keras.Model, observation: Nest) -> Nest:
     """The modes of an agent's policy for a batch of observations, or for sequences of them with time on axis 1.
 
     Args:

@@ -12,7 +12,7 @@ from keras_rl_prob.types import Shape
 KINDS = ("factorized", "independent")
 
 
-def noise_kind(name: str, value: str | None, none: bool = False) -> str | None:
+def noise_kind(name: str, value: Any, none: bool = False) -> Any:
     """One of `KINDS`, from an argument that may have the British spelling too; `None` too if `none`.
 
     Raises:

@@ -1,5 +1,7 @@
 """The callbacks of a `fit`, made ready before anything is collected."""
 
+from typing import Any
+
 import keras
 
 from keras_rl_prob.learning.progress import with_progress
@@ -9,7 +11,7 @@ MONITORS = keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras
 BEST = {"return": "max", "loss": "min"}  # by the end of what is monitored
 
 
-def prepared(callbacks, verbose, validation_freq):
+def prepared(callbacks: Any, verbose: str | int, validation_freq: Any) -> list[keras.callbacks.Callback]:
     """The callbacks that Keras' `fit` gets: with a progress line, and backups and monitors made to work here.
 
     Raises:

@@ -1,5 +1,9 @@
 """What stops a training: numbers that are not finite, and masks that allow nothing."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 import tensorflow as tf
 
 FAILURES = (
@@ -17,7 +21,7 @@ LARGEST_NORMALIZED = 1e15  # whose squares, and those of returns, float32 can st
 WEIGHTS = FAILURES.index("the optimizer made weights that are not finite")
 
 
-def finite(tensors):
+def finite(tensors: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
     """Whether tensors and their global norm are finite, bool scalar.
 
     Squares are added up by products with ones, which XLA does at three times the speed of a sum.
@@ -35,7 +39,7 @@ def finite(tensors):
     return tf.math.is_finite(tf.add_n(sums))
 
 
-def check_healthy(failure, logs, optimizer):
+def check_healthy(failure: int, logs: dict[str, Any], optimizer: keras.optimizers.Optimizer) -> None:
     """Raises an error that names the culprit unless `failure` is 0.
 
     Args:

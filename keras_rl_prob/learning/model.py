@@ -2,6 +2,7 @@
 
 import abc
 import warnings
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,6 +12,7 @@ from keras_rl_prob.learning import failures
 from keras_rl_prob.learning.parts import Part, check_parts, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
 from keras_rl_prob.learning.reports import Reports
+from keras_rl_prob.types import Loss, Nest, Shape
 
 
 class LearningModel(PersistentModel):
@@ -30,31 +32,33 @@ class LearningModel(PersistentModel):
     """How many rollouts are learned from before the callbacks are called."""
 
     @abc.abstractmethod
-    def metric_names(self):
+    def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`: keys of what `loss_and_logs` gives, or of a rollout's report."""
 
-    def loss_and_logs(self, data):
+    def loss_and_logs(self, data: Nest) -> Loss:
         """The loss on the data of one gradient step, and a dict of scalars to be reported; for agents of one part."""
         raise NotImplementedError(f"`{type(self).__name__}` must have a `loss_and_logs`, or `parts`.")
 
-    def allows_update(self, data, logs):
+    def allows_update(self, data: Nest, logs: dict[str, tf.Tensor]) -> bool | tf.Tensor:
         """Whether the gradient step is to take place, bool scalar; called after the gradient was computed."""
         return True
 
-    def after_update(self, data):
+    def after_update(self, data: Nest) -> None:
         """What follows a gradient step."""
 
-    def default_optimizer(self):
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer that is used when `compile` is not given one."""
         return keras.optimizers.Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)
 
-    def add_number(self, name, shape=(), dtype="float32", initializer="zeros"):
+    def add_number(
+        self, name: str, shape: Shape = (), dtype: str = "float32", initializer: Any = "zeros"
+    ) -> tf.Variable:
         """A variable of the agent's own that no gradient changes and no dtype policy casts."""
         return self.add_weight(
             shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False, name=name
         )
 
-    def make_reports(self):
+    def make_reports(self) -> None:
         """Creates the metrics, and the variable for what was not finite."""
         self.failure = self.add_number("failure", dtype="int32")
         self._reports = Reports(self.metric_names())
@@ -64,7 +68,7 @@ class LearningModel(PersistentModel):
         if self.compiled:
             self.build_optimizer()
 
-    def build_optimizer(self):
+    def build_optimizer(self) -> None:
         """Makes the optimizers' variables; warns where gradients in float16 would be lost for want of a scaled loss."""
         parts = self.parts()
         if type(self).parts is not LearningModel.parts:
@@ -84,24 +88,26 @@ class LearningModel(PersistentModel):
                 )
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """Means over an epoch, episodes first."""
         return self._reports.metrics if self.built else []
 
     @property
-    def trained_variables(self):
+    def trained_variables(self) -> list[tf.Variable]:
         """What the gradient steps change: the network's variables, and whatever else the agent tracks as trainable."""
         network = self.network.trainable_variables
         known = set(map(id, network))
         return network + [variable for variable in self.trainable_variables if id(variable) not in known]
 
-    def parts(self):
+    def parts(self) -> list[Part]:
         """What is learned, in the order of a gradient step: by default one part, everything from `loss_and_logs`."""
         return [Part("loss", self.trained_variables, self.loss_and_logs)]
 
-    def train_step(self, data):
+    def train_step(self, data: Nest) -> dict[str, tf.Tensor]:
         """One gradient step, part after part; none if a number is not finite."""
-        logs, counted, parts = {}, {}, self.parts()
+        logs: dict[str, Any] = {}
+        counted: dict[str, Any] = {}
+        parts = self.parts()
         for part in parts:
             loss, more, updates = self._learn(part, data)
             more = {"loss" if len(parts) == 1 else f"{part.name}_loss": loss, **more}
@@ -136,7 +142,7 @@ class LearningModel(PersistentModel):
             variable.assign(tf.where(healthy, variable.value, value))
         self.failure.assign(tf.where(healthy, self.failure, failures.WEIGHTS))
 
-    def logs(self):
+    def logs(self) -> dict[str, tf.Tensor]:
         """The metrics as they stand, and the environment steps of the agent's life."""
         return {metric.name: metric.result() for metric in self.metrics} | {
             "env_steps": tf.convert_to_tensor(self.env_steps)
@@ -152,11 +158,11 @@ class LearningModel(PersistentModel):
         found = tf.where(report > 0.0, tf.cast(report, tf.int32), tf.where(finite, 0, 3))
         self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
 
-    def prepare(self, rollout):
+    def prepare(self, rollout: Any) -> Any:
         """What the updates on a rollout start with, in their graph; returns the rollout that they learn from."""
         return rollout
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         """One call is `rollouts_per_execution` rollouts: all of their updates, then a look at whether they were healthy."""
         if self.train_function is not None and not force:
             return

@@ -1,9 +1,11 @@
 """The parts that an agent learns: what each of them changes, and from which loss."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
+
+from keras_rl_prob.types import Loss
 
 
 class Part(NamedTuple):
@@ -32,7 +34,7 @@ class Part(NamedTuple):
     period: int = 1
 
 
-def check_parts(agent, parts):
+def check_parts(agent: keras.Model, parts: Sequence[Part]) -> None:
     """Raises a `ValueError` unless an agent's `parts` can be learned."""
     what = f"`{type(agent).__name__}.parts`"
     if not isinstance(parts, list | tuple) or not parts or not all(isinstance(part, Part) for part in parts):
@@ -40,7 +42,7 @@ def check_parts(agent, parts):
     names = [part.name for part in parts]
     if len(set(names)) < len(names) or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"{what} must have a name of its own for each. Received: {names}")
-    owners = {}
+    owners: dict[int, str] = {}
     for part in parts:
         if not part.variables or not all(isinstance(variable, keras.Variable) for variable in part.variables):
             raise ValueError(
@@ -62,7 +64,7 @@ def check_parts(agent, parts):
                 )
 
 
-def checked_loss(agent, part, returned):
+def checked_loss(agent: keras.Model, part: Part, returned: Any) -> Loss:
     """`(loss, logs)` as the loss of a part returned them; a `ValueError` where that is something else."""
     name = getattr(part.loss, "__name__", part.name)
     if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
@@ -78,7 +80,9 @@ def checked_loss(agent, part, returned):
     return returned
 
 
-def optimizers_of(parts, given):
+def optimizers_of(
+    parts: Sequence[Part], given: keras.optimizers.Optimizer | dict[str, keras.optimizers.Optimizer]
+) -> dict[str, keras.optimizers.Optimizer]:
     """A dict from the names of parts to their optimizers.
 
     Args:

@@ -7,12 +7,19 @@ import pathlib
 import stat
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
+import numpy as np
 
 from keras_rl_prob import spaces
 from keras_rl_prob.keras_internals import HookedModel
 from keras_rl_prob.learning.position import PREFIX, Position
+from keras_rl_prob.types import Path
+
+if TYPE_CHECKING:
+    from keras_rl_prob.learning.segments import Segments
 
 
 class PersistentModel(HookedModel):
@@ -24,14 +31,22 @@ class PersistentModel(HookedModel):
         network, observation_space, action_space: See `Agent`.
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self._training = None  # while `fit` runs
-        self._ended = None  # the last training, as long as its source stands where it ended
-        self._position = None  # else where the last training, or the one in the loaded file, stood
-        self._segments = None  # where a backup has its replay memory, while it is written or read
+    network: Any
+    observation_space: Any
+    action_space: Any
+    optimizer: Any
+    optimizers: dict[str, keras.optimizers.Optimizer]
+    train_function: Any
+    steps_per_execution: Any
 
-    def get_compile_config(self):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._training: Any = None  # while `fit` runs
+        self._ended: Any = None  # the last training, as long as its source stands where it ended
+        self._position: Any = None  # else where the last training, or the one in the loaded file, stood
+        self._segments: Any = None  # where a backup has its replay memory, while it is written or read
+
+    def get_compile_config(self) -> dict[str, Any] | None:
         """The arguments of `compile`, for saving."""
         if not self.compiled:
             return None
@@ -44,36 +59,36 @@ class PersistentModel(HookedModel):
             "run_eagerly": self.run_eagerly,
         }
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded agent, whose optimizer's variables are then restored."""
         self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         """The spaces that the agent was built for."""
         if not self.built:
             return None
         return {name: spaces.serialize(getattr(self, name)) for name in ("observation_space", "action_space")}
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds a loaded agent for the spaces that it was saved with, unless it is built already."""
         if not self.built:
             self.build(tuple(spaces.deserialize(config[name]) for name in ("observation_space", "action_space")))
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The agent that `get_config` described, perhaps of an earlier version."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         """Stores the agent's own variables, and where its training stands: what an exact resume needs."""
         super().save_own_variables(store)
         position = self.position()
         for key, value in position.stored(self._segments) if position else ():
             store[key] = value
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Restores what `save_own_variables` stored.
 
         A `fit` that has just begun goes on from there (`BackupAndRestore`), a later one if its `initial_epoch` is not 0.
@@ -94,7 +109,7 @@ class PersistentModel(HookedModel):
             self._segments.read_into(self._position.rings)
 
     @contextlib.contextmanager
-    def memory_in(self, segments):
+    def memory_in(self, segments: "Segments") -> Iterator[None]:
         """Lets the replay memory of the weights that are saved or loaded meanwhile be in `Segments`."""
         self._segments = segments
         try:
@@ -102,7 +117,7 @@ class PersistentModel(HookedModel):
         finally:
             self._segments = None
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Sets all weights; in a running training (`EarlyStopping(restore_best_weights=True)`), not what counts steps."""
         with self._counting_on():
             super().set_weights(weights)
@@ -110,7 +125,7 @@ class PersistentModel(HookedModel):
     @contextlib.contextmanager
     def _counting_on(self):
         """Keeps `env_steps` and `failure` as they are, if a training has played: what was played stays counted."""
-        counters = [self.env_steps, self.failure] if self._training and self._training.has_begun else []
+        counters: list[Any] = [self.env_steps, self.failure] if self._training and self._training.has_begun else []
         before = [counter.numpy() for counter in counters]
         try:
             yield
@@ -118,13 +133,13 @@ class PersistentModel(HookedModel):
             for counter, value in zip(counters, before, strict=True):
                 counter.assign(value)
 
-    def position(self):
+    def position(self) -> Position | None:
         """Where the training stands, or the last one stood: a `Position`, or `None` if there was none."""
         training = self._training or self._ended
         return training.position() if training else self._position
 
     @contextlib.contextmanager
-    def apart_from_training(self):
+    def apart_from_training(self) -> Iterator[None]:
         """Lets what is saved meanwhile hold the agent alone: no environments, no random numbers, no replay memory."""
         kept = self._training, self._ended, self._position
         self._training = self._ended = self._position = None
@@ -152,7 +167,7 @@ class PersistentModel(HookedModel):
         """Where `fit` starts after `BackupAndRestore`, read from the weights; `None` if nothing was restored."""
         return self._training.resumed_epoch if self._training else None
 
-    def save(self, filepath, overwrite=True, **kwargs):
+    def save(self, filepath: Path, overwrite: bool = True, **kwargs: Any) -> None:
         """Saves the agent as a `.keras` file: configuration, weights, normalisers, optimizer, where its training stands."""
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
@@ -161,7 +176,7 @@ class PersistentModel(HookedModel):
             )
         self._write(super().save, filepath, ".keras", overwrite, kwargs)
 
-    def save_weights(self, filepath, overwrite=True, **kwargs):
+    def save_weights(self, filepath: Path, overwrite: bool = True, **kwargs: Any) -> None:
         """Saves what `save` does, without the configuration."""
         self._write(super().save_weights, filepath, ".weights.h5", overwrite, kwargs)
 
@@ -204,7 +219,7 @@ class _Memory(io.BytesIO):
         return self._name
 
 
-def write_whole(path, write):
+def write_whole(path: Path, write: Callable[[pathlib.Path], Any]) -> None:
     """Calls `write(temporary)` and then puts the file in the place of `path`, so that whatever fails leaves the old one.
 
     A link at `path` stays one: the file that it leads to is replaced. The new file has the mode and, if it may be given away,

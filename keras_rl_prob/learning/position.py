@@ -1,8 +1,16 @@
 """Where a training stands, as it is kept and stored: arrays, and the replay memory in blocks."""
 
 import collections.abc
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import tensorflow as tf
+
+from keras_rl_prob.replay.ring import Ring
+
+if TYPE_CHECKING:
+    from keras_rl_prob.learning.segments import Segments
 
 PREFIX = "training_"
 BLOCKS, SEGMENTS = f"{PREFIX}blocks", f"{PREFIX}segments"
@@ -16,13 +24,13 @@ class Blocks(collections.abc.Sequence):
         count: How many there are.
     """
 
-    def __init__(self, read, count):
+    def __init__(self, read: Callable[[int], bytes], count: int) -> None:
         self._read, self._count = read, count
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         if not 0 <= index < self._count:
             raise IndexError(index)
         return self._read(index)
@@ -37,11 +45,13 @@ class Position:
         rings: Those rings, where the memory is still in them.
     """
 
-    def __init__(self, entries, memory=(), rings=()):
+    def __init__(
+        self, entries: dict[str, np.ndarray], memory: Sequence[Sequence[bytes]] = (), rings: Sequence[Ring] = ()
+    ) -> None:
         self.entries, self.memory, self.rings = entries, memory, rings
 
     @classmethod
-    def of(cls, variables, rings, counts):
+    def of(cls, variables: Sequence[tf.Variable], rings: Sequence[Ring], counts: dict[str, int]) -> Self:
         """The position of variables, of which some are rows of rings, and of a dict of integers.
 
         The arrays are copies; the memory is not copied but stays in the rings.
@@ -57,7 +67,7 @@ class Position:
         return cls(entries, [Blocks(ring.pack, ring.blocks) for ring in rings], rings)
 
     @classmethod
-    def read(cls, store, segments=None):
+    def read(cls, store: Any, segments: "Segments | None" = None) -> Self | None:
         """The position in a Keras store, or `None`; its blocks are read when they are asked for.
 
         Args:
@@ -69,7 +79,11 @@ class Position:
             return None
         counts = [int(count) for count in store[BLOCKS]] if BLOCKS in names else []
         blocks = [[f"{PREFIX}block_{number}_{i}" for i in range(count)] for number, count in enumerate(counts)]
-        memory = [Blocks(lambda i, own=own: store[own[i]].tobytes(), len(own)) for own in blocks]
+
+        def block(names):
+            return lambda i: store[names[i]].tobytes()
+
+        memory = [Blocks(block(own), len(own)) for own in blocks]
         if SEGMENTS in names:
             if segments is None:
                 raise ValueError(
@@ -85,29 +99,29 @@ class Position:
             raise ValueError(f"The file lacks part of where its training stood. Missing: {missing}")
         return cls({name: np.array(store[name]) for name in entries}, memory)
 
-    def count(self, name):
+    def count(self, name: str) -> int:
         """An integer beside the variables."""
         return int(self.entries[f"{PREFIX}{name}"])
 
-    def arrays(self):
+    def arrays(self) -> list[Any]:
         """The variables' values in order; `None` for those that are in the memory."""
         return [self.entries.get(f"{PREFIX}{i}") for i in range(len(self.entries) - 2)]
 
-    def shapes(self):
+    def shapes(self) -> list[list[int]]:
         """The variables' shapes in order, lists."""
         shapes = [self.entries.get(f"{PREFIX}{i}_shape") for i in range(len(self.entries) - 2)]
         pairs = zip(self.arrays(), shapes, strict=True)
         return [list(array.shape) if shape is None else shape.tolist() for array, shape in pairs]
 
-    def is_in(self, ring):
+    def is_in(self, ring: Ring) -> bool:
         """Whether its memory is in this ring still."""
         return any(ring is other for other in self.rings)
 
-    def held(self):
+    def held(self) -> "Position":
         """The same with its blocks in memory, for when the file will be closed."""
         return Position(self.entries, [list(blocks) for blocks in self.memory])
 
-    def stored(self, segments=None):
+    def stored(self, segments: "Segments | None" = None) -> Iterator[tuple[str, np.ndarray]]:
         """Names and arrays for a Keras store, one after the other so that only one block is in memory at a time.
 
         Args:

@@ -1,5 +1,8 @@
 """What `fit` reports: means over an epoch of what episodes and updates came to."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -7,7 +10,7 @@ import tensorflow as tf
 class EpisodeMean(keras.metrics.Mean):
     """Mean over episodes; NaN, not 0, while none has finished."""
 
-    def result(self):
+    def result(self) -> tf.Tensor:
         """Total over count."""
         return self.total / self.count
 
@@ -20,23 +23,26 @@ class Reports:
             gets a metric when it first comes.
     """
 
-    def __init__(self, names):
+    def __init__(self, names: Sequence[str]) -> None:
         self._episodes = [EpisodeMean(name="return"), EpisodeMean(name="length")]
         self._updates = [keras.metrics.Mean(name=name) for name in names]
-        self._from_loss, self._from_step = {}, {}  # by name
+        self._from_loss: dict[str, keras.metrics.Metric] = {}  # by name
+        self._from_step: dict[str, keras.metrics.Metric] = {}  # by name
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """List of Keras metrics, episodes first."""
         return [*self._episodes, *self._updates, *self._from_loss.values(), *self._from_step.values()]
 
-    def follow(self, logs):
+    def follow(self, logs: dict[str, Any]) -> None:
         """Takes in what a subclass's `train_step` returns besides the metrics."""
         known = {metric.name for metric in [*self._episodes, *self._updates]} | {"env_steps", *self._from_loss}
         for name in sorted(set(logs) - known):
             _named(name, self._from_step).update_state(logs[name])
 
-    def update(self, report, first, logs, updated):
+    def update(
+        self, report: dict[str, tf.Tensor], first: tf.Tensor, logs: dict[str, Any], updated: dict[str, tf.Tensor]
+    ) -> None:
         """Takes in one update.
 
         Args:

@@ -1,12 +1,17 @@
 """The replay memory of a backup: a folder of blocks, of which only those that changed are written."""
 
+import functools
 import hashlib
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_rl_prob.learning.persistence import write_whole
 from keras_rl_prob.learning.position import Blocks
+from keras_rl_prob.replay.ring import Ring
+from keras_rl_prob.types import Path
 
 
 class Segments:
@@ -19,12 +24,12 @@ class Segments:
         folder: Where they are; made when it is needed.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self._folder = pathlib.Path(folder)
-        self._digests = {}  # of the blocks, by ring and index
-        self._versions = {}  # of the blocks in the rings that have these digests
+        self._digests: dict[Any, bytes] = {}  # of the blocks, by ring and index
+        self._versions: dict[Any, Any] = {}  # of the blocks in the rings that have these digests
 
-    def put(self, rings):
+    def put(self, rings: Sequence[Ring]) -> np.ndarray:
         """Writes the blocks of rings that have changed since they were written or read.
 
         Returns:
@@ -51,15 +56,18 @@ class Segments:
     def _path(self, digest):
         return self._folder / f"{bytes(digest).hex()}.npz"
 
-    def memory(self, digests, counts):
+    def memory(self, digests: np.ndarray, counts: Sequence[int]) -> list[Blocks]:
         """The blocks of these digests for rings that have so many each, see `Position`."""
         stops = np.cumsum(counts)
         parts = [digests[stop - count : stop] for stop, count in zip(stops, counts, strict=True)]
         self._digests = {(r, i): bytes(x) for r, part in enumerate(parts) for i, x in enumerate(part)}
         self._versions = {}
-        return [Blocks(lambda i, part=part: self.read(part[i]), len(part)) for part in parts]
+        return [Blocks(functools.partial(self._nth, part), len(part)) for part in parts]
 
-    def read(self, digest):
+    def _nth(self, digests, index):
+        return self.read(digests[index])
+
+    def read(self, digest: bytes) -> bytes:
         """The block of a digest.
 
         Raises:
@@ -74,11 +82,11 @@ class Segments:
             raise ValueError(f"A segment of the replay memory is damaged. Received: {path}")
         return data
 
-    def read_into(self, rings):
+    def read_into(self, rings: Sequence[Ring]) -> None:
         """Remembers that rings hold the `memory` that was asked for last, so that nothing of it is written again."""
         self._versions = {(number, index): rings[number].version(index) for number, index in self._digests}
 
-    def remove_others(self):
+    def remove_others(self) -> None:
         """Removes the segments that the last `put` or `memory` did not name, and what a crash has left."""
         named = {self._path(digest) for digest in self._digests.values()}
         for path in self._folder.glob("*"):

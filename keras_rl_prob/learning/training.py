@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 import keras
 
@@ -23,24 +24,24 @@ class Training:
         resumed_epoch: Epoch that `restore` brought back, or `None`.
     """
 
-    def __init__(self, source, num_envs, rollouts_per_epoch, initial_epoch):
+    def __init__(self, source: Any, num_envs: int, rollouts_per_epoch: int, initial_epoch: int) -> None:
         self.source, self._num_envs = source, num_envs
         self._rollouts_per_epoch, self._initial_epoch = rollouts_per_epoch, initial_epoch
         self._rollouts_before = source.rollouts
-        self.resumed_epoch = None
+        self.resumed_epoch: int | None = None
 
     @property
-    def has_begun(self):
+    def has_begun(self) -> bool:
         """Whether a rollout has been collected."""
         return self.source.rollouts > self._rollouts_before
 
-    def position(self):
+    def position(self) -> Position:
         """The `Position` from which `restore` continues; a replay memory stays where it is."""
         epochs = (self.source.rollouts - self._rollouts_before) // self._rollouts_per_epoch
         counts = {"epoch": self._initial_epoch + epochs, "num_envs": self._num_envs}
         return Position.of(self.source.variables, self.source.rings, counts)
 
-    def restore(self, position, epoch=None):
+    def restore(self, position: Position, epoch: int | None = None) -> None:
         """Continues where `position` was taken, which is numbered `epoch`, or as it was then.
 
         Raises:
@@ -48,6 +49,8 @@ class Training:
         """
         variables, rings = self.source.variables, self.source.rings
         then, num_envs = position.count("epoch"), position.count("num_envs")
+        expected: Any
+        received: Any
         expected, received = position.shapes(), [list(variable.shape) for variable in variables]
         if num_envs != self._num_envs:
             expected, received = num_envs, self._num_envs
@@ -71,7 +74,7 @@ class Training:
         self._rollouts_before = self.source.rollouts
 
 
-def mend_backups(callbacks):
+def mend_backups(callbacks: Any) -> None:
     """Removes what a kill can leave of a `BackupAndRestore`: its note of the epoch torn, or without the weights.
 
     Keras writes the weights first and the note afterwards, and deletes both when training has ended; the weights alone are

@@ -1,12 +1,19 @@
 """Recorded episodes as rows of a replay memory."""
 
+from collections.abc import Iterable
+from typing import Any
+
+import gymnasium
 import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import border, masks, spaces
+from keras_rl_prob.types import Nest
 
 
-def episode_rows(episodes, observation_space, action_space):
+def episode_rows(
+    episodes: Iterable[Any], observation_space: gymnasium.Space, action_space: gymnasium.Space
+) -> dict[str, Nest]:
     """Recorded episodes one after the other, as rows of a replay buffer.
 
     Args:
@@ -57,7 +64,7 @@ def episode_rows(episodes, observation_space, action_space):
     return tf.nest.map_structure(lambda *x: np.concatenate(x), *parts)
 
 
-def checked_episodes(episodes):
+def checked_episodes(episodes: Iterable[Any]) -> list[Any]:
     """A list of recorded episodes; `TypeError` where something else is among them."""
     listed = list(episodes) if np.iterable(episodes) and not isinstance(episodes, str | dict) else [episodes]
     for episode in listed:

@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
-from keras_rl_prob.drivers import Driver
+from keras_rl_prob.drivers import Driver, Rollout
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.ops.masking import explained_variance
 from keras_rl_prob.ops.returns import running_sums
 from keras_rl_prob.sources.rollouts import RolloutFollower, RolloutSource
@@ -55,16 +57,16 @@ class Sequences(NamedTuple):
     report: dict
 
     @property
-    def updates(self):
+    def updates(self) -> int:
         """How many gradient steps there are."""
         return self.order.shape[0]
 
-    def update(self, index):
+    def update(self, index: tf.Tensor) -> Minibatch:
         """The `Minibatch` of a gradient step."""
         picked = self.order[index]
         rows = tf.nest.map_structure(lambda x: tf.gather(x, picked, axis=1), self.rows)
         state = tf.nest.map_structure(lambda x: tf.gather(x, picked), self.state)
-        return Minibatch(*rows, state, index, self.report)
+        return Minibatch._make([*rows, state, index, self.report])
 
 
 class Collected(NamedTuple):
@@ -91,18 +93,18 @@ class Preparation(RolloutFollower):
         sequence_length: Steps in a sequence; divides the steps of a rollout.
     """
 
-    def __init__(self, agent, driver, sequence_length):
+    def __init__(self, agent: keras.Model, driver: Driver, sequence_length: int) -> None:
         batch = tf.TensorSpec((driver.num_envs,), tf.float32)
         super().__init__(agent, driver, dict.fromkeys(("log_prob", "value", "advantage", "target"), batch))
         self._steps, self._sequence_length = driver.steps, sequence_length
         self._discounted_return = tf.Variable(tf.zeros(batch.shape), trainable=False, name="discounted_return")
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """What is known of the episodes under way."""
         return [*super().variables, self._discounted_return]
 
-    def __call__(self, collected):
+    def __call__(self, collected: Collected) -> Sequences:
         """A `Collected` rollout as `Sequences`."""
         rollout, agent = collected.rollout, self.agent
         valid, value = tf.cast(rollout.valid, tf.float32), rollout.record["value"]
@@ -175,7 +177,15 @@ class OnPolicySource(RolloutSource):
         driver_class: `Driver`, or a subclass of it.
     """
 
-    def __init__(self, agent, env, sequence_length, seed, preparation=None, driver_class=Driver):
+    def __init__(
+        self,
+        agent: keras.Model,
+        env: BatchEnv,
+        sequence_length: int,
+        seed: int,
+        preparation: Preparation | None = None,
+        driver_class: type[Driver] = Driver,
+    ) -> None:
         driver = driver_class(
             agent,
             env,
@@ -189,12 +199,12 @@ class OnPolicySource(RolloutSource):
         super().__init__(agent, env, driver, seed, preparation)
         self._sequences = agent.rollout_steps // sequence_length * env.num_envs
 
-    def collect(self):
+    def collect(self) -> Rollout:
         """A rollout with new noise."""
         self.agent.resample_noise(self.driver.key + [3, 0])
         return super().collect()
 
-    def prepare(self, rollout):
+    def prepare(self, rollout: Rollout) -> Collected:
         """A `Collected`."""
         return Collected(rollout, self._order())
 

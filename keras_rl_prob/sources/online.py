@@ -1,8 +1,10 @@
 """Rollouts of which every row is learned from at once, in the order of play."""
 
+import keras
 import tensorflow as tf
 
-from keras_rl_prob.drivers import Driver
+from keras_rl_prob.drivers import Driver, Rollout
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.sources.replay import Replayed
 from keras_rl_prob.sources.rollouts import RolloutSource
@@ -17,13 +19,13 @@ class OnlineSource(RolloutSource):
         seed: Integer that determines resets and actions.
     """
 
-    def __init__(self, agent, env, seed):
+    def __init__(self, agent: keras.Model, env: BatchEnv, seed: int) -> None:
         compiled = agent.jit_compile and agent.acts_compiled
         steps = agent.rollout_steps
         driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=compiled)
         super().__init__(agent, env, driver, seed)
 
-    def prepare(self, rollout):
+    def prepare(self, rollout: Rollout) -> Replayed:
         """The transitions of a rollout, row by row."""
         agent, after, record = self.agent, rollout.next_step, rollout.record
         report, _ = self.follower.follow(rollout)

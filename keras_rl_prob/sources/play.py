@@ -1,10 +1,12 @@
 """Rollouts of which nothing is learned."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+import keras
 import tensorflow as tf
 
-from keras_rl_prob.drivers import Driver
+from keras_rl_prob.drivers import Driver, Rollout
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.sources.rollouts import RolloutSource
 
 
@@ -20,11 +22,11 @@ class Played(NamedTuple):
     index: tf.Tensor
 
     @property
-    def updates(self):
+    def updates(self) -> int:
         """1: it is reported once."""
         return 1
 
-    def update(self, index):
+    def update(self, index: tf.Tensor) -> Self:
         """The rollout."""
         return self._replace(index=index)
 
@@ -38,12 +40,12 @@ class PlaySource(RolloutSource):
         seed: Integer that determines resets and actions.
     """
 
-    def __init__(self, agent, env, seed):
+    def __init__(self, agent: keras.Model, env: BatchEnv, seed: int) -> None:
         steps = agent.rollout_steps
         driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=agent.jit_compile)
         super().__init__(agent, env, driver, seed)
 
-    def prepare(self, rollout):
+    def prepare(self, rollout: Rollout) -> Played:
         """Counts."""
         report, _ = self.follower.follow(rollout)
         self.follower.keep_actions(rollout)

@@ -1,16 +1,22 @@
 """From rollouts to a replay buffer, and from there to updates."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
-from keras_rl_prob.drivers import Driver
+from keras_rl_prob.drivers import Driver, Rollout
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Prioritized
+from keras_rl_prob.replay.ring import Ring
+from keras_rl_prob.replay.settings import ReplaySettings
 from keras_rl_prob.sources.episodes import episode_rows
 from keras_rl_prob.sources.rollouts import RolloutSource
 from keras_rl_prob.sources.stored_rows import StoredRows, frames_of, known
+from keras_rl_prob.types import Nest
 
 
 class Transitions(NamedTuple):
@@ -55,11 +61,11 @@ class Replayed(NamedTuple):
     report: dict
 
     @property
-    def kind(self):
+    def kind(self) -> type:
         """Class of the data of a gradient step."""
         return Transitions
 
-    def update(self, index):
+    def update(self, index: tf.Tensor) -> Any:
         """The data of a gradient step."""
         drawn = tf.nest.map_structure(lambda x: x[index], self.drawn)
         return self.kind(*drawn, index, self.seed + tf.stack([0, (index + 1) * 2**20]), self.report)
@@ -86,12 +92,13 @@ class ReplaySource(RolloutSource):
 
     replayed = Replayed
 
-    def __init__(self, agent, env, seed, settings):
+    def __init__(self, agent: keras.Model, env: BatchEnv, seed: int, settings: ReplaySettings) -> None:
         window, stride = settings.window, settings.stride
         compiled = agent.jit_compile and agent.acts_compiled
         driver = Driver(agent, env, steps=agent.rollout_steps, sequence_length=stride, seed=seed, jit_compile=compiled)
         super().__init__(agent, env, driver, seed)
-        self._settings, self._num_envs, self._stride = settings, env.num_envs, stride
+        self._settings: Any = settings
+        self._num_envs, self._stride = env.num_envs, stride
         self._draws = settings.most_updates(agent.updates)
         self._frames = None if settings.frame_axis is None else frames_of(env.observation_space, settings.frame_axis)
         self._history = 0 if self._frames is None else -(-(self._frames - 1) // stride) * stride
@@ -100,7 +107,7 @@ class ReplaySource(RolloutSource):
         self._check_capacity(rows)
         self.rows = StoredRows(agent.make_ring, settings.frame_axis, env, driver, rows)
         self.ring = self.rows.ring
-        self.priorities = None
+        self.priorities: Any = None
         if settings.priorities:
             numbers = settings.priorities
             self.priorities = Prioritized(rows // stride * env.num_envs, numbers.alpha, numbers.epsilon)
@@ -124,18 +131,18 @@ class ReplaySource(RolloutSource):
             )
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
         replay = [self._pending, self._count, *self.ring.variables]
         replay += self.priorities.variables if self.priorities else []
         return [*super().variables, *(replay if self._settings.checkpoint_replay else [])]
 
     @property
-    def rings(self):
+    def rings(self) -> list[Ring]:
         """The memory, where it is stored."""
         return [self.ring] if self._settings.checkpoint_replay else []
 
-    def restart(self, env, seed, goes_on=False):
+    def restart(self, env: BatchEnv, seed: int, goes_on: bool = False) -> None:
         """Begins anew, with the memory that a new source of the agent has unless it is gone on with."""
         super().restart(env, seed, goes_on)
         if not (goes_on and self.rings):
@@ -152,7 +159,7 @@ class ReplaySource(RolloutSource):
 
     # ---- storing ----------------------------------------------------------------------------------------------
 
-    def collect(self):
+    def collect(self) -> dict[str, tf.Tensor]:
         """Plays and stores a rollout, and more until learning may start; returns the report on them."""
         if self.priorities:
             tf.cond(self._count > 0, self._settle, lambda: None)
@@ -168,12 +175,12 @@ class ReplaySource(RolloutSource):
         going = lambda count, _: tf.equal(count, 0) | ~self._ready()  # noqa: E731
         return tf.while_loop(going, another, start, parallel_iterations=1)[1]
 
-    def play(self):
+    def play(self) -> Rollout:
         """A rollout with new noise."""
         self.agent.resample_noise(self.driver.key + [3, 0])
         return self.driver.collect()
 
-    def prepare(self, report):
+    def prepare(self, report: dict[str, tf.Tensor]) -> Replayed:
         """Draws the batches of the updates on what was collected."""
         report |= self.agent.exploration_report()
         report["replay_size"] = tf.cast(self.ring.size * self._num_envs, tf.float32)
@@ -183,7 +190,7 @@ class ReplaySource(RolloutSource):
             updates = tf.minimum(drawn, self._draws)
         return self.replayed(self.draw(seed, updates), updates, seed, report)
 
-    def store(self, rollout):
+    def store(self, rollout: Rollout) -> dict[str, tf.Tensor]:
         """Puts a rollout into the ring; returns the report on it."""
         report, _ = self.follower.follow(rollout)
         record = rollout.record
@@ -206,7 +213,7 @@ class ReplaySource(RolloutSource):
         )
         return report
 
-    def load(self, episodes):
+    def load(self, episodes: Iterable[Any]) -> None:
         """Puts recorded episodes into the ring, the last of them if it cannot hold all.
 
         Args:
@@ -232,7 +239,7 @@ class ReplaySource(RolloutSource):
             rows["has_final"] = tf.zeros_like(rows["ended"])
         self.add_rows(rows)
 
-    def add_rows(self, rows):
+    def add_rows(self, rows: dict[str, Nest]) -> None:
         """Puts rows `[T, B, ...]`, `T` a multiple of the stride, into the ring; what they complete gets a priority."""
         self.ring.add(rows)
         if not self.priorities:
@@ -278,7 +285,7 @@ class ReplaySource(RolloutSource):
 
     # ---- drawing ----------------------------------------------------------------------------------------------
 
-    def draw(self, seed, used):
+    def draw(self, seed: tf.Tensor, used: tf.Tensor) -> tuple[Nest, ...]:
         """The data of all updates on a rollout, of which the first `used` count: each field `[updates, N, ...]`."""
         updates, batch = self._draws, self._settings.batch_size
         if self.priorities:

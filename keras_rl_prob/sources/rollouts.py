@@ -1,12 +1,17 @@
 """From a driver's rollouts to updates: what all agents' sources share."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, masks
-from keras_rl_prob.drivers import EpisodeStatistics, rollout_source
+from keras_rl_prob.drivers import Driver, EpisodeStatistics, Rollout, rollout_source
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.learning.failures import LARGEST_NORMALIZED
+from keras_rl_prob.replay.ring import Ring
+from keras_rl_prob.types import Nest
 
 
 class RolloutFollower:
@@ -19,7 +24,7 @@ class RolloutFollower:
             they came from, and which rows are steps.
     """
 
-    def __init__(self, agent, driver, kept=()):
+    def __init__(self, agent: keras.Model, driver: Driver, kept: Any = ()) -> None:
         self.agent, num_envs = agent, driver.num_envs
         self._statistics = EpisodeStatistics(num_envs)
         kept = {name: driver.record_specs[name] for name in ("raw", "parameters")} | dict(kept)
@@ -32,16 +37,16 @@ class RolloutFollower:
     """What `follow` reports."""
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """What is known of the episodes under way."""
         return self._statistics.variables
 
-    def reset(self):
+    def reset(self) -> None:
         """Forgets the episodes under way."""
         for variable in self.variables:
             variable.assign(tf.zeros_like(variable))
 
-    def follow(self, rollout):
+    def follow(self, rollout: Rollout) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Counts steps and episodes, updates the observations' statistics.
 
         Returns:
@@ -57,15 +62,15 @@ class RolloutFollower:
                 layer.update(x, rollout.valid & healthy)
         return report, healthy
 
-    def keep(self, rows):
+    def keep(self, rows: dict[str, Nest]) -> None:
         """Keeps a dict of nests `[T, B, ...]` for `last_rollout`."""
         tf.nest.map_structure(lambda variable, x: variable.assign(x), self._last, rows)
 
-    def keep_actions(self, rollout):
+    def keep_actions(self, rollout: Rollout) -> None:
         """Keeps what every rollout has: actions, the parameters that they came from, and which rows are steps."""
         self.keep({name: rollout.record[name] for name in ("raw", "parameters")} | {"valid": rollout.valid})
 
-    def last_rollout(self):
+    def last_rollout(self) -> dict[str, Nest]:
         """What the last rollout was like: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
         kept = tf.nest.map_structure(lambda variable: variable.read_value(), self._last)
         action = self.agent.environment_action(kept.pop("raw"), kept["parameters"])
@@ -86,7 +91,9 @@ class RolloutSource:
         follower: `RolloutFollower`; a new one when left out.
     """
 
-    def __init__(self, agent, env, driver, seed, follower=None):
+    def __init__(
+        self, agent: keras.Model, env: BatchEnv, driver: Driver, seed: int, follower: RolloutFollower | None = None
+    ) -> None:
         self.agent, self.driver = agent, driver
         self.follower = RolloutFollower(agent, driver) if follower is None else follower
         self._follows_episodes = env.compilable  # else an episode's state is not worth storing, for the episode is lost
@@ -94,16 +101,16 @@ class RolloutSource:
         self._dataset = self._iterator = None  # traced when first asked for
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
         return [*self.driver.variables, *(self.follower.variables if self._follows_episodes else []), self._counter]
 
     @property
-    def rings(self):
+    def rings(self) -> list[Ring]:
         """The `Ring`s of a replay memory among them, whose rows are stored in blocks."""
         return []
 
-    def restart(self, env, seed, goes_on=False):
+    def restart(self, env: BatchEnv, seed: int, goes_on: bool = False) -> None:
         """Begins anew: from here on, everything is as in a new source of `env`, which has the same signature.
 
         Args:
@@ -116,35 +123,35 @@ class RolloutSource:
         self._counter.assign([seed, 0])
 
     @property
-    def rollouts(self):
+    def rollouts(self) -> int:
         """How many rollouts have been collected."""
         return int(self._counter[1].numpy())
 
-    def dataset(self):
+    def dataset(self) -> tf.data.Dataset:
         """A `tf.data.Dataset` without end of rollouts to learn from, see `LearningModel`."""
         if self._dataset is None:
             self._dataset = rollout_source(self.collect, self.prepare)
         return self._dataset
 
-    def iterator(self):
+    def iterator(self) -> Any:
         """The iterator of a training, one for all of them: to make one takes TensorFlow a tenth of a second."""
         if self._iterator is None:
             self._iterator = iter(self.dataset())
         return self._iterator
 
-    def break_off(self):
+    def break_off(self) -> None:
         """Forgets an iterator in which something was raised."""
         self._iterator = None
 
-    def collect(self):
+    def collect(self) -> Any:
         """A rollout of the driver, or what a subclass makes of it."""
         return self.driver.collect()
 
-    def prepare(self, rollout):
+    def prepare(self, rollout: Any) -> Any:
         """Makes what is learned from out of what was collected."""
         raise NotImplementedError
 
-    def next_seed(self):
+    def next_seed(self) -> tf.Tensor:
         """int32 `[2]`, another one for each rollout."""
         return self._counter.assign_add([0, 1])
 

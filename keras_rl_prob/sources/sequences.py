@@ -1,11 +1,18 @@
 """Replay of sequences, for networks with memory."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
+from keras_rl_prob.drivers import Rollout
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.ops.temporal_difference import clipped
+from keras_rl_prob.replay import Ring
+from keras_rl_prob.replay.settings import SequenceReplaySettings
 from keras_rl_prob.sources.replay import Replayed, ReplaySource
+from keras_rl_prob.types import Nest
 
 
 class StoredSequences(NamedTuple):
@@ -58,7 +65,7 @@ class SequenceSource(ReplaySource):
 
     replayed = ReplayedSequences
 
-    def __init__(self, agent, env, seed, settings):
+    def __init__(self, agent: keras.Model, env: BatchEnv, seed: int, settings: SequenceReplaySettings) -> None:
         super().__init__(agent, env, seed, settings)
         state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), agent.initial_state(env.num_envs))
         self._states = None
@@ -71,23 +78,23 @@ class SequenceSource(ReplaySource):
         super()._begin_memory()
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """Everything besides the agent that the next update depends on, as far as it can be stored."""
         stored = self._states.variables if self._states and self._settings.checkpoint_replay else []
         return [*super().variables, *stored]
 
     @property
-    def rings(self):
+    def rings(self) -> list[Ring]:
         """The memory, where it is stored."""
         return [*super().rings, *([self._states] if self._states and self._settings.checkpoint_replay else [])]
 
-    def store(self, rollout):
+    def store(self, rollout: Rollout) -> dict[str, tf.Tensor]:
         """Puts a rollout and its recurrent states into the rings; returns the report on it."""
         if self._states:
             self._states.add({"state": rollout.state})
         return super().store(rollout)
 
-    def load(self, episodes):
+    def load(self, episodes: Iterable[Any]) -> None:
         """Puts recorded episodes into the ring; their recurrent states are zero."""
         super().load(episodes)
         if self._states:
@@ -101,7 +108,7 @@ class SequenceSource(ReplaySource):
         """Every row may start a sequence."""
         return tf.ones_like(places, tf.bool)
 
-    def read(self, places, envs, weights):
+    def read(self, places: tf.Tensor, envs: tf.Tensor, weights: tf.Tensor) -> tuple[Nest, ...]:
         """The sequences that start at `places` `[updates, N]`, as the first fields of `StoredSequences`."""
         rows, final = (
             tf.transpose(x, (1, 0, 2)) for x in self.rows.window(places, envs, self._settings.window)

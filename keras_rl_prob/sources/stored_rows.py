@@ -1,9 +1,17 @@
 """Rows of past play as they are stored, and as they are read."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gymnasium
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import spaces
+from keras_rl_prob.drivers import Driver
+from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.replay import Ring
+from keras_rl_prob.types import Nest
 
 
 class StoredRows:
@@ -24,9 +32,11 @@ class StoredRows:
         has_final_rows: Whether the final observation of an episode is a row.
     """
 
-    def __init__(self, make_ring, frame_axis, env, driver, rows):
-        self._frame_axis = frame_axis
-        self._frames = None if frame_axis is None else frames_of(env.observation_space, frame_axis)
+    def __init__(
+        self, make_ring: Callable[..., Ring], frame_axis: int | None, env: BatchEnv, driver: Driver, rows: int
+    ) -> None:
+        self._frame_axis: Any = frame_axis
+        self._frames: Any = None if frame_axis is None else frames_of(env.observation_space, frame_axis)
         batch = (env.num_envs,)
         observation = spaces.tensor_specs(env.observation_space)
         if frame_axis is not None:
@@ -41,7 +51,7 @@ class StoredRows:
             {"observation": observation, **beside, "action": action, "reward": real, **dict.fromkeys(names, flag)}, rows
         )
 
-    def window(self, places, envs, length):
+    def window(self, places: tf.Tensor, envs: tf.Tensor, length: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The rows that start at `places`, with final observations that are beside a row put in after it.
 
         Returns:
@@ -58,14 +68,14 @@ class StoredRows:
         at = tf.reduce_sum(tf.one_hot(row, length, axis=1, dtype=tf.int32) * position[None], 1)
         return (places[None] + row) % self.ring.capacity, tf.not_equal(at, steps)
 
-    def entries(self, names, places, envs, final):
+    def entries(self, names: Iterable[str], places: tf.Tensor, envs: tf.Tensor, final: tf.Tensor) -> dict[str, Nest]:
         """A dict of what is stored in rows besides observations; final observations have nothing but themselves."""
         entries = {name: self.ring.read(name, places, envs) for name in names}
         if self.has_final_rows:
             return entries
         return {name: tf.where(final, tf.zeros_like(x), x) for name, x in entries.items()}
 
-    def observation(self, places, envs, final=False):
+    def observation(self, places: tf.Tensor, envs: tf.Tensor, final: tf.Tensor = False) -> Nest:
         """Observations `[..., ...]` of rows, or where `final` those beside them; stacks of frames put together again."""
         observation = self._observation(places, envs)
         if self.has_final_rows or final is False:
@@ -93,14 +103,14 @@ class StoredRows:
             going &= ~self.ring.read("is_first", (places - back) % self.ring.capacity, envs)
         return tf.stack(frames[::-1], len(places.shape) + self._frame_axis)
 
-    def newest(self, observation):
+    def newest(self, observation: Nest) -> Nest:
         """Of stacks of frames `[T, B, ...]` the last frame, of all else everything."""
         if self._frame_axis is None:
             return observation
         return tf.gather(observation, self._frames - 1, axis=self._frame_axis + 2)
 
 
-def known(next_is_first, steps, discount):
+def known(next_is_first: tf.Tensor, steps: tf.Tensor, discount: tf.Tensor) -> tf.Tensor:
     """Whether what followed `steps` steps is the same episode, or does not matter since it had terminated.
 
     Args:
@@ -125,7 +135,7 @@ def _without(shape, axis):
     return shape
 
 
-def frames_of(observation_space, axis):
+def frames_of(observation_space: gymnasium.Space, axis: int) -> int:
     """How many frames a stack has; `ValueError` where observations are no stacks along `axis`."""
     specs = spaces.tensor_specs(observation_space)
     if keras.tree.is_nested(specs) or not 0 <= axis < len(specs.shape):

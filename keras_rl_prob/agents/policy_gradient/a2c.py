@@ -1,8 +1,13 @@
 """Advantage actor-critic, synchronous."""
 
 import keras
+import tensorflow as tf
 
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
+from keras_rl_prob.distributions import Joint
+from keras_rl_prob.settings import Schedule
+from keras_rl_prob.sources.on_policy import Minibatch
+from keras_rl_prob.types import Loss
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -49,18 +54,18 @@ class A2C(PolicyGradient):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        rollout_steps=5,
-        discount=0.99,
-        gae_lambda=1.0,
-        value_coef=0.5,
-        entropy_coef=0.01,
-        normalize_advantages=False,
-        normalize_observations=False,
-        normalize_rewards=True,
-        name=None,
-    ):
+        rollout_steps: int = 5,
+        discount: float = 0.99,
+        gae_lambda: float = 1.0,
+        value_coef: float = 0.5,
+        entropy_coef: float | Schedule = 0.01,
+        normalize_advantages: bool = False,
+        normalize_observations: bool = False,
+        normalize_rewards: bool = True,
+        name: str | None = None,
+    ) -> None:
         super().__init__(
             network,
             rollout_steps=rollout_steps,
@@ -74,10 +79,10 @@ class A2C(PolicyGradient):
             name=name,
         )
 
-    def default_optimizer(self):
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         """`RMSprop`, as in the paper."""
         return keras.optimizers.RMSprop(7e-4, rho=0.99, epsilon=1e-5, global_clipnorm=0.5)
 
-    def policy_loss(self, policy, log_prob, advantage, data):
+    def policy_loss(self, policy: Joint, log_prob: tf.Tensor, advantage: tf.Tensor, data: Minibatch) -> Loss:
         """`-log pi(a) A`."""
         return -log_prob * advantage, {}

@@ -1,5 +1,8 @@
 """What PPO, A2C and REINFORCE share: a stochastic policy, a value, and a gradient along the advantages."""
 
+from typing import Any
+
+import gymnasium
 import keras
 import tensorflow as tf
 
@@ -7,12 +10,16 @@ from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import has_memory, reject_q_values
 from keras_rl_prob.agents.policy_gradient.settings import Minibatches
-from keras_rl_prob.drivers import Driver
+from keras_rl_prob.distributions import Joint
+from keras_rl_prob.drivers import Driver, Rollout
+from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
 from keras_rl_prob.ops.returns import gae
-from keras_rl_prob.settings import current
-from keras_rl_prob.sources.on_policy import OnPolicySource
+from keras_rl_prob.settings import Schedule, current
+from keras_rl_prob.sources import RolloutSource
+from keras_rl_prob.sources.on_policy import Minibatch, OnPolicySource
+from keras_rl_prob.types import Loss, Nest
 
 
 class PolicyGradient(Agent):
@@ -34,25 +41,27 @@ class PolicyGradient(Agent):
         name: Name of the model.
     """
 
-    network_outputs = ("action", "value")
+    network_outputs: tuple[str, ...] = ("action", "value")
     default_has_memory = False
-    minibatches, update_epochs = 1, 1
+    minibatches: int | Minibatches = 1
+    update_epochs = 1
     driver_class = Driver
+    _preparation: Any
 
     def __init__(
         self,
-        network,
+        network: keras.Model | None,
         *,
-        rollout_steps,
-        discount,
-        gae_lambda,
-        value_coef,
-        entropy_coef,
-        normalize_advantages,
-        normalize_observations,
-        normalize_rewards,
-        name,
-    ):
+        rollout_steps: int,
+        discount: float,
+        gae_lambda: float,
+        value_coef: float,
+        entropy_coef: float | Schedule,
+        normalize_advantages: bool,
+        normalize_observations: bool,
+        normalize_rewards: bool,
+        name: str | None,
+    ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
         self.discount, self.gae_lambda = (
@@ -63,34 +72,38 @@ class PolicyGradient(Agent):
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
         self.normalize_advantages, self.normalize_rewards = normalize_advantages, normalize_rewards
 
-    def default_network(self, env):
+    def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.feed_forward`."""
         return networks.feed_forward(env, value="value" in self.network_outputs)
 
-    def check_network(self, network, observation_space, action_space):
+    def check_network(
+        self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
+    ) -> None:
         """Checks that the network gives a policy, too."""
         super().check_network(network, observation_space, action_space)
         reject_q_values(network, type(self).__name__)
 
-    def build(self, env):
+    def build(self, env: EnvOrSpaces) -> None:
         """Adds the reward statistics to what every agent has."""
         super().build(env)
         self.reward_normalizer = RunningNormalization(center=False, dtype="float32")
         self.reward_normalizer.build((None,))
 
-    def metric_names(self):
+    def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""
         value = ["value_loss", "explained_variance"] if "value" in self.network_outputs else []
         return ["loss", "policy_loss", *value, "entropy", *self.names_for_heads("entropy")]
 
-    def names_for_heads(self, quantity):
+    def names_for_heads(self, quantity: str) -> list[str]:
         """`quantity_head` for each head, if there are several: the total tells all of a single one."""
         heads = spaces.graph_names(self.action_space)
         return [f"{quantity}_{head}" for head in heads] if len(heads) > 1 else []
 
     # ---- acting -----------------------------------------------------------------------------------------------
 
-    def act(self, observation, is_first, state, seed, deterministic=False):
+    def act(
+        self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
+    ) -> tuple[Nest, Nest, Nest]:
         """One step of the policy.
 
         Args:
@@ -110,12 +123,12 @@ class PolicyGradient(Agent):
         record = {"raw": raw, "parameters": outputs["action"], "value": self._values(outputs, is_first)}
         return self.environment_action(raw, outputs["action"]), record, state
 
-    def value(self, observation, is_first, state):
+    def value(self, observation: Nest, is_first: tf.Tensor, state: Nest) -> tf.Tensor:
         """Value `[B]` of observations, the recurrent state `state` being zeroed where `is_first`."""
         noisy, observation = bool(self.noisy_layers), self.normalize(observation)
         return self._values(self._unrolled.step(observation, is_first, state, training=noisy)[0], is_first)
 
-    def final_value(self, observation, state):
+    def final_value(self, observation: Nest, state: Nest) -> tf.Tensor:
         """Value `[B]` of final observations, the recurrent state being that of before the reset."""
         return self.value(observation, tf.zeros(keras.tree.flatten(observation)[0].shape[:1], tf.bool), state)
 
@@ -128,11 +141,11 @@ class PolicyGradient(Agent):
     # ---- from rollouts to minibatches -------------------------------------------------------------------------
 
     @property
-    def dealing(self):
+    def dealing(self) -> Minibatches:
         """`minibatches` as a `Minibatches`."""
         return Minibatches.of(self.minibatches)
 
-    def updates_per_rollout(self, num_envs):
+    def updates_per_rollout(self, num_envs: int) -> int:
         """`minibatches * update_epochs`, where the sequences of a rollout can be dealt evenly."""
         length = self._resolved_sequence_length(num_envs)
         rows = self.rollout_steps // length * num_envs
@@ -145,7 +158,7 @@ class PolicyGradient(Agent):
             )
         return count * self.update_epochs
 
-    def make_source(self, env, seed):
+    def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
         """Rollouts of `env` as minibatches."""
         if self.train_function is None:  # else it has the preparation in its graph
             self._preparation = None
@@ -154,7 +167,7 @@ class PolicyGradient(Agent):
         self._preparation = source.follower
         return source
 
-    def prepare(self, collected):
+    def prepare(self, collected: Any) -> Any:
         """A collected rollout as `Sequences`."""
         return self._preparation(collected)
 
@@ -169,7 +182,7 @@ class PolicyGradient(Agent):
 
     # ---- learning ---------------------------------------------------------------------------------------------
 
-    def advantages(self, rollout, reward, next_value):
+    def advantages(self, rollout: Rollout, reward: tf.Tensor, next_value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What the updates on a rollout learn from: GAE(lambda).
 
         Called once for each rollout, before its updates and in their graph.
@@ -186,7 +199,7 @@ class PolicyGradient(Agent):
         advantage = gae(reward, self.discount * rollout.discount, value, next_value, continues, self.gae_lambda)
         return advantage, advantage + value
 
-    def policy_loss(self, policy, log_prob, advantage, data):
+    def policy_loss(self, policy: Joint, log_prob: tf.Tensor, advantage: tf.Tensor, data: Minibatch) -> Loss:
         """What the gradient of the policy comes from.
 
         Args:
@@ -200,11 +213,11 @@ class PolicyGradient(Agent):
         """
         raise NotImplementedError
 
-    def value_error(self, value, data):
+    def value_error(self, value: tf.Tensor, data: Minibatch) -> tf.Tensor:
         """Squared error of the value, float32 `[L, R]`."""
         return tf.math.squared_difference(value, data.target)
 
-    def loss_and_logs(self, data):
+    def loss_and_logs(self, data: Nest) -> Loss:
         """The loss of a `Minibatch` and a dict of its parts, scalars."""
         noisy = bool(self.noisy_layers)  # as it was drawn for the rollout
         outputs, _ = self._unrolled(data.observation, data.is_first, data.state, training=noisy)

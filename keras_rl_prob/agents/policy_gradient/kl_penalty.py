@@ -1,8 +1,10 @@
 """The KL penalty that can replace or accompany PPO's clipping."""
 
 import dataclasses
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.ops.losses import adapt_kl_beta, kl_cutoff
@@ -37,17 +39,17 @@ class KLPenalty(Settings):
     cutoff_factor: float = 2.0
     cutoff_coef: float = 1000.0
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """All are numbers of at least 0, the target is above it."""
         names = [field.name for field in dataclasses.fields(self)]
         return {
             name: checks.number(name, getattr(self, name), above=0.0 if name == "target" else None) for name in names
         }
 
-    def loss(self, kl, beta):
+    def loss(self, kl: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
         """The penalty for a mean KL, scalars."""
         return beta * kl + kl_cutoff(kl, self.target, self.cutoff_factor, self.cutoff_coef)
 
-    def adapted(self, beta, kl):
+    def adapted(self, beta: tf.Tensor, kl: tf.Tensor) -> tf.Tensor:
         """Beta for the next rollout, given the mean KL of the last pass over this one."""
         return adapt_kl_beta(beta, kl, self.target, self.tolerance)

@@ -10,9 +10,13 @@ from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
 from keras_rl_prob.agents.policy_gradient.kl_penalty import KLPenalty
 from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches
 from keras_rl_prob.agents.vocabulary import accepts_moved
+from keras_rl_prob.distributions import Joint
+from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.ops.losses import clipped_surrogate, clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean
-from keras_rl_prob.settings import current
+from keras_rl_prob.settings import Schedule, current
+from keras_rl_prob.sources.on_policy import Minibatch
+from keras_rl_prob.types import Loss, Nest
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -61,22 +65,22 @@ class PPO(PolicyGradient):
     @accepts_moved
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        rollout_steps=128,
-        minibatches=4,
-        update_epochs=4,
-        discount=0.99,
-        gae_lambda=0.95,
-        clip_ratio=0.2,
-        value_coef=0.5,
-        entropy_coef=0.01,
-        normalize_advantages=True,
-        normalize_observations=False,
-        normalize_rewards=True,
-        kl_penalty=None,
-        name=None,
-    ):
+        rollout_steps: int = 128,
+        minibatches: int | Minibatches = 4,
+        update_epochs: int = 4,
+        discount: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_ratio: float | Schedule | Clipping | None = 0.2,
+        value_coef: float = 0.5,
+        entropy_coef: float | Schedule = 0.01,
+        normalize_advantages: bool = True,
+        normalize_observations: bool = False,
+        normalize_rewards: bool = True,
+        kl_penalty: KLPenalty | None = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(
             network,
             rollout_steps=rollout_steps,
@@ -104,11 +108,11 @@ class PPO(PolicyGradient):
             )
 
     @property
-    def clipping(self):
+    def clipping(self) -> Clipping:
         """`clip_ratio` as a `Clipping`."""
         return Clipping.of(self.clip_ratio)
 
-    def build(self, env):
+    def build(self, env: EnvOrSpaces) -> None:
         """Adds KL beta to what every policy-gradient agent has."""
         super().build(env)
         initial_beta = self.kl_penalty.initial_beta if self.kl_penalty else 0.0
@@ -116,13 +120,13 @@ class PPO(PolicyGradient):
         self._epoch_kl = self.add_number("epoch_kl")
         self._stopped = self.add_number("stopped", dtype="bool")
 
-    def metric_names(self):
+    def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""
         return [*super().metric_names(), "kl", "clip_fraction", *self.names_for_heads("kl")]
 
     # ---- learning ---------------------------------------------------------------------------------------------
 
-    def policy_loss(self, policy, log_prob, advantage, data):
+    def policy_loss(self, policy: Joint, log_prob: tf.Tensor, advantage: tf.Tensor, data: Minibatch) -> Loss:
         """The clipped surrogate."""
         log_ratio, clip_ratio = log_prob - data.log_prob, current(self.clipping.clip_ratio, self.optimizer.iterations)
         kls = [masked_mean(kl, data.valid) for kl in self.distribution(data.parameters).kl_divergences(policy)]
@@ -133,18 +137,18 @@ class PPO(PolicyGradient):
             **dict(zip(self.names_for_heads("kl"), kls, strict=False)),
         }
 
-    def value_error(self, value, data):
+    def value_error(self, value: tf.Tensor, data: Minibatch) -> tf.Tensor:
         """Squared error of the value, clipped if so configured, float32 `[L, R]`."""
         return clipped_value_loss(
             value, data.value, data.target, current(self.clipping.value_clip, self.optimizer.iterations)
         )
 
-    def loss_and_logs(self, data):
+    def loss_and_logs(self, data: Nest) -> Loss:
         """The loss of a `Minibatch` and a dict of its parts, scalars."""
         loss, logs = super().loss_and_logs(data)
         return loss if self.kl_penalty is None else loss + self.kl_penalty.loss(logs["kl"], self.kl_beta), logs
 
-    def allows_update(self, data, logs):
+    def allows_update(self, data: Nest, logs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Not after `target_kl` on this rollout; adapts the KL penalty."""
         self._follow_kl(data.index, logs["kl"])
         return ~self._stopped

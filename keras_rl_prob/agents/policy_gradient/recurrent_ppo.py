@@ -4,6 +4,7 @@ import keras
 
 from keras_rl_prob import networks
 from keras_rl_prob.agents.policy_gradient.ppo import PPO
+from keras_rl_prob.envs.factory import EnvOrSpaces
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -23,6 +24,6 @@ class RecurrentPPO(PPO):
 
     default_has_memory = True
 
-    def default_network(self, env):
+    def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.recurrent` with an LSTM of 64 units."""
         return networks.recurrent(env)

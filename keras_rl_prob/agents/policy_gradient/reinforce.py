@@ -1,10 +1,15 @@
 """REINFORCE: the policy gradient of whole episodes."""
 
 import keras
+import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
+from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import EpisodeDriver
+from keras_rl_prob.settings import Schedule
+from keras_rl_prob.sources.on_policy import Minibatch
+from keras_rl_prob.types import Loss
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -51,18 +56,18 @@ class Reinforce(PolicyGradient):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        max_episode_steps=500,
-        baseline=False,
-        discount=0.99,
-        value_coef=0.5,
-        entropy_coef=0.0,
-        normalize_returns=True,
-        normalize_observations=False,
-        normalize_rewards=False,
-        name=None,
-    ):
+        max_episode_steps: int = 500,
+        baseline: bool = False,
+        discount: float = 0.99,
+        value_coef: float = 0.5,
+        entropy_coef: float | Schedule = 0.0,
+        normalize_returns: bool = True,
+        normalize_observations: bool = False,
+        normalize_rewards: bool = False,
+        name: str | None = None,
+    ) -> None:
         super().__init__(
             network,
             rollout_steps=checks.integer("max_episode_steps", max_episode_steps),
@@ -79,15 +84,15 @@ class Reinforce(PolicyGradient):
         self.network_outputs = ("action", "value") if baseline else ("action",)
 
     @property
-    def max_episode_steps(self):
+    def max_episode_steps(self) -> int:
         """Longest episode that fits into a rollout."""
         return self.rollout_steps
 
     @property
-    def normalize_returns(self):
+    def normalize_returns(self) -> bool:
         """Whether returns have mean 0 and standard deviation 1 in each rollout."""
         return self.normalize_advantages
 
-    def policy_loss(self, policy, log_prob, advantage, data):
+    def policy_loss(self, policy: Joint, log_prob: tf.Tensor, advantage: tf.Tensor, data: Minibatch) -> Loss:
         """`-log pi(a) G`."""
         return -log_prob * advantage, {}

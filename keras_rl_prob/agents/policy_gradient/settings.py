@@ -1,7 +1,7 @@
 """Numbers of PPO that belong together."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 
@@ -36,7 +36,7 @@ class Minibatches(Settings):
     target_kl: float | None = None
     plain: ClassVar[str] = "count"
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """Counts are positive integers, `target_kl` is a positive number."""
         return {
             "count": checks.integer("count", self.count),
@@ -68,7 +68,7 @@ class Clipping(Settings):
     value_clip: float | Schedule | None = None
     plain: ClassVar[str] = "clip_ratio"
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """Both are positive numbers, schedules, or `None`."""
         return {
             name: checks.number(name, getattr(self, name), above=0.0, none=True, schedule=True)

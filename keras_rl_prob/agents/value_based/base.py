@@ -1,5 +1,7 @@
 """What agents with action values share: acting, exploring, and the temporal-difference error."""
 
+import gymnasium
+import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, checks
@@ -7,6 +9,7 @@ from keras_rl_prob.agents import network_checks
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+from keras_rl_prob.types import Loss, Nest
 
 
 class QLearning(Agent):
@@ -27,33 +30,46 @@ class QLearning(Agent):
     noisy: str | None = None
     wants_memory = False
 
-    def __init__(self, network, *, discount, exploration, huber_delta, normalize_observations, name):
+    def __init__(
+        self,
+        network: keras.Model | None,
+        *,
+        discount: float,
+        exploration: EpsilonGreedy | Boltzmann | None,
+        huber_delta: float | None,
+        normalize_observations: bool,
+        name: str | None,
+    ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
         self.discount = checks.fraction("discount", discount)
         self.exploration = checks.instance("exploration", exploration, (EpsilonGreedy, Boltzmann))
         self.huber_delta = checks.number("huber_delta", huber_delta, above=0.0, none=True)
 
-    def check_network(self, network, observation_space, action_space):
+    def check_network(
+        self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
+    ) -> None:
         """Checks that the network gives the values of Discrete actions, too."""
         super().check_network(network, observation_space, action_space)
         network_checks.check_q_network(self, network, action_space)
 
     @property
-    def exploration_in_use(self):
+    def exploration_in_use(self) -> EpsilonGreedy | Boltzmann | None:
         """The exploration, or `None` for an agent whose weights are noisy."""
         return EpsilonGreedy() if self.exploration is None and self.noisy is None else self.exploration
 
     @property
-    def acts_compiled(self):
+    def acts_compiled(self) -> bool:
         """Whether the agent can choose actions in a graph that is compiled with XLA."""
         return getattr(self.exploration_in_use, "compilable", True)
 
-    def metric_names(self):
+    def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""
         exploration = [self.exploration_in_use.name] if self.exploration_in_use is not None else []
         return ["loss", "q_value", "td_error", *exploration]
 
-    def act(self, observation, is_first, state, seed, deterministic=False):
+    def act(
+        self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
+    ) -> tuple[Nest, Nest, Nest]:
         """One step of the agent.
 
         Args:
@@ -77,11 +93,11 @@ class QLearning(Agent):
             raw = exploration.act(values, seen, steps, seed, start)
         return self.environment_action(raw, values), {"raw": raw, "parameters": values}, state
 
-    def final_value(self, observation, state):
+    def final_value(self, observation: Nest, state: Nest) -> Nest:
         """The observation itself: transitions hold it."""
         return observation
 
-    def exploration_report(self):
+    def exploration_report(self) -> dict[str, tf.Tensor]:
         """Where the exploration stands, a dict of float32 scalars."""
         exploration = self.exploration_in_use
         return (
@@ -90,14 +106,14 @@ class QLearning(Agent):
 
     # ---- learning ---------------------------------------------------------------------------------------------
 
-    def loss_and_logs(self, data):
+    def loss_and_logs(self, data: Nest) -> Loss:
         """The loss of a `keras_rl_prob.sources.replay.Transitions`, and a dict of scalars."""
         self.resample_noise(data.seed)
         value = chosen(self._values(self.network, data.observation), data.action)
         target = self.target(data.reward, data.discount, self._next_value(data.next_observation))
         return self._loss_of_errors(data, value, tf.stop_gradient(target))
 
-    def target(self, reward, discount, next_value):
+    def target(self, reward: tf.Tensor, discount: tf.Tensor, next_value: tf.Tensor) -> tf.Tensor:
         """What a value is to come to, from what came on the way and the value of what came after."""
         return reward + discount * next_value
 
@@ -107,7 +123,7 @@ class QLearning(Agent):
     def _next_value(self, observation):
         return bootstrap_values(self._values(self.network, observation))
 
-    def keep_errors(self, index, errors):
+    def keep_errors(self, index: tf.Tensor, errors: tf.Tensor) -> None:
         """Takes the absolute errors `[N]` of update `index`, for agents with priorities."""
 
     def _loss_of_errors(self, data, value, target):

@@ -1,23 +1,29 @@
 """Deep Q-learning and its family."""
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
+import gymnasium
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.value_based.base import QLearning
+from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.vocabulary import accepts_moved
+from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 from keras_rl_prob.replay.settings import ReplaySettings
+from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.sources.episodes import checked_episodes
 from keras_rl_prob.sources.replay import ReplaySource
 from keras_rl_prob.sources.stored_rows import frames_of
+from keras_rl_prob.types import Nest
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -78,22 +84,22 @@ class DQN(QLearning):
     @accepts_moved
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        rollout_steps=8,
-        updates=16,
-        discount=0.99,
-        double=False,
-        dueling=False,
-        noisy=None,
-        exploration=None,
-        target_update=50,
-        huber_delta=1.0,
-        rescale_values=False,
-        replay=ReplaySettings(),  # noqa: B008 (immutable)
-        normalize_observations=False,
-        name=None,
-    ):
+        rollout_steps: int = 8,
+        updates: int = 16,
+        discount: float = 0.99,
+        double: bool = False,
+        dueling: bool = False,
+        noisy: str | None = None,
+        exploration: EpsilonGreedy | Boltzmann | None = None,
+        target_update: int | float = 50,
+        huber_delta: float | None = 1.0,
+        rescale_values: bool = False,
+        replay: ReplaySettings = ReplaySettings(),  # noqa: B008 (immutable)
+        normalize_observations: bool = False,
+        name: str | None = None,
+    ) -> None:
         super().__init__(
             network,
             discount=discount,
@@ -115,7 +121,7 @@ class DQN(QLearning):
             )
         self.double, self.dueling, self.noisy = double, dueling, noise_kind("noisy", noisy, none=True)
         self.target_update, self.rescale_values = target_update, rescale_values
-        self.experience = []
+        self.experience: list[Any] = []
 
     def _checked_replay(self, replay):
         kind = self.settings_classes["replay"]
@@ -127,21 +133,23 @@ class DQN(QLearning):
             )
         return replay
 
-    def default_network(self, env):
+    def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.q_network`."""
         return networks.q_network(env, dueling=self.dueling, noisy=self.noisy)
 
-    def default_optimizer(self):
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         """`Adam(1e-3, epsilon=1e-5, global_clipnorm=10)`."""
         return keras.optimizers.Adam(1e-3, epsilon=1e-5, global_clipnorm=10.0)
 
-    def check_network(self, network, observation_space, action_space):
+    def check_network(
+        self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
+    ) -> None:
         """Checks that observations are stacks of frames if they are said to be, too."""
         super().check_network(network, observation_space, action_space)
         if self.replay.frame_axis is not None:
             frames_of(observation_space, self.replay.frame_axis)
 
-    def build(self, env):
+    def build(self, env: EnvOrSpaces) -> None:
         """Adds the target network to what every agent has."""
         super().build(env)
         self.target_network = keras.models.clone_model(self.network)
@@ -151,25 +159,25 @@ class DQN(QLearning):
             shape = (self.replay.most_updates(self.updates), self.replay.batch_size)
             self.td_errors = self.add_number("td_errors", shape=shape)
 
-    def metric_names(self):
+    def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""
         return [*super().metric_names(), "replay_size"]
 
     # ---- noise ------------------------------------------------------------------------------------------------
 
     @property
-    def noisy_layers(self):
+    def noisy_layers(self) -> list[NoisyDense]:
         """Those of the network and of the target network."""
         target = [layer for layer in layers_of(self.target_network) if isinstance(layer, NoisyDense)]
         return [*super().noisy_layers, *target]
 
     # ---- from rollouts to transitions -------------------------------------------------------------------------
 
-    def updates_per_rollout(self, num_envs):
+    def updates_per_rollout(self, num_envs: int) -> int:
         """`updates`."""
         return self.updates
 
-    def make_source(self, env, seed):
+    def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
         """Rollouts of `env` through the replay buffer, which starts with what `add_experience` was given."""
         source = self._make_source(env, seed)
         if self.experience and not int(source.ring.size.numpy()):  # a memory that is gone on with has had them
@@ -179,7 +187,7 @@ class DQN(QLearning):
     def _make_source(self, env, seed):
         return ReplaySource(self, env, seed, self.replay)
 
-    def add_experience(self, episodes):
+    def add_experience(self, episodes: Iterable[Any]) -> None:
         """Adds recorded episodes, with which the replay buffer of every new training starts; they are not saved with the agent.
 
         Args:
@@ -188,7 +196,7 @@ class DQN(QLearning):
         """
         self.experience = [*self.experience, *checked_episodes(episodes)]
 
-    def begin_training(self):
+    def begin_training(self) -> None:
         """Starts with a target network like the network."""
         self.target_network.set_weights(self.network.get_weights())
 
@@ -198,18 +206,18 @@ class DQN(QLearning):
         online = self._values(self.network, observation) if self.double else None
         return bootstrap_values(self._values(self.target_network, observation), online)
 
-    def target(self, reward, discount, next_value):
+    def target(self, reward: tf.Tensor, discount: tf.Tensor, next_value: tf.Tensor) -> tf.Tensor:
         """What a value is to come to, from what came on the way and the value of what came after."""
         if self.rescale_values:
             return rescale(reward + discount * inverse_rescale(next_value))
         return super().target(reward, discount, next_value)
 
-    def keep_errors(self, index, errors):
+    def keep_errors(self, index: tf.Tensor, errors: tf.Tensor) -> None:
         """Keeps the absolute errors `[N]` of update `index` for the replay buffer."""
         if self.replay.prioritized:
             self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[index]], [errors]))
 
-    def after_update(self, data):
+    def after_update(self, data: Nest) -> None:
         """Brings the target network up to date."""
         pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
         if isinstance(self.target_update, int):

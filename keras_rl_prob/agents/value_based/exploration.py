@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from keras_rl_prob import checks
 from keras_rl_prob.layers import QValues
 from keras_rl_prob.python_calls import call
 from keras_rl_prob.settings import Schedule, Settings, current
+from keras_rl_prob.types import Nest
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -37,7 +39,7 @@ class EpsilonGreedy(Settings):
     minimum: float = 0.0
     policy: Callable | None = None
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """Epsilon is a number of at least 0 or a schedule, the minimum is between 0 and 1, the policy is callable."""
         if self.policy is not None and not callable(self.policy):
             raise ValueError(f"`policy` must be a callable, or `None`. Received: policy={self.policy!r}")
@@ -49,17 +51,19 @@ class EpsilonGreedy(Settings):
     name = "epsilon"
 
     @property
-    def compilable(self):
+    def compilable(self) -> bool:
         """Whether actions can be chosen in a graph that is compiled with XLA."""
         return self.policy is None
 
-    def value(self, env_steps):
+    def value(self, env_steps: tf.Tensor) -> tf.Tensor:
         """Epsilon after `env_steps` environment steps, a float32 scalar."""
         falling = keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)
         schedule = falling if self.epsilon is None else self.epsilon
         return tf.clip_by_value(tf.cast(current(schedule, env_steps), tf.float32), self.minimum, 1.0)
 
-    def act(self, values, observation, env_steps, seed, start=0):
+    def act(
+        self, values: tf.Tensor, observation: Nest, env_steps: tf.Tensor, seed: tf.Tensor, start: int = 0
+    ) -> tf.Tensor:
         """Chooses actions.
 
         Args:
@@ -84,9 +88,10 @@ class EpsilonGreedy(Settings):
 
     def _asked(self, values, observation, explores, start):
         """What the other policy wants, int32 `[B]`; it is only asked where a row explores."""
+        policy: Any = self.policy
 
         def act(*flat):
-            actions = np.asarray(self.policy(tf.nest.pack_sequence_as(observation, list(flat)))) - start
+            actions = np.asarray(policy(tf.nest.pack_sequence_as(observation, list(flat)))) - start
             if not ((actions >= 0) & (actions < values.shape[-1]) & (actions == np.rint(actions))).all():
                 raise ValueError(
                     f"`policy` of EpsilonGreedy must return integers from {start} to {start + values.shape[-1] - 1}, "
@@ -118,15 +123,17 @@ class Boltzmann(Settings):
 
     temperature: float | Schedule = 1.0
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """The temperature is a positive number or a schedule."""
         return {"temperature": checks.number("temperature", self.temperature, above=0.0, schedule=True)}
 
-    def value(self, env_steps):
+    def value(self, env_steps: tf.Tensor) -> tf.Tensor:
         """The temperature after `env_steps` environment steps, a float32 scalar."""
         return tf.cast(current(self.temperature, env_steps), tf.float32)
 
-    def act(self, values, observation, env_steps, seed, start=0):
+    def act(
+        self, values: tf.Tensor, observation: Nest, env_steps: tf.Tensor, seed: tf.Tensor, start: int = 0
+    ) -> tf.Tensor:
         """Chooses actions, int32 `[B]`; see `EpsilonGreedy.act`."""
         below = values - tf.reduce_max(values, -1, keepdims=True)  # else a low temperature could bring them below -1e9
         logits = tf.where(QValues.legal(values), below / self.value(env_steps), -np.inf)

@@ -4,7 +4,9 @@ import keras
 
 from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.value_based.base import QLearning
-from keras_rl_prob.agents.value_based.exploration import EpsilonGreedy
+from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
+from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
+from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.sources.online import OnlineSource
 
 
@@ -49,16 +51,16 @@ class LinearQ(QLearning):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        rollout_steps=8,
-        discount=0.99,
-        exploration=None,
-        huber_delta=None,
-        reward_clip=None,
-        normalize_observations=False,
-        name=None,
-    ):
+        rollout_steps: int = 8,
+        discount: float = 0.99,
+        exploration: EpsilonGreedy | Boltzmann | None = None,
+        huber_delta: float | None = None,
+        reward_clip: float | None = None,
+        normalize_observations: bool = False,
+        name: str | None = None,
+    ) -> None:
         super().__init__(
             network,
             discount=discount,
@@ -71,22 +73,22 @@ class LinearQ(QLearning):
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
 
     @property
-    def exploration_in_use(self):
+    def exploration_in_use(self) -> EpsilonGreedy | Boltzmann:
         """The exploration."""
         return EpsilonGreedy() if self.exploration is None else self.exploration
 
-    def default_network(self, env):
+    def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.linear_q`."""
         return networks.linear_q(env)
 
-    def default_optimizer(self):
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         """`SGD(0.01)`."""
         return keras.optimizers.SGD(0.01)
 
-    def updates_per_rollout(self, num_envs):
+    def updates_per_rollout(self, num_envs: int) -> int:
         """`rollout_steps`."""
         return self.rollout_steps
 
-    def make_source(self, env, seed):
+    def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
         """Rollouts of `env`, row by row."""
         return OnlineSource(self, env, seed)

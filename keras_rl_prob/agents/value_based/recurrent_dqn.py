@@ -1,7 +1,8 @@
 """Deep Q-learning with memory, in the manner of R2D2."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import gymnasium
 import keras
 import tensorflow as tf
 
@@ -9,12 +10,14 @@ from keras_rl_prob import networks
 from keras_rl_prob.agents.network_checks import check_has_memory
 from keras_rl_prob.agents.value_based.dqn import DQN
 from keras_rl_prob.agents.vocabulary import accepts_moved
+from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
 from keras_rl_prob.replay.settings import SequenceReplaySettings
 from keras_rl_prob.sources.sequences import SequenceSource
 from keras_rl_prob.sources.stored_rows import known
+from keras_rl_prob.types import Loss, Nest
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -58,15 +61,15 @@ class RecurrentDQN(DQN):
     @accepts_moved
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        rollout_steps=10,
-        updates=4,
-        double=True,
-        rescale_values=True,
-        replay=SequenceReplaySettings(),  # noqa: B008 (immutable)
-        **kwargs,
-    ):
+        rollout_steps: int = 10,
+        updates: int = 4,
+        double: bool = True,
+        rescale_values: bool = True,
+        replay: SequenceReplaySettings = SequenceReplaySettings(),  # noqa: B008 (immutable)
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             network,
             rollout_steps=rollout_steps,
@@ -77,16 +80,18 @@ class RecurrentDQN(DQN):
             **kwargs,
         )
 
-    def default_network(self, env):
+    def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.q_network` with an LSTM."""
         return networks.q_network(env, (64, 64), cell="lstm", dueling=self.dueling, noisy=self.noisy)
 
-    def check_network(self, network, observation_space, action_space):
+    def check_network(
+        self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
+    ) -> None:
         """Checks that the network has memory, too."""
         super().check_network(network, observation_space, action_space)
         check_has_memory(network, "RecurrentDQN", "DQN")
 
-    def build(self, env):
+    def build(self, env: EnvOrSpaces) -> None:
         """Adds what runs the target network over sequences."""
         super().build(env)
         self._target_unrolled = Unrolled(self.target_network)
@@ -94,7 +99,7 @@ class RecurrentDQN(DQN):
     def _make_source(self, env, seed):
         return SequenceSource(self, env, seed, self.replay)
 
-    def loss_and_logs(self, data):
+    def loss_and_logs(self, data: Nest) -> Loss:
         """The loss of `keras_rl_prob.sources.sequences.StoredSequences`, and a dict of scalars."""
         self.resample_noise(data.seed)
         online = self._values_of(self._unrolled, data)  # [L + n, N, actions]
