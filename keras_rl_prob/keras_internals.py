@@ -14,23 +14,23 @@ BACKUP_FILES = "latest.weights.h5", "training_metadata.json"
 """What `BackupAndRestore` writes into its folder: the weights first, then a note of the epoch."""
 
 
-def layers_of(model):
+def layers_of(model: keras.layers.Layer) -> list[keras.layers.Layer]:
     """List of all layers of a model, those of layers in it included: `model.layers` has only the outer ones."""
     return list(model._flatten_layers())
 
 
-def layer_behind(output):
+def layer_behind(output: keras.KerasTensor) -> keras.layers.Layer:
     """The layer that a symbolic output of a Functional model comes from: models tell no way back from their outputs."""
     return output._keras_history.operation
 
 
-def inputs_behind(output):
+def inputs_behind(output: keras.KerasTensor) -> list[keras.KerasTensor]:
     """The symbolic tensors that this layer was called with for this output."""
     layer, node, _ = output._keras_history
     return layer._inbound_nodes[node].input_tensors
 
 
-def backup_weights(callback):
+def backup_weights(callback: keras.callbacks.BackupAndRestore) -> pathlib.Path:
     """Path of the weights of a `keras.callbacks.BackupAndRestore`."""
     return pathlib.Path(callback._weights_path)
 
@@ -38,15 +38,15 @@ def backup_weights(callback):
 class HookedModel(keras.Model):
     """A `keras.Model` with public hooks where Keras has private ones."""
 
-    def after_build(self):
+    def after_build(self) -> None:
         """Called when `build` is through, that of a subclass included: a subclass cannot know whether it is the last."""
 
-    def compiled_for(self, method):
+    def compiled_for(self, method: str | None) -> bool:
         """Whether a method needs no `compile`: here `evaluate` does not, which has no loss and no metrics of Keras'."""
         return method == "evaluate"
 
     @property
-    def resumed_epoch(self):
+    def resumed_epoch(self) -> int | None:
         """Epoch at which `fit` starts after weights were restored, or `None`: Keras' own note of it may be older."""
         return None
 

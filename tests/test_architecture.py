@@ -11,7 +11,7 @@ import keras_rl_prob
 ROOT = pathlib.Path(keras_rl_prob.__file__).parent
 LEVELS = (
     {"types"},
-    {"keras_internals", "observations", "python_calls", "quiet", "settings", "spaces", "trajectory", "version"},
+    {"keras_internals", "python_calls", "quiet", "settings", "spaces", "trajectory", "version"},
     {"checks"},
     {"border", "masks"},
     {"ops", "envs", "replay"},

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Discrete
 
 import keras_rl_prob as krp
 from keras_rl_prob import border, networks
-from keras_rl_prob.observations import image_axes
+from keras_rl_prob.networks.observations import image_axes
 
 
 @pytest.mark.parametrize(

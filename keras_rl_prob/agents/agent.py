@@ -23,6 +23,7 @@ from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
+from keras_rl_prob.replay import Ring
 from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.types import Nest
 
@@ -296,7 +297,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
 
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 
-    def make_ring(self, specs, capacity):
+    def make_ring(self, specs: Nest, capacity: int) -> Ring:
         """A `Ring` for a source: that of the last training where its memory is gone on with, else a new one."""
         return self._graphs.ring(specs, capacity)
 

@@ -11,7 +11,7 @@ from keras_rl_prob import masks, spaces
 from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import RunningNormalization
-from keras_rl_prob.observations import is_numeric
+from keras_rl_prob.networks.observations import is_numeric
 
 
 def observation_normalizers(

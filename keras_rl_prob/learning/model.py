@@ -63,7 +63,7 @@ class LearningModel(PersistentModel):
         self.failure = self.add_number("failure", dtype="int32")
         self._reports = Reports(self.metric_names())
 
-    def after_build(self):
+    def after_build(self) -> None:
         """Makes the optimizers' variables, if there are optimizers."""
         if self.compiled:
             self.build_optimizer()

@@ -163,7 +163,7 @@ class PersistentModel(HookedModel):
         self._ended, self._position = None, self.position() if goes_on else None
 
     @property
-    def resumed_epoch(self):
+    def resumed_epoch(self) -> int | None:
         """Where `fit` starts after `BackupAndRestore`, read from the weights; `None` if nothing was restored."""
         return self._training.resumed_epoch if self._training else None
 

@@ -10,7 +10,7 @@ from gymnasium import spaces as gym_spaces
 from keras import layers
 
 from keras_rl_prob import masks, spaces
-from keras_rl_prob.observations import as_image, as_numbers, is_image
+from keras_rl_prob.networks.observations import as_image, as_numbers, is_image
 from keras_rl_prob.types import Nest
 
 MOST_CLASSES = 10_000  # of one component of a space
@@ -21,8 +21,8 @@ def encoder(observation_space: gymnasium.Space) -> tuple[Nest, keras.KerasTensor
     """Input layers for every component of an observation and one flat feature vector of them all.
 
     Numbers are scaled and flattened, classes become one-hot, images go through the convolutions of `nature_cnn`; see
-    `keras_rl_prob.observations`. What a Dict has under `"action_mask"` is no feature; hand `inputs["action_mask"]` on to
-    `heads`.
+    `keras_rl_prob.networks.observations`. What a Dict has under `"action_mask"` is no feature; hand `inputs["action_mask"]`
+    on to `heads`.
 
     Args:
         observation_space: A Gymnasium space.

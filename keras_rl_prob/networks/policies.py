@@ -12,7 +12,7 @@ from keras_rl_prob.layers import StatefulRNN
 from keras_rl_prob.networks.cells import cell_of
 from keras_rl_prob.networks.encoder import dense, encoder, mask_of
 from keras_rl_prob.networks.heads import heads
-from keras_rl_prob.observations import is_image
+from keras_rl_prob.networks.observations import is_image
 
 
 def feed_forward(env: EnvOrSpaces, units: Sequence[int] = (64, 64), value: bool = True) -> keras.Model:
@@ -59,8 +59,8 @@ def recurrent(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = "lstm", 
 def nature_cnn(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = None, units: int = 128) -> keras.Model:
     """The convolutions of Mnih et al. (2015) and a Dense layer of 512, with memory if `cell` is given.
 
-    What is an image says `keras_rl_prob.observations.image_axes`: at least 32 by 32 pixels with their channels last, first or
-    missing, stacks of colour frames among them.
+    `keras_rl_prob.networks.observations.image_axes` says what is an image: at least 32 by 32 pixels with their channels last,
+    first or missing, stacks of colour frames among them.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its observations hold an image.

@@ -331,7 +331,7 @@ class ReplaySource(RolloutSource):
         usable = self.ring.read("valid", places, envs) & known(window["is_first"][1:], steps, discount)
         return rows, final, steps, reward, discount, usable
 
-    def read(self, places, envs, weights):
+    def read(self, places: tf.Tensor, envs: tf.Tensor, weights: tf.Tensor) -> tuple[Nest, ...]:
         """What is stored in the windows that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
         rows, final, steps, reward, discount, usable = self._window(places, envs)
         after, after_is_final = (
