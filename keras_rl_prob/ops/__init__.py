@@ -3,6 +3,7 @@
 from keras_rl_prob.ops.losses import adapt_kl_beta, clipped_surrogate, clipped_value_loss, kl_cutoff
 from keras_rl_prob.ops.masking import explained_variance, masked_mean, masked_normalize
 from keras_rl_prob.ops.n_step import n_step_sums
+from keras_rl_prob.ops.off_policy import retrace, vtrace
 from keras_rl_prob.ops.recurrent import gru, lstm, unroll
 from keras_rl_prob.ops.returns import (
     discounted_returns,
@@ -35,7 +36,9 @@ __all__ = [
     "n_step_returns",
     "n_step_sums",
     "rescale",
+    "retrace",
     "reverse_linear_scan",
     "running_sums",
     "unroll",
+    "vtrace",
 ]

@@ -39,7 +39,7 @@ def reverse_linear_scan(decays: tf.Tensor, increments: tf.Tensor, initial: tf.Te
     >>> reverse_linear_scan([0.5, 0.5, 0.5], [1.0, 1.0, 1.0], initial=8.0).numpy().tolist()
     [2.75, 3.5, 5.0]
     """
-    increments, decays = _aligned(increments=increments, decays=decays)
+    increments, decays = aligned(increments=increments, decays=decays)
     steps = increments.shape[0]
     if steps is None:
         raise ValueError(f"`increments` must have a static number of rows. Received: shape={increments.shape}")
@@ -80,7 +80,7 @@ def running_sums(x: tf.Tensor, carries: tf.Tensor, initial: tf.Tensor) -> tf.Ten
     Raises:
         ValueError: If the shapes differ.
     """
-    x, carries = _aligned(x=x, carries=carries)
+    x, carries = aligned(x=x, carries=carries)
     decays = tf.concat([tf.ones_like(carries[:1]), carries[:-1]], 0)
     return reverse_linear_scan(decays[::-1], x[::-1], initial)[::-1]
 
@@ -114,7 +114,7 @@ def gae(
         [Schulman et al., 2016](https://arxiv.org/abs/1506.02438), eq. (16), with the reward that follows observation
         `t` written `rewards[t]` and the sum cut at the end of the episode or of the rollout.
     """
-    rewards, discounts, values, next_values, continues = _aligned(
+    rewards, discounts, values, next_values, continues = aligned(
         rewards=rewards, discounts=discounts, values=values, next_values=next_values, continues=continues
     )
     deltas = rewards + discounts * next_values - values
@@ -142,7 +142,7 @@ def lambda_returns(
     References:
         Sutton and Barto, 2018, section 12.1.
     """
-    rewards, discounts, next_values, continues = _aligned(
+    rewards, discounts, next_values, continues = aligned(
         rewards=rewards, discounts=discounts, next_values=next_values, continues=continues
     )
     mixture = lambda_ * continues
@@ -196,7 +196,7 @@ def n_step_returns(
     """
     if n < 1:
         raise ValueError(f"`n` must be a positive integer. Received: n={n}")
-    rewards, discounts, next_values, continues = _aligned(
+    rewards, discounts, next_values, continues = aligned(
         rewards=rewards, discounts=discounts, next_values=next_values, continues=continues
     )
     returns = rewards + discounts * next_values
@@ -206,14 +206,14 @@ def n_step_returns(
     return returns
 
 
-def _aligned(**tensors):
+def aligned(**tensors):
     """The arguments as tensors of the first one's dtype, after checking that all have its shape."""
     name, reference = next(iter(tensors.items()))
     reference = tf.convert_to_tensor(reference)
-    aligned = {key: tf.cast(x, reference.dtype) for key, x in tensors.items()}
-    for key, x in aligned.items():
+    cast = {key: tf.cast(x, reference.dtype) for key, x in tensors.items()}
+    for key, x in cast.items():
         if not reference.shape.is_compatible_with(x.shape):
             raise ValueError(
                 f"`{key}` must have the shape of `{name}`, {reference.shape}. Received: {key}.shape={x.shape}"
             )
-    return tuple(aligned.values())
+    return tuple(cast.values())

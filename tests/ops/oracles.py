@@ -59,6 +59,41 @@ def gae(rewards, discounts, values, next_values, continues, lambda_):
     return advantages
 
 
+def vtrace(
+    log_ratios,
+    rewards,
+    discounts,
+    values,
+    next_values,
+    continues,
+    lambda_=1.0,
+    clip_rho=1.0,
+    clip_c=1.0,
+    clip_pg_rho=1.0,
+):
+    """Equation (1) of the paper and its policy gradient, `targets[t + 1]` in place of `next_values[t]` within an episode."""
+    ratios = np.exp(log_ratios)
+    deltas = np.minimum(clip_rho, ratios) * (rewards + discounts * next_values - values)
+    weights = discounts * lambda_ * np.minimum(clip_c, ratios)
+    targets, following = values.copy(), next_values.copy()
+    for t, b in np.ndindex(*rewards.shape):
+        targets[t, b] += sum(np.prod(weights[t : t + k, b]) * deltas[t + k, b] for k in range(horizon(continues, t, b)))
+    for t, b in np.ndindex(*rewards.shape):
+        if horizon(continues, t, b) > 1:
+            following[t, b] = targets[t + 1, b]
+    return targets, np.minimum(clip_pg_rho, ratios) * (rewards + discounts * following - values)
+
+
+def retrace(rewards, discounts, action_values, next_values, continues, traces):
+    """The general operator of the paper: `Q + sum_k (prod_{j < k} discounts) (prod_{1 <= j <= k} traces) delta[t + k]`."""
+    deltas = rewards + discounts * next_values - action_values
+    targets = action_values.copy()
+    for t, b in np.ndindex(*rewards.shape):
+        for k in range(horizon(continues, t, b)):
+            targets[t, b] += np.prod(discounts[t : t + k, b]) * np.prod(traces[t + 1 : t + k + 1, b]) * deltas[t + k, b]
+    return targets
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 

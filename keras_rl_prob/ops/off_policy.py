@@ -1,0 +1,154 @@
+"""Learning from what another policy did: importance weights that are cut off, and what makes up for the rest.
+
+`pi` is the policy that learns, `mu` the behaviour policy that acted; the ratio of a row is `pi(a[t]) / mu(a[t])`. Rewards,
+discounts, values and `continues` are those of `ops.returns`, all `[T, B]`: `continues` is 0 where the episode ended, so no
+trace crosses its end, and `next_values` is the value of what the row's action led to, so a truncation bootstraps.
+
+`valid` is False where a row does not count, as the ignored action of a final observation: whatever is there reaches no other
+row. Nothing here stops a gradient: results are targets and coefficients, for `tf.stop_gradient` in the caller's loss.
+"""
+
+import tensorflow as tf
+
+from keras_rl_prob.ops.returns import aligned, reverse_linear_scan
+
+
+def vtrace(
+    log_ratios: tf.Tensor,
+    rewards: tf.Tensor,
+    discounts: tf.Tensor,
+    values: tf.Tensor,
+    next_values: tf.Tensor,
+    continues: tf.Tensor,
+    lambda_: float = 1.0,
+    clip_rho: float = 1.0,
+    clip_c: float = 1.0,
+    clip_pg_rho: float = 1.0,
+    valid: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """V-trace: targets for the value, and advantages for the policy gradient.
+
+    With `ratio = exp(log_ratios)`, `rho = min(clip_rho, ratio)` and `c = lambda_ * min(clip_c, ratio)`,
+
+    `targets[s] = values[s] + sum_{t >= s} (prod_{s <= i < t} discounts[i] * c[i]) delta[t]`, to the end of the episode or of
+    the rollout, where `delta[t] = rho[t] * (rewards[t] + discounts[t] * next_values[t] - values[t])`, and
+
+    `advantages[s] = min(clip_pg_rho, ratio[s]) * (rewards[s] + discounts[s] * targets[s + 1] - values[s])`, where
+    `next_values[s]` stands for `targets[s + 1]` in the last row of an episode or of the rollout.
+
+    Where `pi` is `mu` the targets are lambda-returns. `clip_rho` decides between which policies' value functions the targets
+    settle (`pi`'s for infinity, `mu`'s towards 0), `clip_c` only how fast; `clip_rho >= clip_c` in the paper.
+
+    Args:
+        log_ratios: Float tensor `[T, B]`, log-probability of the action now minus when it was taken.
+        rewards: Float tensor `[T, B]`; this and the following as in the docstring of `ops.returns`.
+        discounts: Float tensor `[T, B]`.
+        values: Float tensor `[T, B]`.
+        next_values: Float tensor `[T, B]`.
+        continues: Float or bool tensor `[T, B]`.
+        lambda_: Float, or a tensor that broadcasts to `[T, B]`.
+        clip_rho: Float, the most that a TD error weighs; infinity for no bound. So for the other two.
+        clip_c: Float, the most that a trace passes on of what comes later.
+        clip_pg_rho: Float, the most that an advantage weighs.
+        valid: Bool tensor `[T, B]`; None if all rows count. Elsewhere `targets` are `values`, and `advantages` 0.
+
+    Returns:
+        `(targets, advantages)`, both `[T, B]`.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    References:
+        [Espeholt et al., 2018](https://arxiv.org/abs/1802.01561), eq. (1), lambda as in remark 2, and section 4.2 for the
+        advantages, whose `q_s` has the next target whatever lambda is (rlax mixes in `next_values` by 1 - lambda).
+
+    Example:
+    >>> one, zero = tf.ones((2, 1)), tf.zeros((2, 1))
+    >>> targets, advantages = vtrace(tf.math.log([[0.5], [3.0]]), one, 0.5 * one, zero, zero, one)
+    >>> targets[:, 0].numpy().tolist(), advantages[:, 0].numpy().tolist()
+    ([0.75, 1.0], [0.75, 1.0])
+    """
+    rewards, discounts, values, next_values, continues, log_ratios = aligned(
+        rewards=rewards,
+        discounts=discounts,
+        values=values,
+        next_values=next_values,
+        continues=continues,
+        log_ratios=log_ratios,
+    )
+    ratios = tf.exp(log_ratios)
+    errors = tf.minimum(ratios, clip_rho) * (rewards + discounts * next_values - values)
+    corrections, later = _corrections(errors, discounts, continues, lambda_ * tf.minimum(ratios, clip_c), valid)
+    outcomes = rewards + discounts * (next_values + later)
+    return values + corrections, _counted(tf.minimum(ratios, clip_pg_rho) * (outcomes - values), valid)
+
+
+def retrace(
+    rewards: tf.Tensor,
+    discounts: tf.Tensor,
+    action_values: tf.Tensor,
+    next_values: tf.Tensor,
+    continues: tf.Tensor,
+    traces: tf.Tensor,
+    valid: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Retrace: targets for the value of the actions that were taken.
+
+    `G[t] = rewards[t] + discounts[t] * (next_values[t] + continues[t] * traces[t + 1] * (G[t + 1] - action_values[t + 1]))`,
+    where the last row of the rollout has `next_values` alone. What `traces` are makes it
+
+    * Retrace(lambda): `lambda_ * min(1, ratio)`, and with `lambda_ = 1` the target of ACER;
+    * Tree-backup(lambda): `lambda_ * pi(a)`;
+    * Q(lambda) with off-policy corrections: `lambda_`;
+    * Watkins' Q(lambda): `lambda_` where the action was greedy, else 0.
+
+    `next_values` are `sum_a pi(a) Q(a)`, the greatest `Q` if `pi` is greedy. Peng's Q(lambda) is `lambda_returns` of these.
+
+    Args:
+        rewards: Float tensor `[T, B]`; this and the following as in the docstring of `ops.returns`.
+        discounts: Float tensor `[T, B]`.
+        action_values: Float tensor `[T, B]`, `Q` of the row's action.
+        next_values: Float tensor `[T, B]`.
+        continues: Float or bool tensor `[T, B]`.
+        traces: Float tensor `[T, B]`, how much of the row's error is passed on to the row before.
+        valid: Bool tensor `[T, B]`; None if all rows count. Elsewhere the targets are `action_values`.
+
+    Returns:
+        Targets `[T, B]`.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    References:
+        [Munos et al., 2016](https://arxiv.org/abs/1606.02647), the general operator with the traces of table 1;
+        [Wang et al., 2016](https://arxiv.org/abs/1611.01224), eq. (5).
+
+    Example:
+    >>> one, ratios = tf.ones((2, 1)), tf.constant([[0.3], [0.5]])
+    >>> retrace(one, one, 2 * one, 3 * one, one, tf.minimum(ratios, 1.0))[:, 0].numpy().tolist()
+    [5.0, 4.0]
+    """
+    rewards, discounts, action_values, next_values, continues, traces = aligned(
+        rewards=rewards,
+        discounts=discounts,
+        action_values=action_values,
+        next_values=next_values,
+        continues=continues,
+        traces=traces,
+    )
+    errors = traces * (rewards + discounts * next_values - action_values)
+    _, later = _corrections(errors, discounts, continues, traces, valid)
+    targets = rewards + discounts * (next_values + later)
+    return targets if valid is None else tf.where(tf.cast(valid, tf.bool), targets, action_values)
+
+
+def _corrections(errors, discounts, continues, traces, valid):
+    """`x[t] = errors[t] + discounts[t] * traces[t] * continues[t] * x[t + 1]`, and `continues[t] * x[t + 1]`."""
+    decays = _counted(discounts * traces * continues, valid)
+    corrections = reverse_linear_scan(decays, _counted(errors, valid))
+    return corrections, continues * tf.concat([corrections[1:], tf.zeros_like(corrections[:1])], 0)
+
+
+def _counted(x, mask):
+    """Zeros where the mask is False, whatever is there."""
+    return x if mask is None else tf.where(tf.cast(mask, tf.bool), x, tf.zeros_like(x))
