@@ -3,7 +3,7 @@
 from keras_rl_prob.ops.losses import adapt_kl_beta, clipped_surrogate, clipped_value_loss, kl_cutoff
 from keras_rl_prob.ops.masking import explained_variance, masked_mean, masked_normalize
 from keras_rl_prob.ops.n_step import n_step_sums
-from keras_rl_prob.ops.off_policy import retrace, vtrace
+from keras_rl_prob.ops.off_policy import acer_policy_gradient, retrace, trust_region, vtrace
 from keras_rl_prob.ops.recurrent import gru, lstm, unroll
 from keras_rl_prob.ops.returns import (
     discounted_returns,
@@ -17,6 +17,7 @@ from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, hube
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 
 __all__ = [
+    "acer_policy_gradient",
     "adapt_kl_beta",
     "bootstrap_values",
     "chosen",
@@ -39,6 +40,7 @@ __all__ = [
     "retrace",
     "reverse_linear_scan",
     "running_sums",
+    "trust_region",
     "unroll",
     "vtrace",
 ]

@@ -11,6 +11,7 @@ row. Nothing here stops a gradient: results are targets and coefficients, for `t
 import tensorflow as tf
 
 from keras_rl_prob.ops.returns import aligned, reverse_linear_scan
+from keras_rl_prob.ops.temporal_difference import chosen
 
 
 def vtrace(
@@ -152,3 +153,84 @@ def _corrections(errors, discounts, continues, traces, valid):
 def _counted(x, mask):
     """Zeros where the mask is False, whatever is there."""
     return x if mask is None else tf.where(tf.cast(mask, tf.bool), x, tf.zeros_like(x))
+
+
+def acer_policy_gradient(
+    probabilities: tf.Tensor,
+    behaviour_probabilities: tf.Tensor,
+    actions: tf.Tensor,
+    targets: tf.Tensor,
+    q_values: tf.Tensor,
+    clip_rho: float = 10.0,
+    mask: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """ACER's policy gradient with respect to the policy's probabilities: a truncated importance weight, bias corrected.
+
+    With `rho(b) = pi(b) / mu(b)` and `V = sum_b pi(b) Q(b)`, the gradient for action `b` is
+
+    `[b = a] min(clip_rho, rho(a)) / pi(a) * (targets - V) + max(0, 1 - clip_rho / rho(b)) * (Q(b) - V)`.
+
+    The second term is the mean over `pi` of what the truncation took away, with `Q` for the unknown return; the `pi(b)` of
+    the mean and that of `d log pi(b) / d pi(b)` cancel. It is 0 unless a ratio exceeds `clip_rho`. The loss to go with a
+    gradient `z` is `-sum_b stop_gradient(z(b)) pi(b)`.
+
+    Args:
+        probabilities: Float tensor `[..., A]`, `pi` of each action.
+        behaviour_probabilities: Float tensor `[..., A]`, `mu` of each action when the row was played.
+        actions: int32 `[...]`, what was done.
+        targets: Float tensor `[...]`, the value of that, by `retrace`.
+        q_values: Float tensor `[..., A]`, `Q` of each action.
+        clip_rho: Float, the most that the action that was taken weighs, `c` in the paper.
+        mask: Bool tensor `[..., A]`, True for allowed actions; None if all are. Elsewhere the gradient is 0.
+
+    Returns:
+        Gradient `[..., A]` of what is to be maximised. Finite, 0, also where a probability is 0.
+
+    References:
+        [Wang et al., 2016](https://arxiv.org/abs/1611.01224), eq. (9), written for the probabilities as in section 3.3.
+
+    Example:
+    >>> pi, mu = tf.constant([0.5, 0.5]), tf.constant([0.125, 0.875])
+    >>> acer_policy_gradient(pi, mu, 0, 3.0, tf.constant([2.0, 0.0]), clip_rho=2.0).numpy().tolist()
+    [8.5, 0.0]
+    """
+    probabilities, behaviour = _counted(tf.convert_to_tensor(probabilities), mask), behaviour_probabilities
+    q_values = _counted(tf.convert_to_tensor(q_values), mask)
+    values = tf.reduce_sum(probabilities * q_values, -1, keepdims=True)
+    weights = tf.minimum(
+        tf.math.divide_no_nan(1.0, chosen(behaviour, actions)),
+        tf.math.divide_no_nan(clip_rho, chosen(probabilities, actions)),
+    )
+    truncated = weights * (targets - values[..., 0])
+    taken = tf.one_hot(actions, probabilities.shape[-1], dtype=probabilities.dtype)
+    excess = tf.math.divide_no_nan(tf.maximum(probabilities - clip_rho * behaviour, 0.0), probabilities)
+    return taken * truncated[..., None] + excess * (q_values - values)
+
+
+def trust_region(gradient: tf.Tensor, kl_gradient: tf.Tensor, delta: float, mask: tf.Tensor | None = None) -> tf.Tensor:
+    """The nearest gradient along which a divergence grows by at most `delta`, to first order.
+
+    `z = g - max(0, (k . g - delta) / ||k||^2) k` solves: minimise `||g - z||^2 / 2` subject to `k . z <= delta`.
+
+    Args:
+        gradient: `g`, float tensor `[..., A]`, of what is to be *maximised*, with respect to the policy's statistics.
+        kl_gradient: `k`, float tensor `[..., A]`, gradient of the divergence with respect to the same. That of
+            `KL(average || pi)` is `-average / pi` for probabilities, as in the paper, and `pi - average` for logits.
+        delta: Float, not negative.
+        mask: Bool tensor `[..., A]`, True for allowed actions; None if all are. The others have no part in it and get 0.
+
+    Returns:
+        `z`, a tensor like `gradient`; `gradient` itself where it keeps to the bound.
+
+    References:
+        [Wang et al., 2016](https://arxiv.org/abs/1611.01224), eq. (12). There the statistics are the probabilities, each moved
+        by itself as if they need not sum to 1: all of `k` is negative, so no rise of a probability is ever held back.
+
+    Example:
+    >>> trust_region(tf.constant([3.0, 1.0]), tf.constant([2.0, 0.0]), delta=1.0).numpy().tolist()
+    [0.5, 1.0]
+    """
+    gradient, kl_gradient = (_counted(tf.convert_to_tensor(x), mask) for x in (gradient, kl_gradient))
+    excess = tf.reduce_sum(kl_gradient * gradient, -1, keepdims=True) - delta
+    scale = tf.math.divide_no_nan(tf.maximum(excess, 0.0), tf.reduce_sum(kl_gradient**2, -1, keepdims=True))
+    return gradient - scale * kl_gradient

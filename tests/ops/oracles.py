@@ -94,6 +94,15 @@ def retrace(rewards, discounts, action_values, next_values, continues, traces):
     return targets
 
 
+def acer_objective(probabilities, at, behaviour, actions, targets, q_values, clip_rho):
+    """What equation (9) of the paper is the gradient of, at the probabilities `at`, which fix its weights."""
+    ratios, values = at / behaviour, (at * q_values).sum(-1)
+    log_taken = np.take_along_axis(np.log(probabilities), actions[..., None], -1)[..., 0]
+    taken = np.take_along_axis(ratios, actions[..., None], -1)[..., 0]
+    weights = at * np.maximum(0, (ratios - clip_rho) / ratios) * (q_values - values[..., None])
+    return np.minimum(clip_rho, taken) * log_taken * (targets - values) + (weights * np.log(probabilities)).sum(-1)
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
