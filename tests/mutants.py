@@ -137,6 +137,18 @@ MUTANTS = {
         "if False:",
         ("tests/agents/test_export.py::test_what_does_not_act_as_the_agent_is_not_written",),
     ),
+    "traces across an end": Mutant(
+        "ops/off_policy.py",
+        "decays = _counted(discounts * traces * continues, valid)",
+        "decays = _counted(discounts * traces, valid)",
+        ("tests/ops/test_off_policy.py",),
+    ),
+    "a trust region that pushes away": Mutant(
+        "ops/off_policy.py",
+        "return gradient - scale * kl_gradient",
+        "return gradient + scale * kl_gradient",
+        ("tests/ops/test_off_policy_gradients.py",),
+    ),
 }
 
 
