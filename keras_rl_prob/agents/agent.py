@@ -162,6 +162,8 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         """
         network_checks.check_no_strategy(self.network)
+        if type(self).get_config is Agent.get_config:
+            self._argument_names()
         observation_space, action_space = spaces_of(env)
         network = self.network or self.default_network(normalized_spaces(env) if self.normalize_observations else env)
         self.check_network(network, observation_space, action_space)
@@ -190,6 +192,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         Raises:
             ValueError: An argument of a subclass is not there under its name.
         """
+        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._argument_names()}
+
+    def _argument_names(self):
+        """Names of the constructor's arguments; a `ValueError` where one is not kept."""
         names = constructor_arguments(type(self), Agent)
         missing = [name for name in names if not hasattr(self, name)]
         if missing:
@@ -197,7 +203,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 f"`{type(self).__name__}` must keep its arguments as attributes of the same names, or have a `get_config`. "
                 f"Missing: {missing}"
             )
-        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
+        return names
 
     def call(self, observation: Nest, training: bool = False) -> Nest:
         """The network's outputs for a batch of observations, recurrent state at zero."""

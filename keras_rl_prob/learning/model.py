@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.learning import failures
-from keras_rl_prob.learning.parts import Part, check_parts, checked_loss, optimizers_of
+from keras_rl_prob.learning.parts import Part, check_parts, check_reported, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
 from keras_rl_prob.learning.reports import Reports
 from keras_rl_prob.types import Loss, Nest, Shape
@@ -64,15 +64,17 @@ class LearningModel(PersistentModel):
         self._reports = Reports(self.metric_names())
 
     def after_build(self) -> None:
-        """Makes the optimizers' variables, if there are optimizers."""
+        """Looks whether what is learned can be, and makes the optimizers' variables, if there are optimizers."""
+        if type(self).parts is not LearningModel.parts:
+            check_parts(self, self.parts())
+        elif type(self).loss_and_logs is LearningModel.loss_and_logs:
+            self.loss_and_logs(None)  # says so
         if self.compiled:
             self.build_optimizer()
 
     def build_optimizer(self) -> None:
         """Makes the optimizers' variables; warns where gradients in float16 would be lost for want of a scaled loss."""
         parts = self.parts()
-        if type(self).parts is not LearningModel.parts:
-            check_parts(self, parts)
         self.optimizers = optimizers_of(parts, self.optimizers or self.optimizer)
         self.optimizer = self.optimizers[parts[0].name]
         for part in parts:
@@ -113,6 +115,7 @@ class LearningModel(PersistentModel):
             more = {"loss" if len(parts) == 1 else f"{part.name}_loss": loss, **more}
             logs, counted = logs | more, counted | dict.fromkeys(more, updates)
         self.after_update(data)
+        check_reported(self, logs, data.report)
         self._reports.update(data.report, tf.equal(data.index, 0), logs, counted)
         return self.logs()
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
 from keras_rl_prob.types import Loss
 
@@ -62,6 +63,27 @@ def check_parts(agent: keras.Model, parts: Sequence[Part]) -> None:
                     f"{what} must not have two parts that change the same variable. Received: {variable.path!r} in {other!r} "
                     f"and {part.name!r}"
                 )
+    left = [variable.path for variable in agent.trained_variables if id(variable) not in owners]
+    if left:
+        raise ValueError(
+            f"{what} must have every trainable variable in a part; what is not to be learned is `trainable=False`. "
+            f"Received: {left} in none"
+        )
+
+
+def variables_of(network: keras.Model, output: str) -> list[keras.Variable]:
+    """The trainable variables that one output of a network depends on: what a part changes.
+
+    Args:
+        network: Functional model whose output is a dict.
+        output: A key of it.
+
+    Example:
+    >>> network = krp.networks.feed_forward("tf/CartPole-v1", units=(8,))
+    >>> [tuple(variable.shape) for variable in variables_of(network, "value")]
+    [(4, 8), (8,), (8, 1), (1,)]
+    """
+    return keras.Model(network.inputs, network.output[output]).trainable_variables
 
 
 def checked_loss(agent: keras.Model, part: Part, returned: Any) -> Loss:
@@ -77,7 +99,27 @@ def checked_loss(agent: keras.Model, part: Part, returned: Any) -> Loss:
         raise ValueError(
             f"`{type(agent).__name__}.{name}` must return a scalar for the loss. Received: {returned[0]!r}"
         )
+    for key, value in returned[1].items():
+        check_shape(agent, name, f"a scalar for {key!r}", value, ())
     return returned
+
+
+def check_shape(agent: keras.Model, method: str, what: str, returned: Any, shape: Sequence[int]) -> None:
+    """Raises a `ValueError` unless what a method of an agent returned, and is called `what`, has this shape."""
+    if not hasattr(returned, "shape") and shape == ():
+        returned = tf.convert_to_tensor(returned)
+    if tuple(getattr(returned, "shape", (None,))) != tuple(shape):
+        raise ValueError(f"`{type(agent).__name__}.{method}` must return {what}. Received: {returned!r}")
+
+
+def check_reported(agent: keras.Model, logs: dict[str, Any], report: dict[str, Any]) -> None:
+    """Raises a `ValueError` where the name of a metric is neither in the logs of an update nor in the report on its rollout."""
+    missing = [name for name in agent.metric_names() if name not in logs and name not in report]
+    if missing:
+        raise ValueError(
+            f"`{type(agent).__name__}.metric_names` must name only what a loss or the report on a rollout has. "
+            f"Received: {missing}, of {sorted({*logs, *report} - {'episodes', 'failure'})}"
+        )
 
 
 def optimizers_of(

@@ -14,6 +14,7 @@ from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import Driver, Rollout
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
 from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.learning.parts import check_shape
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
 from keras_rl_prob.ops.returns import gae
 from keras_rl_prob.settings import Schedule, current
@@ -50,17 +51,17 @@ class PolicyGradient(Agent):
 
     def __init__(
         self,
-        network: keras.Model | None,
+        network: keras.Model | None = None,
         *,
-        rollout_steps: int,
-        discount: float,
-        gae_lambda: float,
-        value_coef: float,
-        entropy_coef: float | Schedule,
-        normalize_advantages: bool,
-        normalize_observations: bool,
-        normalize_rewards: bool,
-        name: str | None,
+        rollout_steps: int = 128,
+        discount: float = 0.99,
+        gae_lambda: float = 0.95,
+        value_coef: float = 0.5,
+        entropy_coef: float | Schedule = 0.01,
+        normalize_advantages: bool = True,
+        normalize_observations: bool = False,
+        normalize_rewards: bool = True,
+        name: str | None = None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
@@ -211,27 +212,42 @@ class PolicyGradient(Agent):
         Returns:
             `(loss, logs)`: float32 `[L, R]`, and a dict of scalars to be reported.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"`{type(self).__name__}` must have a `policy_loss`, or `parts`.")
 
     def value_error(self, value: tf.Tensor, data: Minibatch) -> tf.Tensor:
         """Squared error of the value, float32 `[L, R]`."""
         return tf.math.squared_difference(value, data.target)
 
-    def loss_and_logs(self, data: Nest) -> Loss:
-        """The loss of a `Minibatch` and a dict of its parts, scalars."""
+    def policy_and_value(self, data: Minibatch) -> tuple[Joint, tf.Tensor]:
+        """What the network gives for a `Minibatch`, for its gradient.
+
+        Returns:
+            `(policy, value)`: the `Joint` distribution over actions, and float32 `[L, R]`, 0 if the agent has no values.
+        """
         noisy = bool(self.noisy_layers)  # as it was drawn for the rollout
         outputs, _ = self._unrolled(data.observation, data.is_first, data.state, training=noisy)
-        policy = self.distribution(outputs["action"])
+        return self.distribution(outputs["action"]), self._values(outputs, data.valid)
+
+    def loss_and_logs(self, data: Nest) -> Loss:
+        """The loss of a `Minibatch` and a dict of its parts, scalars."""
+        policy, value = self.policy_and_value(data)
         advantage = masked_normalize(data.advantage, data.valid) if self.normalize_advantages else data.advantage
         policy_losses, logs = self.policy_loss(policy, policy.log_prob(data.raw), advantage, data)
+        self._check_losses("policy_loss", policy_losses, data)
         entropies = [masked_mean(entropy, data.valid) for entropy in policy.entropies()]
         policy_loss, entropy = masked_mean(policy_losses, data.valid), tf.add_n(entropies)
         loss = policy_loss - current(self.entropy_coef, self.optimizer.iterations) * entropy
         if "value" in self.network_outputs:
-            value_loss = masked_mean(self.value_error(self._values(outputs, data.valid), data), data.valid)
+            errors = self.value_error(value, data)
+            self._check_losses("value_error", errors, data)
+            value_loss = masked_mean(errors, data.valid)
             loss += self.value_coef * value_loss
             logs = {"value_loss": value_loss, **logs}
         if self.network.losses:
             loss += tf.add_n(self.network.losses)
         parts = dict(zip(self.names_for_heads("entropy"), entropies, strict=False))
         return loss, {"policy_loss": policy_loss, "entropy": entropy, **parts, **logs}
+
+    def _check_losses(self, method, losses, data):
+        shape = tuple(data.valid.shape)
+        check_shape(self, method, f"a loss for each row, a tensor of the shape {shape}", losses, shape)

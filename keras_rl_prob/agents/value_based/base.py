@@ -8,6 +8,7 @@ from keras_rl_prob import border, checks
 from keras_rl_prob.agents import network_checks
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
+from keras_rl_prob.learning.parts import check_shape
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
 from keras_rl_prob.types import Loss, Nest
 
@@ -117,6 +118,12 @@ class QLearning(Agent):
         """What a value is to come to, from what came on the way and the value of what came after."""
         return reward + discount * next_value
 
+    def check_target(self, value, target):
+        """Raises a `ValueError` unless what `target` returned has the shape of the values, to which it would broadcast."""
+        check_shape(
+            self, "target", f"a target for each value, a tensor of the shape {tuple(value.shape)}", target, value.shape
+        )
+
     def _values(self, network, observation):
         return network(self.normalize(observation), training=bool(self.noisy_layers))["action"]
 
@@ -128,6 +135,7 @@ class QLearning(Agent):
 
     def _loss_of_errors(self, data, value, target):
         """Mean of the weighted losses `[N]`; the errors may become priorities."""
+        self.check_target(value, target)
         error = target - value
         self.keep_errors(data.index, tf.abs(error))
         counted = tf.cast(data.weight > 0.0, tf.float32)

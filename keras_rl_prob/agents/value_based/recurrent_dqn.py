@@ -134,6 +134,7 @@ class RecurrentDQN(DQN):
 
     def _loss_of_sequences(self, data, value, target, counted):
         """Mean over the rows `[L, N]` that count; the errors become priorities."""
+        self.check_target(value, target)
         error = counted * (target - value)
         size = tf.abs(error)
         per_sequence = tf.reduce_sum(counted, 0)

@@ -1,0 +1,183 @@
+"""Agents that learn in parts: each with its loss, variables and optimizer; what is wrong is said when it can be known."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rl_prob as krp
+from keras_rl_prob.agents.policy_gradient import PolicyGradient
+from keras_rl_prob.learning import LearningModel, Part, variables_of
+from keras_rl_prob.ops.masking import masked_mean
+
+ENV = "tf/CartPole-v1"
+
+
+class Two(PolicyGradient):
+    """A critic and an actor; subclasses are wrong in one thing each."""
+
+    def __init__(self, network=None, *, name=None):
+        network = network or krp.networks.feed_forward(ENV, (8,))
+        super().__init__(network, rollout_steps=4, name=name)
+
+    def metric_names(self):
+        return ["critic_loss", "actor_loss", "explained_variance"]
+
+    def parts(self):
+        return [
+            Part("critic", variables_of(self.network, "value"), self.critic_loss),
+            Part("actor", variables_of(self.network, "action"), self.actor_loss),
+        ]
+
+    def critic_loss(self, data):
+        _, value = self.policy_and_value(data)
+        return masked_mean(tf.square(value - data.target), data.valid), {}
+
+    def actor_loss(self, data):
+        policy, _ = self.policy_and_value(data)
+        return masked_mean(-policy.log_prob(data.raw) * data.advantage, data.valid), {}
+
+
+def fit(agent, optimizer=None, **arguments):
+    agent.compile(optimizer or keras.optimizers.SGD(0.1), run_eagerly=True)
+    return agent.fit(ENV, epochs=1, steps_per_epoch=1, num_envs=2, seed=0, verbose=0, **arguments).history
+
+
+def test_each_part_changes_its_own_variables_with_its_own_optimizer():
+    agent = Two()
+    agent.build(ENV)
+    parts = {part.name: part.variables for part in agent.parts()}
+    assert {name: len(variables) for name, variables in parts.items()} == {"critic": 4, "actor": 4}
+    before = {name: [np.array(variable) for variable in variables] for name, variables in parts.items()}
+    history = fit(agent, {"critic": keras.optimizers.SGD(0.0), "actor": keras.optimizers.SGD(0.1)})
+    assert {"critic_loss", "actor_loss"} <= set(history)
+    assert "loss" not in history
+    for name, variables in parts.items():
+        same = [np.array_equal(x, y) for x, y in zip(before[name], variables, strict=True)]
+        assert all(same) if name == "critic" else not any(same), name
+
+
+def with_parts(parts):
+    return type("Wrong", (Two,), {"parts": parts})
+
+
+def critic(agent):
+    return Two.parts(agent)[0]
+
+
+WRONG_PARTS = {
+    "no variables": (lambda agent: [critic(agent)._replace(variables=[])], r"Keras variables for 'critic' to change"),
+    "no loss": (
+        lambda agent: [critic(agent)._replace(loss=None)],
+        r"a function for the loss of 'critic'. Received: None",
+    ),
+    "variables in none": (lambda agent: [critic(agent)], r"every trainable variable in a part.*Received: \["),
+    "variables in two": (
+        lambda agent: [critic(agent), critic(agent)._replace(name="actor")],
+        r"not have two parts that change the same variable.*in 'critic' and 'actor'",
+    ),
+    "no parts": (lambda agent: [], r"return a list of `Part`s. Received: \[\]"),
+    "one name": (lambda agent: [critic(agent), critic(agent)], r"a name of its own for each"),
+    "period": (lambda agent: [critic(agent)._replace(period=0)], r"positive integer for the period of 'critic'"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_PARTS)
+def test_parts_that_cannot_be_learned_are_refused_by_build(wrong):
+    parts, message = WRONG_PARTS[wrong]
+    with pytest.raises(ValueError, match=r"`Wrong\.parts` must (have )?(a )?" + message):
+        with_parts(parts)().build(ENV)
+
+
+def test_an_agent_without_a_loss_is_refused_by_build():
+    class Lossless(krp.RandomAgent):
+        loss_and_logs = LearningModel.loss_and_logs
+
+    with pytest.raises(NotImplementedError, match="`Lossless` must have a `loss_and_logs`, or `parts`"):
+        Lossless().build(ENV)
+
+
+def test_an_argument_that_is_not_kept_is_refused_by_build():
+    class Forgetful(Two):
+        def __init__(self, network=None, *, temperature=1.0, name=None):
+            super().__init__(network, name=name)
+
+    with pytest.raises(ValueError, match=r"`Forgetful` must keep its arguments.*Missing: \['temperature'\]"):
+        Forgetful().build(ENV)
+
+
+def method(name, function, of=Two):
+    def named(self, *args):
+        return function(self, *args)
+
+    named.__name__ = name
+    return type("Wrong", (of,), {name: named})
+
+
+class Plain(krp.A2C):
+    def __init__(self, network=None, *, name=None):
+        super().__init__(network or krp.networks.feed_forward(ENV, (8,)), rollout_steps=4, name=name)
+
+
+RETURNED = {
+    "no logs": (
+        method("critic_loss", lambda self, data: tf.constant(0.0)),
+        r"critic_loss` must return the loss, a scalar",
+    ),
+    "a vector in the logs": (
+        method("critic_loss", lambda self, data: (tf.constant(0.0), {"value": data.target})),
+        r"critic_loss` must return a scalar for 'value'",
+    ),
+    "no policy loss": (
+        method("policy_loss", PolicyGradient.policy_loss, Plain),
+        r"must have a `policy_loss`, or `parts`",
+    ),
+    "a policy loss of another shape": (
+        method("policy_loss", lambda self, policy, log_prob, advantage, data: (log_prob[..., None], {}), Plain),
+        r"policy_loss` must return a loss for each row, a tensor of the shape \(1, 8\)",
+    ),
+    "a value error of another shape": (
+        method("value_error", lambda self, value, data: value[0], Plain),
+        r"value_error` must return a loss for each row, a tensor of the shape \(1, 8\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", RETURNED)
+def test_methods_that_return_something_else_are_named(wrong):
+    kind, message = RETURNED[wrong]
+    with pytest.raises((ValueError, NotImplementedError), match=r"`Wrong(\.|` )" + message):
+        fit(kind())
+
+
+@pytest.mark.parametrize("kind", [krp.DQN, krp.RecurrentDQN])
+def test_targets_of_values_that_would_broadcast_are_named(kind):
+    settings = krp.SequenceReplaySettings if kind is krp.RecurrentDQN else krp.ReplaySettings
+    replay = settings(capacity=200, batch_size=3, learning_starts=8)
+    wrong = type("Wrong", (kind,), {"target": lambda self, reward, discount, next_value: reward[..., None]})
+    agent = wrong(krp.networks.q_network(ENV, (8, 8), cell="gru" if kind is krp.RecurrentDQN else None), replay=replay)
+    agent.compile(run_eagerly=True)
+    with pytest.raises(
+        ValueError, match=r"`Wrong.target` must return a target for each value, a tensor of the shape \("
+    ):
+        agent.fit(ENV, epochs=1, steps_per_epoch=agent.updates, num_envs=2, seed=0, verbose=0)
+
+
+def test_a_number_that_is_not_finite_changes_no_weight_of_a_part():
+    agent = method("actor_loss", lambda self, data: (tf.constant(np.nan), {}))()
+    agent.build(ENV)
+    before = [np.array(variable) for variable in agent.parts()[1].variables]
+    with pytest.raises(FloatingPointError, match=r"loss or its gradient is not finite.*'actor_loss': "):
+        fit(agent)
+    assert all(np.array_equal(x, y) for x, y in zip(before, agent.parts()[1].variables, strict=True))
+
+
+def test_the_variables_of_an_output_are_those_it_depends_on():
+    network = krp.networks.recurrent(ENV, units=4)
+    value, action = (variables_of(network, name) for name in ("value", "action"))
+    shared = {id(variable) for variable in value} & {id(variable) for variable in action}
+    assert (len(value), len(action), len(shared)) == (
+        7,
+        7,
+        5,
+    )  # Dense and LSTM; each has a kernel and a bias of its own
