@@ -11,7 +11,7 @@ import keras
 
 from keras_rl_prob import agents, checks, networks
 from keras_rl_prob.agents.vocabulary import SYNONYMS, meant
-from keras_rl_prob.presets.moved import present_form
+from keras_rl_prob.presets.moved import name_of, present_form
 from keras_rl_prob.settings import Settings
 
 REQUIRED = inspect.Parameter.empty
@@ -32,7 +32,8 @@ def check(config: dict[str, Any]) -> None:
 
     * `env`: `id`; `num_envs`, the agent's `default_num_envs` if left out; `kwargs`, what else the environment's
         constructor gets; `validation_kwargs`, what it gets besides or instead where the agent is evaluated or drawn.
-    * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor.
+    * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor. An agent of
+        your own has the name `"package>Name"` that `keras.saving.register_keras_serializable("package")` gave it.
     * `network`: `builder`, a function of `krp.networks`, and its arguments. Left out or `None` for the agent's default.
     * `compile`: `steps_per_execution`, `jit_compile`, `run_eagerly`.
     * `fit`: `epochs`, `steps_per_epoch`, `validation_episodes`, `validation_freq`.
@@ -182,8 +183,7 @@ def lookup(config: dict[str, Any], key: str) -> Any:
 def makers(path: str) -> dict[str, Any]:
     """Dict from the names that the `class` or `builder` at `path` may have to what they make."""
     if path == "agent":
-        candidates = {name: getattr(agents, name) for name in agents.__all__}
-        classes = {name: c for name, c in candidates.items() if inspect.isclass(c) and issubclass(c, agents.Agent)}
+        classes = _subclasses(agents, agents.Agent) | _registered(agents.Agent)
         return {name: c for name, c in classes.items() if not inspect.isabstract(c)}
     if path == "network":
         return {
@@ -194,7 +194,9 @@ def makers(path: str) -> dict[str, Any]:
     if path == "optimizer":
         return _subclasses(keras.optimizers, keras.optimizers.Optimizer)
     schedules = keras.optimizers.schedules
-    return _subclasses(schedules, schedules.LearningRateSchedule) | _subclasses(agents, Settings)
+    return (
+        _subclasses(schedules, schedules.LearningRateSchedule) | _subclasses(agents, Settings) | _registered(Settings)
+    )
 
 
 def _subclasses(module, base):
@@ -202,13 +204,18 @@ def _subclasses(module, base):
     return {name: c for name, c in members if issubclass(c, base) and c is not base}
 
 
+def _registered(base):
+    """The classes outside this library that were registered with Keras, by what they are registered as."""
+    classes = [c for c in keras.saving.get_custom_objects().values() if inspect.isclass(c) and issubclass(c, base)]
+    return {name_of(c): c for c in classes if not c.__module__.startswith("keras_rl_prob.")}
+
+
 def _arguments(path, entries, kind):
     """The part of `defaults` that belongs to one object."""
     known, made = makers(path), entries.get(kind)
     if not isinstance(made, str) or made not in known:
-        raise ValueError(
-            f"`{path}.{kind}` must be one of {sorted(known)}.{_nearest(str(made), known)} Received: {path}.{kind}={made!r}"
-        )
+        hint = " Import the module that registers it first." if ">" in str(made) else _nearest(str(made), known)
+        raise ValueError(f"`{path}.{kind}` must be one of {sorted(known)}.{hint} Received: {path}.{kind}={made!r}")
     keys = {f"{path}.{kind}": REQUIRED}
     for name, parameter in _parameters(known[made]):
         if name not in ("env", "name", "network") and parameter.kind is not parameter.VAR_KEYWORD:
@@ -225,7 +232,7 @@ def _as_entries(default):
     """The default of an argument as a configuration says it."""
     if not isinstance(default, Settings):
         return default
-    return {"class": type(default).__name__} | {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
+    return {"class": name_of(type(default))} | {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
 
 
 def _parameters(maker):

@@ -5,6 +5,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
+
+def name_of(kind):
+    """What a configuration calls a class: a name of this library, or else the one under which Keras has it, `package>Name`."""
+    return keras.saving.get_registered_name(kind).removeprefix("keras_rl_prob>")
+
 
 def present_form(config: Any, agent_classes: Mapping[str, Any]) -> Any:
     """A copy of a configuration in which numbers that belong together are one object.
@@ -35,5 +42,5 @@ def present_form(config: Any, agent_classes: Mapping[str, Any]) -> Any:
                 continue  # as it is without
             given = {kind.plain: given}
         if given or moved:
-            agent[argument] = {"class": kind.__name__} | given | moved
+            agent[argument] = {"class": name_of(kind)} | given | moved
     return config

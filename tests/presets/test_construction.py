@@ -1,11 +1,15 @@
 """From configurations to agents: every setting arrives, and schedules end where the training does."""
 
+import dataclasses
+from typing import ClassVar
+
 import gymnasium
 import keras
 import pytest
 
 import keras_rl_prob as krp
 from keras_rl_prob import presets
+from keras_rl_prob.settings import Settings
 
 
 def changed(name, **changes):
@@ -115,3 +119,45 @@ def test_networks_are_built_for_the_environment_of_the_training():
     agent = presets.build(config)
     agent.build(presets.make_env(config))
     assert [layer.num_tokens for layer in agent.network.layers if hasattr(layer, "num_tokens")] == [64]
+
+
+@pytest.fixture
+def own_agent():
+    """A registered agent with settings of its own, which is forgotten again."""
+    before = dict(keras.saving.get_custom_objects())
+
+    @keras.saving.register_keras_serializable("mine")
+    @dataclasses.dataclass(frozen=True)
+    class Heat(Settings):
+        temperature: float = 1.0
+
+    @keras.saving.register_keras_serializable("mine")
+    class Hot(krp.A2C):
+        settings_classes: ClassVar = {"heat": Heat}
+
+        def __init__(self, network=None, *, heat=Heat(2.0), **kwargs):
+            super().__init__(network, **kwargs)
+            self.heat = heat
+
+    yield Hot, Heat
+    keras.saving.get_custom_objects().clear()
+    keras.saving.get_custom_objects().update(before)
+
+
+def test_an_agent_of_ones_own_is_named_as_keras_has_it(own_agent):
+    hot, heat = own_agent
+    config = {"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "mine>Hot", "rollout_steps": 3}}
+    agent = presets.build(config)
+    assert type(agent) is hot
+    assert (agent.rollout_steps, agent.heat) == (3, heat(2.0))
+    assert presets.complete(config)["agent"]["heat"] == {"class": "mine>Heat", "temperature": 2.0}
+    assert presets.build({**config, "agent": {"class": "mine>Hot", "temperature": 5}}).heat == heat(5)
+    with pytest.raises(ValueError, match=r"Did you mean `agent.rollout_steps`\? Received: agent.rollout_step=3"):
+        presets.check({**config, "agent": {"class": "mine>Hot", "rollout_step": 3}})
+
+
+def test_an_agent_of_ones_own_must_be_registered():
+    with pytest.raises(
+        ValueError, match=r"one of .*'PPO'.*Import the module that registers it first. Received: .*'me>X'"
+    ):
+        presets.build({"env": {"id": "tf/CartPole-v1"}, "agent": {"class": "me>X"}})
