@@ -1,0 +1,114 @@
+"""Whether an agent acts alike wherever it acts, and forgets where an episode starts."""
+
+import gymnasium
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_rl_prob import border
+
+STEPS = 4
+
+
+class Replay(gymnasium.Env):
+    """Shows the same observations in each episode, whatever is done, and remembers that.
+
+    Args:
+        observation_space: Gymnasium space.
+        action_space: Gymnasium space.
+        observations: List of elements of the former.
+    """
+
+    def __init__(self, observation_space, action_space, observations):
+        self.observation_space, self.action_space = observation_space, action_space
+        self._observations, self.episodes = [*observations, observations[-1]], []
+
+    def reset(self, *, seed=None, options=None):
+        """Starts another list of actions."""
+        super().reset(seed=seed)
+        self.episodes.append([])
+        return self._observations[0], {}
+
+    def step(self, action):
+        """The next observation; the last one truncates."""
+        actions = self.episodes[-1]
+        actions.append(action)
+        return self._observations[len(actions)], 0.0, False, len(actions) == len(self._observations) - 1, {}
+
+
+def check_acting(agent, env, seed):
+    """Raises a `ValueError` unless an agent acts alike by `act`, `policy`, `predict`, `evaluate` and `unroll`.
+
+    Args:
+        agent: A built agent.
+        env: What `make` returned; it is played for a few steps.
+        seed: Integer.
+    """
+    name = type(agent).__name__
+    rows, actions = _played(agent, env, seed)
+    shown = [border.decode(agent.observation_space, row, bounded=False) for row in rows]
+    shown = [keras.tree.map_structure(np.array, row) for row in shown]
+    policy = agent.policy(env.num_envs)
+    for method, others in (("policy", [policy(row) for row in shown]), ("predict", _predicted(agent, shown))):
+        _check_same(f"`{name}.{method}` must choose the actions that `act` chooses", actions, others)
+    probe = Replay(agent.observation_space, agent.action_space, [_first(row) for row in shown])
+    agent.evaluate(probe, episodes=2, verbose=0)
+    for number, episode in enumerate(probe.episodes[:2], 1):
+        what = f"`{name}.evaluate` must choose the actions that `act` chooses, in episode {number} of the same observations"
+        _check_same(what, [_first(action) for action in actions], episode)
+    _check_resets(agent, rows, seed)
+
+
+def _played(agent, env, seed):
+    """Observations, as inside the graph, and actions, as outside of it, of the first rows of episodes."""
+    env_state, row = env.reset(tf.constant([seed, 0]))
+    state, rows, actions = agent.initial_state(env.num_envs), [], []
+    while len(rows) < STEPS and not np.any(row.is_last):
+        is_first = tf.fill((env.num_envs,), not rows)
+        action, _, state = agent.act(row.observation, is_first, state, tf.constant([seed, len(rows)]), True)
+        rows.append(row.observation)
+        actions.append(keras.tree.map_structure(np.array, border.decode(agent.action_space, action)))
+        env_state, row = env.step(env_state, action)
+    return rows, actions
+
+
+def _predicted(agent, shown):
+    """What `predict` says to the sequences as a whole, step by step."""
+    sequences = tf.nest.map_structure(lambda *xs: np.stack(xs, 1), *shown)  # [B, T, ...]
+    predicted = agent.predict(sequences, verbose=0, batch_size=len(keras.tree.flatten(sequences)[0]))
+    return [keras.tree.map_structure(lambda x, t=t: x[:, t], predicted) for t in range(len(shown))]
+
+
+def _first(nest):
+    return keras.tree.map_structure(lambda x: x[0], nest)
+
+
+def _check_resets(agent, rows, seed):
+    """Raises a `ValueError` unless the recurrent state is zero where an episode starts, step by step and in a sequence."""
+    name, batch = type(agent).__name__, keras.tree.flatten(rows[0])[0].shape[0]
+    zero, key = agent.initial_state(batch), tf.constant([seed, 0])
+    other = tf.nest.map_structure(lambda x: x + tf.cast(0.5, x.dtype), zero)
+    first = tf.fill((batch,), True)
+    _, record, state = agent.act(rows[0], first, zero, key, True)
+    _, again, after = agent.act(rows[0], first, other, key, True)
+    what = f"`{name}.act` must take the recurrent state for zero where `is_first`"
+    _check_same(what, [record["parameters"], state], [again["parameters"], after])
+    starts, state, parameters = [True, *[t == len(rows) - 1 for t in range(1, len(rows))]], zero, []
+    for row, start in zip(rows, starts, strict=True):
+        _, record, state = agent.act(row, tf.fill((batch,), start), state, key, True)
+        parameters.append(record["parameters"])
+    is_first = tf.constant(starts)[:, None] & first[None]
+    outputs, _ = agent.unroll(tf.nest.map_structure(lambda *xs: tf.stack(xs), *rows), is_first, other)
+    stacked = [keras.tree.map_structure(lambda x, t=t: x[t], outputs["action"]) for t in range(len(rows))]
+    _check_same(f"`{name}.act` must give the parameters that `unroll` gives for a sequence", stacked, parameters)
+
+
+def _check_same(what, expected, received):
+    """Raises a `ValueError` that begins with `what` unless two lists of nests, one for each step, hold the same numbers."""
+    for step, (one, other) in enumerate(zip(expected, received, strict=True)):
+        pairs = list(zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True))
+        if not all(np.allclose(x, y, rtol=1e-3, atol=1e-4) for x, y in pairs):
+            raise ValueError(
+                f"{what}. Received: {[np.array(y).tolist() for _, y in pairs]} for {[np.array(x).tolist() for x, _ in pairs]} "
+                f"in step {step}"
+            )

@@ -1,0 +1,220 @@
+"""`check_agent`: whether an agent of your own keeps what all agents of this library promise."""
+
+import copy
+import json
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_rl_prob import checks
+from keras_rl_prob.agents import Agent
+from keras_rl_prob.agents.vocabulary import constructor_arguments, reject_unknown
+from keras_rl_prob.envs import NativeEnv, is_owned, opened
+from keras_rl_prob.testing.agent_acting import check_acting
+
+
+def check_agent(make, env="tf/CartPole-v1", num_envs=4, rollouts=2, seed=0, **unsupported):
+    """Trains small agents and raises an error at the first promise that is not kept.
+
+    These are checked: that no argument is lost on the way to a file; that weights come from Keras' seed; that every loss and
+    metric of `metric_names` is finite, and every variable of every part changes; that `act`, `policy`, `predict` and `evaluate`
+    choose the same actions, and a network with memory forgets where an episode starts; that the plain graph computes what
+    eager Python computes; that the same seed gives the same training; and that a loaded file acts alike and, on a native
+    environment, goes on to the same weights bit by bit.
+
+    The agents should be small, with short rollouts: two epochs are trained three times.
+
+    Args:
+        make: Function without arguments that makes a new agent, such as a class of agents. Of how the agent is compiled only
+            the optimizers count; one that is not compiled gets its default optimizer.
+        env: What `fit` accepts; made anew for each training unless it is an object.
+        num_envs: How many environments to make.
+        rollouts: Rollouts in an epoch, by the end of which every variable must have changed; more of them for an agent that
+            waits before it learns.
+        seed: Integer that determines everything random, Keras' global seed included.
+        **unsupported: None; other arguments raise a `TypeError`.
+
+    Raises:
+        TypeError: `make` makes no agent, or there is no such argument.
+        ValueError: A promise is not kept; the message names the method, and what it must do. What the agent itself raises
+            comes out as it is.
+
+    Example:
+    ```python
+    krp.testing.check_agent(lambda: krp.A2C(rollout_steps=4))
+    ```
+    """
+    reject_unknown(check_agent, unsupported)
+    num_envs, rollouts = checks.integer("num_envs", num_envs), checks.integer("rollouts", rollouts)
+    trial = Trial(make, env, num_envs, rollouts, checks.seed("seed", seed, least=0))
+    agent = trial.agent(run_eagerly=True)
+    _check_registered(agent)
+    _check_arguments(agent)
+    with opened(env, num_envs if is_owned(env) else None) as made:
+        agent.build(made)
+        _check_initial_weights(agent, trial.agent(), made)
+        history = _check_learning(agent, trial)
+        check_acting(agent, made, trial.seed)
+        _check_repeats(trial, made, history)
+
+
+class Trial:
+    """Makes equal agents, and trains them equally.
+
+    Args:
+        make: See `check_agent`.
+        env: See `check_agent`.
+        num_envs: See `check_agent`.
+        rollouts: See `check_agent`.
+        seed: See `check_agent`.
+    """
+
+    def __init__(self, make, env, num_envs, rollouts, seed):
+        self._make, self._env, self.seed = make, env, seed
+        self._num_envs, self._rollouts = num_envs if is_owned(env) else None, rollouts
+
+    def agent(self, run_eagerly=False):
+        """A new agent, compiled."""
+        keras.utils.set_random_seed(self.seed)
+        agent = self._make()
+        if not isinstance(agent, Agent):
+            raise TypeError(f"`make` must return an agent. Received: make={self._make!r}, which returned {agent!r}")
+        optimizer = (agent.optimizers or agent.optimizer) if agent.compiled else None
+        agent.compile(optimizer, jit_compile=False, run_eagerly=run_eagerly)
+        return agent
+
+    def fit(self, agent, epoch=0):
+        """Trains for one epoch, which begins anew unless it is a later one than the first; returns the history."""
+        steps = self._rollouts * agent.updates_per_rollout(self._num_envs or self._env.num_envs)
+        settings = {"num_envs": self._num_envs, "seed": self.seed, "verbose": 0, "steps_per_epoch": steps}
+        return agent.fit(self._env, initial_epoch=epoch, epochs=epoch + 1, **settings).history
+
+
+def _check_registered(agent):
+    kind = type(agent)
+    if keras.saving.get_registered_object(keras.saving.get_registered_name(kind)) is not kind:
+        raise ValueError(
+            f"`{kind.__name__}` must be registered by `@keras.saving.register_keras_serializable(...)`, so that its files can "
+            f"be loaded. Received: {kind}"
+        )
+
+
+def _check_arguments(agent):
+    """Raises a `ValueError` where an argument does not come back from `get_config`, or not as it was given."""
+    kind, config = type(agent), json.loads(json.dumps(agent.get_config()))
+    lost = [name for name in constructor_arguments(kind, Agent) if name not in config]
+    if lost:
+        raise ValueError(f"`{kind.__name__}.get_config` must have every argument of the constructor. Missing: {lost}")
+    others = {name: _other(value) for name, value in config.items() if isinstance(value, bool | int | float)}
+    without = {name: None for name in config if name == "network"}  # which costs time, and is no number
+    for change in ({}, *(without | {name: value} for name, value in others.items())):
+        given = config | change
+        try:
+            again = json.loads(json.dumps(kind.from_config(copy.deepcopy(given)).get_config()))
+        except ValueError:
+            if not change:
+                raise
+            continue  # what another value might be is unknown
+        for name, value in given.items():
+            if again[name] != value:
+                raise ValueError(
+                    f"`{kind.__name__}` must keep its arguments as they are given. Received: {name}={value!r}, of which "
+                    f"`get_config` makes {again[name]!r}"
+                )
+
+
+def _other(value):
+    """Another value for an argument, one that is as likely to be allowed."""
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int) else 0.5 * value + 0.25
+
+
+def _check_initial_weights(agent, other, env):
+    other.build(env)
+    differ = _differences(numbers(agent), numbers(other))
+    if differ:
+        raise ValueError(
+            f"`{type(agent).__name__}.build` must make the same weights after the same `keras.utils.set_random_seed`. "
+            f"Received: others in {differ}"
+        )
+
+
+def _check_learning(agent, trial):
+    """Raises a `ValueError` unless an epoch changes every part and reports finite numbers; returns its history."""
+    name, parts = type(agent).__name__, agent.parts()
+    before = [[np.array(variable) for variable in part.variables] for part in parts]
+    history = trial.fit(agent)
+    missing = [metric for metric in agent.metric_names() if metric not in history]
+    if missing:
+        raise ValueError(
+            f"`{name}.metric_names` must name what an epoch reports. Received: {missing}, of {sorted(history)}"
+        )
+    infinite = {key: x for key, x in history.items() if key not in ("return", "length") and not np.isfinite(x).all()}
+    if infinite:
+        raise ValueError(f"`{name}.fit` must report finite numbers. Received: {infinite}")
+    for part, values in zip(parts, before, strict=True):
+        pairs = zip(values, part.variables, strict=True)
+        same = [variable.path for value, variable in pairs if np.array_equal(value, variable)]
+        if same:
+            loss = getattr(part.loss, "__name__", part.name)
+            raise ValueError(
+                f"`{name}.{loss}` must change all variables of the part {part.name!r} within an epoch. "
+                f"Received: the same numbers as before in {same}"
+            )
+    return history
+
+
+def _check_repeats(trial, env, eager_history):
+    """Raises a `ValueError` unless a graph does as Python does, a seed decides, and a file goes on where it was written."""
+    agent = trial.agent()
+    agent.build(env)
+    name = type(agent).__name__
+    with tempfile.TemporaryDirectory() as folder:
+        fresh, file = pathlib.Path(folder) / "fresh.weights.h5", pathlib.Path(folder) / "agent.keras"
+        agent.save_weights(fresh)
+        history = trial.fit(agent)
+        for key, values in history.items():
+            if not np.allclose(values, eager_history[key], rtol=1e-3, atol=1e-5, equal_nan=True):
+                raise ValueError(
+                    f"`{name}.train_step` must compute in a graph what it computes eagerly. Received: {key}={values[0]} in a "
+                    f"graph, {eager_history[key][0]} eagerly"
+                )
+        trial.fit(agent, 1)
+        expected = numbers(agent)
+        agent.load_weights(fresh)
+        trial.fit(agent)
+        agent.save(file)
+        loaded = keras.saving.load_model(file)
+        _check_equal(f"`{name}.save` must store all numbers", numbers(agent), numbers(loaded))
+        trial.fit(agent, 1)
+        rule = f"`{name}.fit` must come to the same weights with the same seed, and keep by `add_number` what updates change"
+        _check_equal(rule, expected, numbers(agent))
+        if isinstance(env, NativeEnv):
+            trial.fit(loaded, 1)
+            _check_equal(
+                f"`{name}.fit` must go on from a loaded file as if nothing had happened", expected, numbers(loaded)
+            )
+
+
+def _check_equal(what, expected, received):
+    differ = _differences(expected, received)
+    if differ:
+        raise ValueError(f"{what}. Received: others in {differ}")
+
+
+def numbers(agent):
+    """List of pairs of the path and the value of all variables of an agent and its optimizers."""
+    optimizers = (agent.optimizers or {"": agent.optimizer}).values()
+    variables = agent.weights + [variable for optimizer in optimizers for variable in optimizer.variables]
+    return [(variable.path, np.array(variable)) for variable in variables]
+
+
+def _differences(expected, received):
+    """Paths of the variables that are not the same, bit by bit."""
+    if len(expected) != len(received):
+        return [f"{len(received)} variables, not {len(expected)}"]
+    pairs = zip(expected, received, strict=True)
+    return [path for (path, x), (_, y) in pairs if not np.array_equal(x, y, equal_nan=True)]
