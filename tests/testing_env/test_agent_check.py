@@ -1,5 +1,6 @@
 """`check_agent`: each promise that an agent can break is found, and said so that it can be mended."""
 
+import pathlib
 import re
 
 import keras
@@ -326,3 +327,11 @@ class Reborn(Small):
 )
 def test_trainings_repeat_and_go_on(kind, message):
     check_fails(kind, message)
+
+
+@pytest.mark.long  # the page itself checks it in plain Python
+def test_the_agent_of_the_page_passes():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "how-to" / "own-algorithm.md"
+    namespace = {"__name__": "own_algorithm"}
+    exec(re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[1], namespace)  # noqa: S102 (our own page)
+    check_agent(lambda: namespace["AdvantageWeighted"](rollout_steps=8, minibatches=2, update_epochs=2))
