@@ -11,6 +11,8 @@ observation `t` to observation `t + 1`.
   bootstraps from `next_values` but lets nothing of the following episode through.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from keras_rl_prob.ops.loops import compiled, loop
@@ -206,7 +208,7 @@ def n_step_returns(
     return returns
 
 
-def aligned(**tensors):
+def aligned(**tensors: Any) -> tuple[tf.Tensor, ...]:
     """The arguments as tensors of the first one's dtype, after checking that all have its shape."""
     name, reference = next(iter(tensors.items()))
     reference = tf.convert_to_tensor(reference)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 
-def name_of(kind):
+def name_of(kind: type) -> str:
     """What a configuration calls a class: a name of this library, or else the one under which Keras has it, `package>Name`."""
     return keras.saving.get_registered_name(kind).removeprefix("keras_rl_prob>")
 

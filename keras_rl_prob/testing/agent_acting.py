@@ -1,5 +1,7 @@
 """Whether an agent acts alike wherever it acts, and forgets where an episode starts."""
 
+from typing import Any
+
 import gymnasium
 import keras
 import numpy as np
@@ -19,24 +21,24 @@ class Replay(gymnasium.Env):
         observations: List of elements of the former.
     """
 
-    def __init__(self, observation_space, action_space, observations):
+    def __init__(self, observation_space: Any, action_space: Any, observations: Any) -> None:
         self.observation_space, self.action_space = observation_space, action_space
         self._observations, self.episodes = [*observations, observations[-1]], []
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts another list of actions."""
         super().reset(seed=seed)
         self.episodes.append([])
         return self._observations[0], {}
 
-    def step(self, action):
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """The next observation; the last one truncates."""
         actions = self.episodes[-1]
         actions.append(action)
         return self._observations[len(actions)], 0.0, False, len(actions) == len(self._observations) - 1, {}
 
 
-def check_acting(agent, env, seed):
+def check_acting(agent: keras.Model, env: Any, seed: int) -> None:
     """Raises a `ValueError` unless an agent acts alike by `act`, `policy`, `predict`, `evaluate` and `unroll`.
 
     Args:

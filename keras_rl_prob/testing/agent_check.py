@@ -4,6 +4,8 @@ import copy
 import json
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +17,14 @@ from keras_rl_prob.envs import NativeEnv, is_owned, opened
 from keras_rl_prob.testing.agent_acting import check_acting
 
 
-def check_agent(make, env="tf/CartPole-v1", num_envs=4, rollouts=2, seed=0, **unsupported):
+def check_agent(
+    make: Callable[[], keras.Model],
+    env: Any = "tf/CartPole-v1",
+    num_envs: int = 4,
+    rollouts: int = 2,
+    seed: int = 0,
+    **unsupported: Any,
+) -> None:
     """Trains small agents and raises an error at the first promise that is not kept.
 
     These are checked: that no argument is lost on the way to a file; that weights come from Keras' seed; that every loss and
@@ -71,11 +80,11 @@ class Trial:
         seed: See `check_agent`.
     """
 
-    def __init__(self, make, env, num_envs, rollouts, seed):
+    def __init__(self, make: Callable[[], keras.Model], env: Any, num_envs: int, rollouts: int, seed: int) -> None:
         self._make, self._env, self.seed = make, env, seed
         self._num_envs, self._rollouts = num_envs if is_owned(env) else None, rollouts
 
-    def agent(self, run_eagerly=False):
+    def agent(self, run_eagerly: bool = False) -> keras.Model:
         """A new agent, compiled."""
         keras.utils.set_random_seed(self.seed)
         agent = self._make()
@@ -85,7 +94,7 @@ class Trial:
         agent.compile(optimizer, jit_compile=False, run_eagerly=run_eagerly)
         return agent
 
-    def fit(self, agent, epoch=0):
+    def fit(self, agent: keras.Model, epoch: int = 0) -> Any:
         """Trains for one epoch, which begins anew unless it is a later one than the first; returns the history."""
         steps = self._rollouts * agent.updates_per_rollout(self._num_envs or self._env.num_envs)
         settings = {"num_envs": self._num_envs, "seed": self.seed, "verbose": 0, "steps_per_epoch": steps}
@@ -205,7 +214,7 @@ def _check_equal(what, expected, received):
         raise ValueError(f"{what}. Received: others in {differ}")
 
 
-def numbers(agent):
+def numbers(agent: keras.Model) -> list[tuple[str, np.ndarray]]:
     """List of pairs of the path and the value of all variables of an agent and its optimizers."""
     optimizers = (agent.optimizers or {"": agent.optimizer}).values()
     variables = agent.weights + [variable for optimizer in optimizers for variable in optimizer.variables]

@@ -1,5 +1,7 @@
 """What agents with action values share: acting, exploring, and the temporal-difference error."""
 
+from typing import Any
+
 import gymnasium
 import keras
 import tensorflow as tf
@@ -118,7 +120,7 @@ class QLearning(Agent):
         """What a value is to come to, from what came on the way and the value of what came after."""
         return reward + discount * next_value
 
-    def check_target(self, value, target):
+    def check_target(self, value: tf.Tensor, target: Any) -> None:
         """Raises a `ValueError` unless what `target` returned has the shape of the values, to which it would broadcast."""
         check_shape(
             self, "target", f"a target for each value, a tensor of the shape {tuple(value.shape)}", target, value.shape
