@@ -23,7 +23,8 @@ class Replay(gymnasium.Env):
 
     def __init__(self, observation_space: Any, action_space: Any, observations: Any) -> None:
         self.observation_space, self.action_space = observation_space, action_space
-        self._observations, self.episodes = [*observations, observations[-1]], []
+        self._observations = [*observations, observations[-1]]
+        self.episodes: list[list[Any]] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts another list of actions."""
@@ -64,7 +65,8 @@ def check_acting(agent: keras.Model, env: Any, seed: int) -> None:
 def _played(agent, env, seed):
     """Observations, as inside the graph, and actions, as outside of it, of the first rows of episodes."""
     env_state, row = env.reset(tf.constant([seed, 0]))
-    state, rows, actions = agent.initial_state(env.num_envs), [], []
+    rows: list[Any] = []
+    state, actions = agent.initial_state(env.num_envs), []
     while len(rows) < STEPS and not np.any(row.is_last):
         is_first = tf.fill((env.num_envs,), not rows)
         action, _, state = agent.act(row.observation, is_first, state, tf.constant([seed, len(rows)]), True)
