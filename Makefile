@@ -39,7 +39,7 @@ test: lint
 	$(PYTEST) -m "not learning and not long" tests/presets tests/tuners tests/old_files $(filter-out $(UNITS),$(wildcard tests/test_*.py))
 
 test-fast: install
-	$(PYTEST) --ignore tests/envs/test_atari.py --ignore tests/envs/test_gfootball.py --ignore tests/envs/test_workers.py $(UNITS)
+	$(PYTEST) -m "not learning and not long" --ignore tests/envs/test_atari.py --ignore tests/envs/test_gfootball.py --ignore tests/envs/test_workers.py $(UNITS)
 
 test-learning: install
 	XLA_FLAGS= $(PYTEST) -m learning tests
