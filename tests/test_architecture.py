@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import sys
 
 import pytest
@@ -93,6 +94,23 @@ def test_all_parts_have_a_level():
     parts = {name.split(".")[1] for name in NAMES if "." in name}
     assert parts <= set(LEVEL_OF)
     assert {"agents", "envs", "layers", "networks", "ops"} <= parts  # that is, the sources were found
+
+
+def test_the_map_shows_every_part_at_its_level():
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| .+ \|$", (ROOT.parent / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    parts = {name.split(".")[1] for name in NAMES if "." in name}
+    assert sorted(rows, key=lambda row: int(row[0])) == rows
+    assert sorted(name for _, name in rows) == sorted(parts)  # each once
+    assert {name: int(level) for level, name in rows} == {name: LEVEL_OF[name] for name in parts}
+
+
+@pytest.mark.parametrize(
+    "page", ["ARCHITECTURE.md", "docs/contributing.md", "docs/design.md", "docs/how-to/own-algorithm.md"]
+)
+def test_files_that_pages_name_are_there(page):
+    named = re.findall(r"`((?!tf/|krp/)(?:[\w.]+/)+[\w.]*)`", (ROOT.parent / page).read_text())
+    assert len(named) >= 3
+    assert [path for path in named if not ((ROOT / path).exists() or (ROOT.parent / path).exists())] == []
 
 
 @each_file
