@@ -1,4 +1,7 @@
-"""`check_agent`: each promise that an agent can break is found, and said so that it can be mended."""
+"""`check_agent`: each promise that an agent can break is found, and said so that it can be mended.
+
+Each broken agent trains until it is found out, which costs a second or more; one of each stage and kind is not `long`.
+"""
 
 import pathlib
 import re
@@ -26,7 +29,11 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) for name in GOOD])
+def long(*values):
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("name", [long(name) for name in GOOD])
 def test_agents_of_this_library_pass(name):
     check_agent(GOOD[name])
 
@@ -190,7 +197,7 @@ vector.__name__ = unmoved.__name__ = "critic_loss"
             broken(critic_loss=unmoved),
             r"`Broken.critic_loss` must change all variables of the part 'critic' within an epoch",
         ),
-        (broken(critic_loss=infinite), r"`Broken.fit` must report finite numbers. Received: {'ratio': \[inf\]}"),
+        long(broken(critic_loss=infinite), r"`Broken.fit` must report finite numbers. Received: {'ratio': \[inf\]}"),
     ],
     ids=["vector", "targets", "metric", "weight", "infinite"],
 )
@@ -253,18 +260,16 @@ class Counting(Small):
             broken(Memory, act=remembers),
             r"`Broken.act` must take the recurrent state for zero where `is_first`. Received: ",
         ),
-        (broken(act=contrary), r"`Broken.predict` must choose the actions that `act` chooses. Received: "),
-        pytest.param(
+        long(broken(act=contrary), r"`Broken.predict` must choose the actions that `act` chooses. Received: "),
+        long(
             broken(act=contrary_alone),
             r"`Broken.evaluate` must choose the actions that `act` chooses, in episode 1 of the same observations. Received: ",
-            marks=pytest.mark.long,
         ),
-        pytest.param(
+        long(
             broken(Memory, unroll=unrolls_through),
             r"`Broken.act` must give the parameters that `unroll` gives for a sequence. Received: .* in step 3",
-            marks=pytest.mark.long,
         ),
-        (broken(Counting), r"`Broken.policy` must choose the actions that `act` chooses. Received: "),
+        long(broken(Counting), r"`Broken.policy` must choose the actions that `act` chooses. Received: "),
     ],
     ids=["no reset", "another action", "alone", "unroll", "a counter"],
 )
@@ -317,11 +322,9 @@ class Reborn(Small):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (broken(Untracked), r"`Broken.fit` must come to the same weights with the same seed"),
-        pytest.param(
-            broken(Sloppy), r"`Broken.save` must store all numbers. Received: .*env_steps", marks=pytest.mark.long
-        ),
-        pytest.param(broken(Reborn), r"`Broken.fit` must go on from a loaded file", marks=pytest.mark.long),
+        long(broken(Untracked), r"`Broken.fit` must come to the same weights with the same seed"),
+        long(broken(Sloppy), r"`Broken.save` must store all numbers. Received: .*env_steps"),
+        long(broken(Reborn), r"`Broken.fit` must go on from a loaded file"),
     ],
     ids=["untracked", "half loaded", "reborn"],
 )
