@@ -201,8 +201,10 @@ class LearningModel(PersistentModel):
                 with tf.control_dependencies(done):  # what collecting assigns is not known to this graph
                     return self.logs()
 
-        def checked(_):  # Keras makes an iterator anew for each `fit`; what that gives is not asked for
-            logs = learn_next(self._training.source.iterator())
+        def checked(iterator):
+            if self._training:  # Keras makes an iterator anew for each `fit`; its own says nothing
+                iterator = self._training.source.iterator()
+            logs = learn_next(iterator)
             failures.check_healthy(int(self.failure.numpy()), logs, self.optimizer)
             return logs
 
