@@ -98,7 +98,7 @@ def small_budgets(make_plain_matrices):
     def short_training(given):
         agent, env = given["self"], given["env"]
         if agent.rollout_steps > 16:
-            agent.rollout_steps = getattr(agent, "sequence_length", None) or 8
+            agent.rollout_steps = getattr(getattr(agent, "dealing", None), "sequence_length", None) or 8
         for name, most in {"minibatches": 1, "update_epochs": 1, "updates": 1, "capacity": 2000}.items():
             if isinstance(getattr(agent, name, None), int):
                 setattr(agent, name, min(getattr(agent, name), most))

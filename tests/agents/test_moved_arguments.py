@@ -56,3 +56,13 @@ def test_a_wrong_object_is_named_beside_a_moved_argument(replay):
 def test_settings_are_immutable():
     with pytest.raises(AttributeError):
         krp.ReplaySettings().capacity = 3
+
+
+def test_sequences_that_no_longer_fit_are_named_at_fit():
+    agent = krp.PPO(rollout_steps=32, minibatches=krp.Minibatches(2, sequence_length=16))
+    agent.compile(run_eagerly=True)
+    agent.rollout_steps = 8
+    with pytest.raises(
+        ValueError, match="`sequence_length` must divide `rollout_steps`. Received: .*=16, rollout_steps=8"
+    ):
+        agent.fit("tf/CartPole-v1", num_envs=2, verbose=0)

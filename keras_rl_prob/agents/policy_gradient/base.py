@@ -146,8 +146,18 @@ class PolicyGradient(Agent):
         """`minibatches` as a `Minibatches`."""
         return Minibatches.of(self.minibatches)
 
+    def check_sequences(self) -> None:
+        """Raises a `ValueError` unless a rollout is made of whole sequences."""
+        length = self.dealing.sequence_length
+        if length is not None and self.rollout_steps % length:
+            raise ValueError(
+                "`sequence_length` must divide `rollout_steps`. "
+                f"Received: sequence_length={length}, rollout_steps={self.rollout_steps}"
+            )
+
     def updates_per_rollout(self, num_envs: int) -> int:
         """`minibatches * update_epochs`, where the sequences of a rollout can be dealt evenly."""
+        self.check_sequences()
         length = self._resolved_sequence_length(num_envs)
         rows = self.rollout_steps // length * num_envs
         count = self.dealing.count

@@ -100,12 +100,7 @@ class PPO(PolicyGradient):
             clip_ratio = checks.number("clip_ratio", clip_ratio, above=0.0, none=True, schedule=True)
         self.clip_ratio = clip_ratio
         self.kl_penalty = checks.instance("kl_penalty", kl_penalty, (KLPenalty,))
-        length = self.dealing.sequence_length
-        if length is not None and self.rollout_steps % length:
-            raise ValueError(
-                "`sequence_length` must divide `rollout_steps`. "
-                f"Received: sequence_length={length}, rollout_steps={rollout_steps}"
-            )
+        self.check_sequences()
 
     @property
     def clipping(self) -> Clipping:
