@@ -63,6 +63,6 @@ def test_sequences_that_no_longer_fit_are_named_at_fit():
     agent.compile(run_eagerly=True)
     agent.rollout_steps = 8
     with pytest.raises(
-        ValueError, match="`sequence_length` must divide `rollout_steps`. Received: .*=16, rollout_steps=8"
+        ValueError, match=r"`sequence_length` must divide `rollout_steps`. Received: .*=16, rollout_steps=8"
     ):
         agent.fit("tf/CartPole-v1", num_envs=2, verbose=0)
