@@ -14,6 +14,7 @@ from keras_rl_prob import callbacks, distributions, envs, layers, networks, pres
 from keras_rl_prob.agents import (
     A2C,
     DQN,
+    IMPALA,
     PPO,
     Agent,
     Boltzmann,
@@ -30,6 +31,7 @@ from keras_rl_prob.agents import (
     Reinforce,
     ReplaySettings,
     SequenceReplaySettings,
+    VTrace,
     average_weights,
     copy_weights,
 )
@@ -38,6 +40,7 @@ from keras_rl_prob.version import __version__
 __all__ = [
     "A2C",
     "DQN",
+    "IMPALA",
     "PPO",
     "Agent",
     "Boltzmann",
@@ -54,6 +57,7 @@ __all__ = [
     "Reinforce",
     "ReplaySettings",
     "SequenceReplaySettings",
+    "VTrace",
     "__version__",
     "average_weights",
     "callbacks",

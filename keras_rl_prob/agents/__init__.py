@@ -1,7 +1,17 @@
 """Agents: `keras.Model`s that learn from environments."""
 
 from keras_rl_prob.agents.agent import Agent
-from keras_rl_prob.agents.policy_gradient import A2C, PPO, Clipping, KLPenalty, Minibatches, RecurrentPPO, Reinforce
+from keras_rl_prob.agents.policy_gradient import (
+    A2C,
+    IMPALA,
+    PPO,
+    Clipping,
+    KLPenalty,
+    Minibatches,
+    RecurrentPPO,
+    Reinforce,
+    VTrace,
+)
 from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.value_based import DQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
@@ -11,6 +21,7 @@ from keras_rl_prob.replay.settings import PrioritizedReplay, ReplaySettings, Seq
 __all__ = [
     "A2C",
     "DQN",
+    "IMPALA",
     "PPO",
     "Agent",
     "Boltzmann",
@@ -27,6 +38,7 @@ __all__ = [
     "Reinforce",
     "ReplaySettings",
     "SequenceReplaySettings",
+    "VTrace",
     "average_weights",
     "copy_weights",
 ]

@@ -1,5 +1,6 @@
 """From rollouts to the data of gradient steps."""
 
+from keras_rl_prob.sources.lagged import LaggedSource
 from keras_rl_prob.sources.on_policy import OnPolicySource
 from keras_rl_prob.sources.online import OnlineSource
 from keras_rl_prob.sources.play import PlaySource
@@ -7,4 +8,12 @@ from keras_rl_prob.sources.replay import ReplaySource
 from keras_rl_prob.sources.rollouts import RolloutSource
 from keras_rl_prob.sources.sequences import SequenceSource
 
-__all__ = ["OnPolicySource", "OnlineSource", "PlaySource", "ReplaySource", "RolloutSource", "SequenceSource"]
+__all__ = [
+    "LaggedSource",
+    "OnPolicySource",
+    "OnlineSource",
+    "PlaySource",
+    "ReplaySource",
+    "RolloutSource",
+    "SequenceSource",
+]

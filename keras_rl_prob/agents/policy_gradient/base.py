@@ -174,9 +174,13 @@ class PolicyGradient(Agent):
         if self.train_function is None:  # else it has the preparation in its graph
             self._preparation = None
         length = self._resolved_sequence_length(env.num_envs)
-        source = OnPolicySource(self, env, length, seed, self._preparation, self.driver_class)
+        kept = {"preparation": self._preparation, "driver_class": self.driver_class}
+        source = self._source(env, length, seed, **kept)
         self._preparation = source.follower
         return source
+
+    def _source(self, env, length, seed, **kept):
+        return OnPolicySource(self, env, length, seed, **kept)
 
     def prepare(self, collected: Any) -> Any:
         """A collected rollout as `Sequences`."""

@@ -1,6 +1,7 @@
 """Numbers of PPO that belong together."""
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import keras
@@ -74,3 +75,46 @@ class Clipping(Settings):
             name: checks.number(name, getattr(self, name), above=0.0, none=True, schedule=True)
             for name in ("clip_ratio", "value_clip")
         }
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+@dataclasses.dataclass(frozen=True)
+class VTrace(Settings):
+    """Where V-trace cuts importance weights off; `math.inf` for no bound.
+
+    Args:
+        lambda_: How far targets look ahead, from 0, one step, to 1, the end of the rollout.
+        clip_rho: The most that a TD error weighs. Decides between which policies' values the targets settle.
+        clip_c: The most that a step passes on of what comes later. Decides how fast.
+        clip_pg_rho: The most that an advantage weighs in the policy's gradient.
+
+    Raises:
+        ValueError: A number is out of its range, or `clip_rho` is below `clip_c`.
+
+    References:
+        Espeholt et al., 2018, https://arxiv.org/abs/1802.01561.
+
+    Example:
+    ```python
+    agent = krp.IMPALA(vtrace=krp.VTrace(clip_pg_rho=2.0))
+    ```
+    """
+
+    lambda_: float = 1.0
+    clip_rho: float = 1.0
+    clip_c: float = 1.0
+    clip_pg_rho: float = 1.0
+
+    def checked(self) -> dict[str, float]:
+        """Lambda is between 0 and 1, the others are positive, infinity included."""
+        clips = {name: _positive(name, getattr(self, name)) for name in ("clip_rho", "clip_c", "clip_pg_rho")}
+        if clips["clip_rho"] < clips["clip_c"]:
+            raise ValueError(
+                "`clip_rho` must be at least `clip_c`, or the targets settle nowhere. "
+                f"Received: clip_rho={self.clip_rho}, clip_c={self.clip_c}"
+            )
+        return {"lambda_": checks.fraction("lambda_", self.lambda_), **clips}
+
+
+def _positive(name, value):
+    return value if value == math.inf else checks.number(name, value, above=0.0)

@@ -1,0 +1,144 @@
+"""Importance-weighted actor-learner: learning from what an older policy did."""
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import checks
+from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.settings import VTrace
+from keras_rl_prob.distributions import Joint
+from keras_rl_prob.drivers import Rollout
+from keras_rl_prob.ops.losses import clipped_surrogate
+from keras_rl_prob.ops.masking import masked_mean
+from keras_rl_prob.ops.off_policy import vtrace
+from keras_rl_prob.settings import Schedule, current
+from keras_rl_prob.sources import LaggedSource
+from keras_rl_prob.sources.on_policy import Minibatch
+from keras_rl_prob.types import Loss
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+class IMPALA(PolicyGradient):
+    """IMPALA: an actor-critic whose rollouts may come from an older policy, which V-trace corrects for.
+
+    Each rollout is learned from once, by one gradient step. With the probability ratio `r = pi(a) / mu(a)` of the policy that
+    learns and the one that acted,
+
+        loss = -min(clip_pg_rho, r) log pi(a) (R + gamma v' - V) + value_coef (v - V)^2 - entropy_coef H,
+
+    means over environment steps, where `v` are the V-trace targets of the values, `v'` that of the next row, and the ratio and
+    what follows `log pi(a)` are constants (`krp.ops` has `vtrace`). Where both policies are the same, `v` are n-step returns,
+    and this is A2C. With `clip_ratio` the first term is PPO's clipped surrogate instead, which makes it APPO.
+
+    A version of the policy is a gradient step. A rollout is `lag` versions old when it is learned from: 0 here, more where
+    collecting goes on beside learning, or where you ask for it to see what the correction is worth.
+
+    Args:
+        network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`, with or without memory.
+            `None` makes `krp.networks.feed_forward(env)`.
+        rollout_steps: Rows collected from each environment for a gradient step.
+        discount: Gamma.
+        vtrace: A `VTrace`: where importance weights are cut off; `None` for no correction.
+        clip_ratio: Epsilon of the clipped surrogate, a float or a Keras schedule over gradient steps, or `None`.
+        lag: How many rollouts are held back.
+        value_coef: Weight of the value loss.
+        entropy_coef: Weight of the entropy bonus. A float or a schedule.
+        normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
+        normalize_observations: Whether numbers in observations are normalised by running statistics.
+        normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
+        name: Name of the model.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    References:
+        Espeholt et al., "IMPALA: scalable distributed deep-RL with importance weighted actor-learner architectures", 2018,
+        https://arxiv.org/abs/1802.01561; APPO: https://arxiv.org/abs/1912.00167.
+
+    Example:
+    ```python
+    agent = krp.IMPALA()
+    agent.compile()
+    agent.fit("CartPole-v1", epochs=10)
+    ```
+    """
+
+    rollouts_per_epoch = 100
+
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        rollout_steps: int = 20,
+        discount: float = 0.99,
+        vtrace: VTrace | None = VTrace(),  # noqa: B008 (immutable)
+        clip_ratio: float | Schedule | None = None,
+        lag: int = 0,
+        value_coef: float = 0.5,
+        entropy_coef: float | Schedule = 0.01,
+        normalize_advantages: bool = False,
+        normalize_observations: bool = False,
+        normalize_rewards: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            network,
+            rollout_steps=rollout_steps,
+            discount=discount,
+            gae_lambda=1.0,
+            value_coef=value_coef,
+            entropy_coef=entropy_coef,
+            normalize_advantages=normalize_advantages,
+            normalize_observations=normalize_observations,
+            normalize_rewards=normalize_rewards,
+            name=name,
+        )
+        self.vtrace = checks.instance("vtrace", vtrace, (VTrace,))
+        self.clip_ratio = checks.number("clip_ratio", clip_ratio, above=0.0, none=True, schedule=True)
+        self.lag = checks.integer("lag", lag, least=0)
+
+    def metric_names(self) -> list[str]:
+        """Names of the metrics besides `return` and `length`."""
+        return [*super().metric_names(), "importance_weight"]
+
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        """`Adam(6e-4, epsilon=1e-5, global_clipnorm=0.5)`."""
+        return keras.optimizers.Adam(6e-4, epsilon=1e-5, global_clipnorm=0.5)
+
+    def _source(self, env, length, seed, **kept):
+        if not self.lag:
+            return super()._source(env, length, seed, **kept)
+        return LaggedSource(self, env, length, seed, lag=self.lag, **kept)
+
+    def advantages(self, rollout: Rollout, reward: tf.Tensor, next_value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """V-trace: values and probabilities are those of the network now, not of when the rollout was played."""
+        first = tf.nest.map_structure(lambda x: x[0], rollout.state)
+        outputs, _ = self._unrolled(rollout.observation, rollout.is_first, first, training=bool(self.noisy_layers))
+        value, raw = self._values(outputs, rollout.valid), rollout.record["raw"]
+        following = tf.concat([value[1:], next_value[-1:]], 0)
+        if not isinstance(
+            rollout.final_value, tuple
+        ):  # final observations are beside the rows, and so are their values
+            following = tf.where(rollout.ended, next_value, following)
+        ratio = self.distribution(outputs["action"]).log_prob(raw)
+        ratio -= self.distribution(rollout.record["parameters"]).log_prob(raw)
+        numbers = self.vtrace
+        if numbers is None:
+            numbers, ratio = VTrace(), tf.zeros_like(ratio)
+        discount, continues = self.discount * rollout.discount, 1.0 - tf.cast(rollout.ended, tf.float32)
+        target, _ = vtrace(
+            ratio, reward, discount, value, following, continues,
+            numbers.lambda_, numbers.clip_rho, numbers.clip_c, valid=rollout.valid,
+        )  # fmt: skip
+        after = tf.where(continues > 0.0, tf.concat([target[1:], following[-1:]], 0), following)
+        return reward + discount * after - value, target
+
+    def policy_loss(self, policy: Joint, log_prob: tf.Tensor, advantage: tf.Tensor, data: Minibatch) -> Loss:
+        """`-min(clip_pg_rho, r) log pi(a) A`, or the clipped surrogate."""
+        log_ratio = log_prob - data.log_prob
+        weight = tf.stop_gradient(tf.exp(log_ratio))
+        logs = {"importance_weight": masked_mean(weight, data.valid)}
+        if self.clip_ratio is not None:
+            return -clipped_surrogate(log_ratio, advantage, current(self.clip_ratio, self.optimizer.iterations)), logs
+        weight = tf.minimum(weight, self.vtrace.clip_pg_rho) if self.vtrace else 1.0
+        return -weight * log_prob * advantage, logs

@@ -1,0 +1,67 @@
+"""Rollouts that are held back, as if they had been collected elsewhere by an older policy."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.sources.on_policy import OnPolicySource
+
+
+class LaggedSource(OnPolicySource):
+    """Deals out the rollout that was collected `lag` rollouts ago.
+
+    The first ones are all collected by the policy that a training begins with.
+
+    Args:
+        agent: As of `OnPolicySource`.
+        env: A native or Gymnasium environment.
+        sequence_length: Steps in a sequence; divides `rollout_steps`.
+        seed: Integer that determines resets, actions and shuffles.
+        lag: How many rollouts are held back, a positive integer.
+        **kwargs: The other arguments of `OnPolicySource`.
+    """
+
+    def __init__(
+        self, agent: keras.Model, env: BatchEnv, sequence_length: int, seed: int, *, lag: int, **kwargs: Any
+    ) -> None:
+        super().__init__(agent, env, sequence_length, seed, **kwargs)
+        rollout = tf.function(super().collect, autograph=False).get_concrete_function().structured_outputs
+        self._held = tf.nest.map_structure(
+            lambda x: tf.Variable(tf.zeros((lag, *x.shape), x.dtype), trainable=False), rollout
+        )
+        self._lag, self._count = lag, tf.Variable(0, trainable=False, name="count")  # collected, in all
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What is held back belongs to it."""
+        return [*super().variables, *tf.nest.flatten(self._held), self._count]
+
+    def restart(self, env: BatchEnv, seed: int, goes_on: bool = False) -> None:
+        """Begins anew: forgets what is held back."""
+        super().restart(env, seed, goes_on)
+        self._count.assign(0)
+
+    def collect(self) -> Any:
+        """The oldest rollout that is held back, whose place the newest takes."""
+
+        def fill(count):
+            self._hold(super(LaggedSource, self).collect())
+            return (count + 1,)
+
+        tf.while_loop(lambda count: count < self._lag, fill, (self._count.read_value(),), parallel_iterations=1)
+        slot = self._count % self._lag
+        oldest = tf.nest.map_structure(lambda held: held.read_value()[slot], self._held)
+        with tf.control_dependencies(tf.nest.flatten(oldest)):
+            newest = super().collect()
+        self._hold(newest)
+        return oldest
+
+    def _hold(self, rollout):
+        slot = self._count % self._lag
+        with tf.control_dependencies(tf.nest.flatten(rollout)):  # where an environment fails, nothing is counted
+            tf.nest.map_structure(
+                lambda held, x: held.scatter_update(tf.IndexedSlices(x[None], slot[None])), self._held, rollout
+            )
+            self._count.assign_add(1)
