@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 
 import keras
 import pytest
@@ -130,6 +131,15 @@ TABLE = {
     agents.Clipping: lambda: {
         "clip_ratio": keras.optimizers.schedules.PolynomialDecay(0.2, 100, 0.1),
         "value_clip": 0.3,
+    },
+    agents.VTrace: lambda: {"lambda_": 0.9, "clip_rho": math.inf, "clip_c": 2.0, "clip_pg_rho": 3.0},
+    agents.IMPALA: lambda: {
+        "network": network(False),
+        "vtrace": krp.VTrace(0.9, clip_rho=2.0),
+        "clip_ratio": keras.optimizers.schedules.PolynomialDecay(0.2, 100, 0.1),
+        "lag": 2,
+        **{key: value for key, value in POLICY_GRADIENT.items() if key != "gae_lambda"},
+        "normalize_advantages": True,
     },
     agents.A2C: lambda: {"network": network(False), **POLICY_GRADIENT, "normalize_advantages": True},
     agents.Reinforce: lambda: {

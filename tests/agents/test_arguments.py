@@ -44,6 +44,13 @@ TABLE = {
         "kl_penalty": [1.0, krp.EpsilonGreedy()],
     },
     krp.A2C: POLICY | {"rollout_steps": COUNT, "gae_lambda": [*FRACTION, SCHEDULED]},
+    krp.IMPALA: POLICY
+    | {
+        "rollout_steps": COUNT,
+        "vtrace": [3, 1.0, krp.Clipping()],
+        "clip_ratio": POSITIVE,
+        "lag": [-1, 1.5, None, True],
+    },
     krp.Reinforce: POLICY | {"max_episode_steps": COUNT},
     krp.DQN: REPLAY,
     krp.RecurrentDQN: REPLAY | SEQUENCES | {"replay": [None, krp.ReplaySettings()]},
@@ -51,6 +58,10 @@ TABLE = {
     krp.SequenceReplaySettings: MEMORY | SEQUENCES,
     krp.Minibatches: {"count": COUNT, "sequence_length": COUNT, "target_kl": [*POSITIVE, SCHEDULED]},
     krp.Clipping: {"clip_ratio": POSITIVE, "value_clip": POSITIVE},
+    krp.VTrace: {
+        "lambda_": [2, *FRACTION],
+        **{name: [*POSITIVE, None, -float("inf"), SCHEDULED] for name in ("clip_rho", "clip_c", "clip_pg_rho")},
+    },
     krp.LinearQ: VALUES | {"rollout_steps": COUNT},
     krp.RandomAgent: {"rollout_steps": COUNT},
     krp.EpsilonGreedy: {"epsilon": [-0.1, "1", [1]], "minimum": FRACTION, "policy": [3]},
@@ -76,7 +87,9 @@ NUMBERS = {
         "clip_ratio": np.float64(0.1),
         "minibatches": np.int8(2),
     },
+    krp.IMPALA: {"rollout_steps": np.int16(8), "lag": np.int64(2), "clip_ratio": np.float32(0.25)},
     krp.Minibatches: {"count": np.int64(3), "target_kl": 1},
+    krp.VTrace: {"lambda_": np.float32(0.5), "clip_rho": np.float64(2), "clip_c": 1},
     krp.SequenceReplaySettings: {"capacity": np.int32(512), "burn_in": np.int8(0), "learning_starts": np.uint8(3)},
     krp.RecurrentDQN: {
         "target_update": np.float64(0.5),

@@ -28,6 +28,12 @@ AGENTS = {
     "PPO": (krp.PPO, lambda: krp.networks.feed_forward(ENV, (8,)), PPO, ENV),
     "RecurrentPPO": (krp.RecurrentPPO, lambda: krp.networks.recurrent(MASKED, units=8), PPO, MASKED),
     "A2C": (krp.A2C, lambda: krp.networks.feed_forward(ENV, (8,)), {"normalize_observations": True}, ENV),
+    "IMPALA": (
+        krp.IMPALA,
+        lambda: krp.networks.recurrent(MASKED, "gru", 8),
+        {"rollout_steps": 5, "lag": 2, "normalize_observations": True},
+        MASKED,
+    ),
     "Reinforce": (
         krp.Reinforce,
         lambda: krp.networks.feed_forward(ENV, (8,), value=False),
