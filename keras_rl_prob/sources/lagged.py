@@ -56,7 +56,10 @@ class LaggedSource(OnPolicySource):
         with tf.control_dependencies(tf.nest.flatten(oldest)):
             newest = super().collect()
         self._hold(newest)
-        return oldest
+        with tf.control_dependencies(
+            tf.nest.flatten(newest)
+        ):  # where an environment fails, there is nothing to learn from
+            return tf.nest.map_structure(tf.identity, oldest)
 
     def _hold(self, rollout):
         slot = self._count % self._lag

@@ -1,0 +1,297 @@
+"""IMPALA: A2C where nothing lags; V-trace against the oracle where it does; and what it learns from, and when."""
+
+from types import SimpleNamespace
+
+import gymnasium
+import keras
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+
+import keras_rl_prob as krp
+from keras_rl_prob.testing import ScriptedEnv
+
+SCRIPTS = [[(3, "terminated"), (4, "truncated")], [(5, "truncated"), (2, "terminated")]]
+NATIVE, GAMMA = "tf/CartPole-v1", 0.9
+CLIPS = krp.VTrace(lambda_=0.8, clip_rho=1.1, clip_c=0.9, clip_pg_rho=1.2)
+NETWORKS = {
+    "feed-forward": lambda env: krp.networks.feed_forward(env, (8,)),
+    "recurrent": lambda env: krp.networks.recurrent(env, "gru", 8),
+}
+
+
+def scripted(mode="NextStep", scripts=SCRIPTS):
+    makers = [lambda i=i, s=s: ScriptedEnv(i, s) for i, s in enumerate(scripts)]
+    return krp.envs.make(gymnasium.vector.SyncVectorEnv(makers, autoreset_mode=mode))
+
+
+def begin(agent, env):
+    """Prepares an agent with large weights for `env`; returns its source and an iterator of collected rollouts."""
+    agent.compile(keras.optimizers.SGD(0.05, global_clipnorm=0.5), run_eagerly=True)
+    agent.build(env)
+    randomize(agent, 0)
+    agent._prepare_for(env, 1)
+    source = agent.make_source(env, 0)
+    return source, iter(source.dataset())
+
+
+def randomize(agent, seed):
+    for index, weight in enumerate(agent.network.weights):
+        weight.assign(tf.random.stateless_normal(weight.shape, (index, seed)) * 0.5)
+
+
+def learn(agent, rollouts):
+    """One gradient step; returns its minibatch, and what the loss reported before the step."""
+    batch = agent.prepare(next(rollouts)).update(tf.constant(0))
+    _, logs = agent.loss_and_logs(batch)
+    agent.train_step(batch)
+    return batch, logs
+
+
+# ---- without lag ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("network", "mode"), [("feed-forward", "SameStep"), ("recurrent", "NextStep")])
+def test_without_lag_it_is_a2c(network, mode):
+    results = []
+    for agent_class in (krp.A2C, krp.IMPALA):
+        env = scripted(mode)
+        agent = agent_class(NETWORKS[network](env), rollout_steps=7, discount=GAMMA, entropy_coef=0.1)
+        _, rollouts = begin(agent, env)
+        before = agent.network.get_weights()
+        logs = [learn(agent, rollouts)[1] for _ in range(3)]
+        results.append(agent.network.get_weights())
+    assert [float(of_step["importance_weight"]) for of_step in logs] == pytest.approx([1.0] * 3, abs=1e-5)
+    assert max(np.abs(x - y).max() for x, y in zip(before, results[0], strict=True)) > 0.01
+    for x, y in zip(*results, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+# ---- against the oracle ---------------------------------------------------------------------------------------
+
+
+def transitions(agent, old, new, rows, mode):
+    """What the oracle takes, float64 `[T, B]`, and logits `[T, B, 2]`: of the network now, on a rollout of an older one.
+
+    The memory before the rollout, and what the last row led to, are those of the network that acted; so are the values of final
+    observations beside the rows.
+    """
+    shape = rows.shape[:2]
+    names = ("rewards", "discounts", "values", "next_values", "continues")
+    data, logits, since = {name: np.zeros(shape) for name in names}, np.zeros((*shape, 2)), {}
+
+    def outputs(index, episode, step, since):
+        """After all steps of the episode, those from `since` on with the network now."""
+        state = agent.initial_state(1)
+        for k in range(step + 1):
+            if k in (0, since):
+                agent.network.set_weights(new if k >= since else old)
+            x = np.array([(index, episode, k)], np.float32)
+            result, state = agent._unrolled.step(x, tf.constant([k == 0]), state)
+        return result["value"].numpy().item(), result["action"].numpy()[0]
+
+    for t, b in reversed([*np.ndindex(*shape)]):
+        since[tuple(rows[t, b, :2])] = rows[t, b, 2]
+    for t, b in reversed([*np.ndindex(*shape)]):
+        index, episode, step = key = tuple(rows[t, b])
+        length, end = SCRIPTS[index][episode % 2]
+        data["values"][t, b], logits[t, b] = outputs(*key, since[key[:2]])
+        data["rewards"][t, b] = 10 * episode + step + 1
+        data["discounts"][t, b] = 0.0 if (step + 1, end) == (length, "terminated") else GAMMA
+        data["continues"][t, b] = step + 1 < length
+        following = index, episode, step + 1
+        if t + 1 < len(rows) and tuple(rows[t + 1, b]) == following:
+            data["next_values"][t, b] = data["values"][t + 1, b]
+        else:
+            beside = mode == "SameStep" and step + 1 == length
+            data["next_values"][t, b] = outputs(*following, step + 2 if beside else step + 1)[0]
+    agent.network.set_weights(new)
+    return data, logits
+
+
+def log_probability(logits, action):
+    logits = np.asarray(logits, float)
+    chosen = np.take_along_axis(logits, action[..., None], -1)[..., 0]
+    return chosen - np.log(np.exp(logits).sum(-1))
+
+
+@pytest.mark.parametrize(
+    ("network", "mode", "clips"),
+    [
+        ("feed-forward", "NextStep", CLIPS),
+        ("feed-forward", "SameStep", CLIPS),
+        ("recurrent", "NextStep", CLIPS),
+        ("recurrent", "SameStep", CLIPS),
+        ("feed-forward", "NextStep", None),
+    ],
+)
+def test_advantages_are_those_of_the_oracle_for_a_rollout_of_an_older_network(network, mode, clips):
+    env = scripted(mode)
+    agent = krp.IMPALA(NETWORKS[network](env), rollout_steps=5, discount=GAMMA, vtrace=clips, normalize_rewards=False)
+    source, rollouts = begin(agent, env)
+    old, collected, ratios, ends = agent.network.get_weights(), [next(rollouts), next(rollouts)], [], set()
+    randomize(agent, 9)
+    new = agent.network.get_weights()
+    for one in collected:  # the second begins inside an episode
+        agent.prepare(one)
+        learned = source.follower.last_rollout()
+        data, logits = transitions(agent, old, new, one.rollout.observation.numpy().astype(int), mode)
+        action, valid = learned["action"], learned["valid"]
+        log_ratios = log_probability(logits, action) - log_probability(learned["parameters"], action)
+        log_ratios, numbers = (log_ratios, clips) if clips else (0.0 * log_ratios, krp.VTrace())
+        targets, weighted = oracles.vtrace(
+            log_ratios,
+            **data,
+            lambda_=numbers.lambda_,
+            clip_rho=numbers.clip_rho,
+            clip_c=numbers.clip_c,
+            clip_pg_rho=np.inf,
+        )
+        assert valid.sum() < valid.size or mode == "SameStep"
+        np.testing.assert_allclose(learned["target"][valid], targets[valid], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            learned["advantage"][valid], (weighted / np.exp(log_ratios))[valid], rtol=1e-3, atol=1e-3
+        )
+        ratios += [*np.exp(log_ratios)[valid]]
+        ends |= {*data["discounts"][valid & (data["continues"] == 0)]}
+    assert ends == {0.0, GAMMA}, "no truncation, or no termination"
+    if clips:
+        assert min(ratios) < clips.clip_c < clips.clip_rho < max(ratios)
+
+
+# ---- the loss -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["IMPALA", "APPO", "uncorrected"])
+def test_the_loss_of_the_policy_is_its_definition(kind):
+    arguments = {
+        "IMPALA": {"vtrace": CLIPS},
+        "APPO": {"vtrace": CLIPS, "clip_ratio": keras.optimizers.schedules.PolynomialDecay(0.3, 10, 0.1)},
+        "uncorrected": {"vtrace": None},
+    }
+    agent = krp.IMPALA(**arguments[kind])
+    agent.compile()
+    ratio, old = np.array([0.25, 0.75, 1.0, 1.1, 3.0, 3.0, 0.25]), np.linspace(-2, -0.1, 7)
+    advantage, valid = np.array([1.0, -2.0, 3.0, -4.0, 5.0, -6.0, -7.0]), np.array([1.0] * 6 + [0.0])
+    log_prob = tf.Variable(old + np.log(ratio), dtype=tf.float32)
+    data = SimpleNamespace(log_prob=tf.constant(old, tf.float32), valid=tf.constant(valid, tf.float32))
+    with tf.GradientTape() as tape:
+        loss, logs = agent.policy_loss(None, log_prob, tf.constant(advantage, tf.float32), data)
+    if kind == "APPO":
+        clipped = np.clip(ratio, 0.7, 1.3)
+        expected = -np.minimum(ratio * advantage, clipped * advantage)
+        slope = np.where(ratio * advantage <= clipped * advantage, -ratio * advantage, 0.0)
+    else:
+        slope = -advantage * (np.minimum(ratio, 1.2) if kind == "IMPALA" else 1.0)
+        expected = slope * (old + np.log(ratio))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, log_prob), slope, rtol=1e-5)
+    assert float(logs["importance_weight"]) == pytest.approx(ratio[:6].mean())
+
+
+# ---- lag ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+def test_a_rollout_is_as_many_versions_old(lag):
+    env = scripted(scripts=[[(99, "truncated")]])
+    agent = krp.IMPALA(NETWORKS["feed-forward"](env), rollout_steps=2, lag=lag)
+    source, rollouts = begin(agent, env)
+    versions, weights = [], []
+    for update in range(6):
+        versions.append(agent.network.get_weights())
+        batch, logs = learn(agent, rollouts)
+        order = np.argsort(batch.observation[0, :, 2].numpy())
+        rows = batch.observation[0].numpy()[order]
+        assert rows[:, 2].tolist() == [2 * update, 2 * update + 1]
+        weights.append(float(logs["importance_weight"]))
+        learned = agent.network.get_weights()
+        agent.network.set_weights(versions[max(0, update - lag)])
+        acted = agent.network(rows)["action"]
+        np.testing.assert_allclose(batch.parameters[0].numpy()[order], acted, rtol=1e-5, atol=1e-6)
+        agent.network.set_weights(learned)
+    assert source.rollouts == 6
+    off = np.abs(np.array(weights) - 1.0)
+    assert off[0] < 1e-5
+    assert off[1:].min() > 1e-4 if lag else off.max() < 1e-5
+
+
+def lagged():
+    agent = krp.IMPALA(NETWORKS["feed-forward"](NATIVE), rollout_steps=4, lag=3, normalize_observations=True)
+    agent.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    return agent
+
+
+def fit(agent, epochs=2, seed=3, **arguments):
+    agent.fit(NATIVE, epochs=epochs, steps_per_epoch=4, num_envs=4, seed=seed, verbose=0, **arguments)
+    return [variable.numpy() for variable in (*agent.weights, *agent.optimizer.variables)]
+
+
+def test_a_second_training_and_a_resumed_one_are_those_of_a_new_agent(tmp_path):
+    agent = lagged()
+    agent.build(NATIVE)
+    agent.save_weights(tmp_path / "new.weights.h5")
+    whole = fit(agent)
+    fit(agent, epochs=1, seed=5)  # leaves rollouts of its own behind
+    agent.load_weights(tmp_path / "new.weights.h5")
+    for x, y in zip(whole, fit(agent), strict=True):
+        np.testing.assert_array_equal(x, y)
+    agent.load_weights(tmp_path / "new.weights.h5")
+    fit(agent, epochs=1)
+    agent.save(tmp_path / "half.keras")
+    loaded = keras.saving.load_model(tmp_path / "half.keras")
+    assert loaded.lag == 3
+    for x, y in zip(whole, fit(loaded, initial_epoch=1, seed=99), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+class Failing(ScriptedEnv):
+    """Fails once, at its 13th step."""
+
+    def step(self, action):
+        if len(self.actions) == 12:
+            self.actions.append(None)
+            raise RuntimeError("out of order")
+        return super().step(action)
+
+
+def test_an_environment_that_fails_leaves_what_is_held_back_whole():
+    env = krp.envs.make(gymnasium.vector.SyncVectorEnv([lambda: Failing(0, [(99, "truncated")])]))
+    agent = krp.IMPALA(NETWORKS["feed-forward"](env), rollout_steps=3, lag=2)
+    source, rollouts = begin(agent, env)
+    for _ in range(2):
+        learn(agent, rollouts)
+    before = [variable.numpy() for variable in source.variables]
+    with pytest.raises(Exception, match="out of order"):
+        next(rollouts)
+    for x, y in zip(before, source.variables, strict=True):
+        np.testing.assert_array_equal(x, y.numpy())
+    source.break_off()
+    for first in (6, 9):
+        assert learn(agent, source.iterator())[0].observation[0, :, 2].numpy().min() == first
+
+
+class Spoiled(krp.envs.native.CartPole):
+    """CartPole whose observations are soon no numbers."""
+
+    def transition(self, state, action, seed):
+        state, reward, terminated = super().transition(state, action, seed)
+        return state * np.nan, reward, terminated
+
+
+def test_observations_that_are_no_use_are_named():
+    """The sample of a policy of NaN may be no action: its probability must not be asked for."""
+    agent = krp.IMPALA(NETWORKS["feed-forward"](NATIVE), rollout_steps=4)
+    agent.compile(run_eagerly=True)
+    with pytest.raises(FloatingPointError, match="an observation of the environment is not finite"):
+        agent.fit(Spoiled(4), epochs=1, steps_per_epoch=3, verbose=0)
+
+
+# ---- wrong values ---------------------------------------------------------------------------------------------
+
+
+def test_the_targets_settle_only_where_clip_rho_is_not_below_clip_c():
+    with pytest.raises(ValueError, match=r"`clip_rho` must be at least `clip_c`.*clip_rho=0.5, clip_c=1.0"):
+        krp.VTrace(clip_rho=0.5)
+    assert krp.VTrace(clip_rho=float("inf")).clip_rho == float("inf")
