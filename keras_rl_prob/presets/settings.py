@@ -75,6 +75,13 @@ SETTINGS = {
         "optimizer": ADAM_DQN,
         "fit": {"epochs": 15, "steps_per_epoch": 1600},
     },
+    "cartpole_impala": {
+        "description": "cartpole by actor-critic with V-trace",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 8},
+        "agent": {"class": "IMPALA"},
+        "compile": {"steps_per_execution": 20},
+        "fit": {"epochs": 12, "steps_per_epoch": 100},
+    },
     "cartpole_novel": {
         "description": "cartpole with hidden velocities: needs memory",
         "env": {"id": "tf/CartPoleNoVel-v1", "num_envs": 32},

@@ -85,9 +85,9 @@ def shortened(name):
 
 # One preset of each class of agent with each kind of environment that it is for; all of them are built and stepped below.
 TRAINED = [
-    "bipedal_walker", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_dqn", "cartpole_novel", "cartpole_novel_dqn",
-    "cartpole_reinforce", "cheetah", "doom_basic", "doom_deathmatch", "football_run_to_score", "lunarlander_dqn",
-    "mountaincar_linear_q", "pong", "pong_dqn",
+    "bipedal_walker", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_dqn", "cartpole_impala", "cartpole_novel",
+    "cartpole_novel_dqn", "cartpole_reinforce", "cheetah", "doom_basic", "doom_deathmatch", "football_run_to_score",
+    "lunarlander_dqn", "mountaincar_linear_q", "pong", "pong_dqn",
 ]  # fmt: skip
 
 
@@ -102,13 +102,13 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 15
+    assert len({kind(name) for name in presets.names()}) == 16
 
 
 # Each class once, and each kind of environment once.
 SHORT = {
-    "bipedal_walker", "breakout_ppo", "cartpole_a2c", "cartpole_novel_dqn", "cartpole_reinforce", "cheetah",
-    "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q", "pong_dqn",
+    "bipedal_walker", "breakout_ppo", "cartpole_a2c", "cartpole_impala", "cartpole_novel_dqn", "cartpole_reinforce",
+    "cheetah", "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q", "pong_dqn",
 }  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def test_assign_makes_sections_and_refuses_to_go_through_values():
 
 def test_only_what_can_be_made_is_offered():
     assert set(makers("network")) == {"feed_forward", "linear_q", "nature_cnn", "q_network", "recurrent"}
-    agents = {"A2C", "DQN", "LinearQ", "PPO", "RandomAgent", "RecurrentDQN", "RecurrentPPO", "Reinforce"}
+    agents = {"A2C", "DQN", "IMPALA", "LinearQ", "PPO", "RandomAgent", "RecurrentDQN", "RecurrentPPO", "Reinforce"}
     assert {name for name in makers("agent") if ">" not in name} == agents
     assert {"Adam", "SGD"} <= set(makers("optimizer"))
     objects = {"PolynomialDecay", "KLPenalty", "EpsilonGreedy", "Boltzmann", "PrioritizedReplay", "ReplaySettings"}
