@@ -56,9 +56,7 @@ class LaggedSource(OnPolicySource):
         with tf.control_dependencies(tf.nest.flatten(oldest)):
             newest = super().collect()
         self._hold(newest)
-        with tf.control_dependencies(
-            tf.nest.flatten(newest)
-        ):  # where an environment fails, there is nothing to learn from
+        with tf.control_dependencies(tf.nest.flatten(newest)):  # where an environment fails, nothing is learned
             return tf.nest.map_structure(tf.identity, oldest)
 
     def _hold(self, rollout):
