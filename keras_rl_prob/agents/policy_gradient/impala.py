@@ -116,9 +116,7 @@ class IMPALA(PolicyGradient):
         outputs, _ = self._unrolled(rollout.observation, rollout.is_first, first, training=bool(self.noisy_layers))
         value, raw = self._values(outputs, rollout.valid), rollout.record["raw"]
         following = tf.concat([value[1:], next_value[-1:]], 0)
-        if not isinstance(
-            rollout.final_value, tuple
-        ):  # final observations are beside the rows, and so are their values
+        if not isinstance(rollout.final_value, tuple):  # final observations are beside the rows
             following = tf.where(rollout.ended, next_value, following)
         ratio = self.distribution(outputs["action"]).log_prob(raw)
         ratio -= self.distribution(rollout.record["parameters"]).log_prob(raw)
