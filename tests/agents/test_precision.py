@@ -18,6 +18,7 @@ AGENTS = {
     "PPO": lambda: krp.PPO(normalize_observations=True, kl_penalty=krp.KLPenalty(), **POLICY),
     "RecurrentPPO": lambda: krp.RecurrentPPO(**POLICY),
     "A2C": lambda: krp.A2C(rollout_steps=2),
+    "IMPALA": lambda: krp.IMPALA(rollout_steps=2, lag=1),
     "Reinforce": lambda: krp.Reinforce(max_episode_steps=3),
     "DQN": lambda: krp.DQN(dueling=True, noisy="factorized", prioritized=True, **VALUES),
     "RecurrentDQN": lambda: krp.RecurrentDQN(sequence_length=2, burn_in=1, period=1, n_step=1, **VALUES),
