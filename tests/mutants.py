@@ -121,8 +121,8 @@ MUTANTS = {
     ),
     "steps that go back": Mutant(
         "learning/persistence.py",
-        "counters = [self.env_steps, self.failure] if self._training and self._training.has_begun else []",
-        "counters = []",
+        "= [self.env_steps, self.failure] if self._training and self._training.has_begun else []",
+        "= []",
         ("tests/agents/test_resume.py::test_what_was_played_stays_counted_when_weights_are_restored",),
     ),
     "noise that stays": Mutant(
