@@ -48,6 +48,11 @@ class Settings:
         """`value` as an object of this class, which it is or of which it is the plain field."""
         return value if isinstance(value, cls) else cls(**{str(cls.plain): value})
 
+    @classmethod
+    def moved(cls) -> dict[str, Any]:
+        """Dict from the fields that were arguments of agents before, all but the plain one, to their defaults."""
+        return {field.name: field.default for field in dataclasses.fields(cls) if field.name != cls.plain}
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {

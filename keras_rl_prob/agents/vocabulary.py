@@ -96,10 +96,9 @@ def moved_arguments(settings_classes: dict[str, type[Settings]]) -> dict[str, st
         Dict from the name of what was an argument to how it is written now.
     """
     return {
-        field.name: f"`{argument}=krp.{kind.__name__}({field.name}=...)`"
+        name: f"`{argument}=krp.{kind.__name__}({name}=...)`"
         for argument, kind in settings_classes.items()
-        for field in dataclasses.fields(kind)
-        if field.name != kind.plain
+        for name in kind.moved()
     }
 
 
@@ -109,8 +108,7 @@ def accepts_moved(init: Callable[P, None]) -> Callable[P, None]:
 
     def with_moved(settings_classes, arguments):
         for argument, kind in settings_classes.items():
-            names = {field.name for field in dataclasses.fields(kind)} - {kind.plain}
-            old = {name: arguments.pop(name) for name in sorted(names & set(arguments))}
+            old = {name: arguments.pop(name) for name in kind.moved() if name in arguments}
             given = arguments.get(argument, parameters[argument].default)
             if old and (kind.plain or isinstance(given, kind)):  # else it is wrong, and will be told so
                 arguments[argument] = dataclasses.replace(kind.of(given), **old)

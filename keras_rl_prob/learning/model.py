@@ -125,9 +125,8 @@ class LearningModel(PersistentModel):
         with tf.GradientTape() as tape:
             loss, logs = checked_loss(self, part, part.loss(data))
             scaled = optimizer.scale_loss(loss)
-        sources = [
-            variable.value for variable in part.variables
-        ]  # eagerly, a Keras variable cannot have a zero gradient
+        # Eagerly, a Keras variable cannot have a zero gradient.
+        sources = [variable.value for variable in part.variables]
         gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._follow_failure(data.report["failure"], loss, gradients, optimizer)
         updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)

@@ -1,7 +1,6 @@
 """Configurations of earlier versions, and short ones, in their present form."""
 
 import copy
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +33,7 @@ def present_form(config: Any, agent_classes: Mapping[str, Any]) -> Any:
     config = copy.deepcopy(config)
     agent = config["agent"]
     for argument, kind in agent_classes[made].settings_classes.items():
-        fields = {field.name: field.default for field in dataclasses.fields(kind) if field.name != kind.plain}
+        fields = kind.moved()
         moved = {name: agent.pop(name) for name in fields if name in agent}
         given = agent.get(argument, {})
         if not isinstance(given, dict):

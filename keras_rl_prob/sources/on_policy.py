@@ -115,13 +115,13 @@ class Preparation(RolloutFollower):
         raw, parameters = tf.nest.map_structure(  # a sample of NaN parameters may be no legal action at all
             lambda x: tf.where(healthy, x, tf.zeros_like(x)), (rollout.record["raw"], rollout.record["parameters"])
         )
-        record = {**rollout.record, "raw": raw, "parameters": parameters}
+        log_prob = agent.distribution(parameters).log_prob(raw)
+        record = {**rollout.record, "raw": raw, "parameters": parameters, "log_prob": log_prob}
         advantage, target = self._checked(
             agent.advantages(rollout._replace(observation=observation, record=record), reward, next_value)
         )
         advantage, target = advantage * valid, tf.where(rollout.valid, target, value)
         report["explained_variance"] = explained_variance(value, target, valid)
-        log_prob = agent.distribution(parameters).log_prob(raw)
         kept = {"raw": raw, "parameters": parameters, "log_prob": log_prob, "value": value}
         self.keep(kept | {"advantage": advantage, "target": target, "valid": rollout.valid})
         rows = (observation, rollout.is_first, raw, parameters, log_prob, value, advantage, target, valid)

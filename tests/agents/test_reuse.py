@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 import keras_rl_prob as krp
 from keras_rl_prob.envs.native import CartPole, NativeEnv
+from keras_rl_prob.sources import RolloutSource
 
 
 class Paying(NativeEnv):
@@ -323,3 +324,22 @@ def test_nothing_is_compiled_twice():
     assert counts["evaluate"] == (1, 1)
     for call in ("second fit", "evaluate again", "fit 5, validated", "5 epochs"):
         assert counts[call] == (0, 0), call
+
+
+def test_a_source_keeps_its_iterator_unless_something_was_raised_in_a_training(monkeypatch):
+    made = []
+    dataset = RolloutSource.dataset
+    monkeypatch.setattr(RolloutSource, "dataset", lambda source: made.append(source) or dataset(source))
+    agent = krp.A2C(krp.networks.feed_forward("tf/CartPole-v1", (4,)), rollout_steps=2)
+    agent.compile(run_eagerly=True)
+    train = {"env": "tf/CartPole-v1", "num_envs": 2, "steps_per_epoch": 2, "verbose": 0}
+    agent.fit(**train)
+    agent.fit(**train)
+    assert len(made) == 1
+    broken = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        agent.fit(**train, callbacks=[broken])
+    assert len(made) == 1
+    agent.fit(**train)
+    assert len(made) == 2
+    assert made[0] is made[1]

@@ -203,7 +203,8 @@ class PolicyGradient(Agent):
         Called once for each rollout, before its updates and in their graph.
 
         Args:
-            rollout: The driver's `Rollout`; its observations as the network takes them.
+            rollout: The driver's `Rollout`; its observations as the network takes them, and with the actions' `"log_prob"`,
+                float32 `[T, B]`, of the policy that took them in the record.
             reward: float32 `[T, B]`; scaled if so configured.
             next_value: float32 `[T, B]`; the value of what each row's action led to, a final observation included.
 

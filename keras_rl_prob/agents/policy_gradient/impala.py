@@ -118,8 +118,7 @@ class IMPALA(PolicyGradient):
         following = tf.concat([value[1:], next_value[-1:]], 0)
         if not isinstance(rollout.final_value, tuple):  # final observations are beside the rows
             following = tf.where(rollout.ended, next_value, following)
-        ratio = self.distribution(outputs["action"]).log_prob(raw)
-        ratio -= self.distribution(rollout.record["parameters"]).log_prob(raw)
+        ratio = self.distribution(outputs["action"]).log_prob(raw) - rollout.record["log_prob"]
         numbers = self.vtrace
         if numbers is None:
             numbers, ratio = VTrace(), tf.zeros_like(ratio)
