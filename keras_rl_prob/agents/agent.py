@@ -105,6 +105,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         """
         return ()
 
+    def exploration_report(self) -> dict[str, tf.Tensor]:
+        """Where the exploration stands, a dict of float32 scalars: empty where nothing but the policy explores."""
+        return {}
+
     @abc.abstractmethod
     def updates_per_rollout(self, num_envs: int) -> int:
         """Gradient steps that one rollout of `num_envs` environments gives; `ValueError` where the numbers do not fit."""
