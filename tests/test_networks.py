@@ -453,3 +453,12 @@ def test_an_agent_on_tuple_observations_works_without_warnings_also_once_loaded(
     tf.nest.map_structure(np.testing.assert_array_equal, first, again)
     for actions in (agent.predict(observation, verbose=0), loaded.predict(observation, verbose=0)):
         assert [x.shape for x in actions] == [(4,), (4, 1)]
+
+
+def test_inputs_of_two_encoders_may_be_those_of_one_network():
+    one, two = SPACES["box"], SPACES["nested"]
+    (x, features), (y, others) = networks.encoder(one), networks.encoder(two, name="action")
+    assert [z.name for z in keras.tree.flatten(y)] == ["action.a.0", "action.a.1", "action.b"]
+    network = keras.Model([x, *keras.tree.flatten(y)], keras.layers.Concatenate()([features, others]))
+    assert network([encoded(one), *keras.tree.flatten(encoded(two))]).shape == (4, 3 + 5)
+    assert networks.encoder(one, name="action")[0].name == "action"

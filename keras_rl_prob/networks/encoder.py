@@ -17,7 +17,7 @@ MOST_CLASSES = 10_000  # of one component of a space
 LARGEST_LAYER = 20_000_000  # weights of the Dense layer behind the convolutions, from which on there is a warning
 
 
-def encoder(observation_space: gymnasium.Space) -> tuple[Nest, keras.KerasTensor]:
+def encoder(observation_space: gymnasium.Space, name: str | None = None) -> tuple[Nest, keras.KerasTensor]:
     """Input layers for every component of an observation and one flat feature vector of them all.
 
     Numbers are scaled and flattened, classes become one-hot, images go through the convolutions of `nature_cnn`; see
@@ -26,6 +26,8 @@ def encoder(observation_space: gymnasium.Space) -> tuple[Nest, keras.KerasTensor
 
     Args:
         observation_space: A Gymnasium space.
+        name: What the names of the inputs begin with, for networks that encode more than an observation: no two inputs of a
+            network may have the same.
 
     Returns:
         `(inputs, features)`: a nest of `keras.Input`s like the space, and a tensor `[B, F]`.
@@ -34,11 +36,14 @@ def encoder(observation_space: gymnasium.Space) -> tuple[Nest, keras.KerasTensor
         ValueError: There is nothing but a mask.
     """
     specs = spaces.tensor_specs(observation_space)
+    names = spaces.graph_names(observation_space, ".")
+    if name is not None:
+        names = [f"{name}.{leaf}" if leaf else name for leaf in names]
     inputs = keras.tree.pack_sequence_as(
         specs,
         [
-            keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name=name or "observation")
-            for name, spec in zip(spaces.graph_names(observation_space, "."), keras.tree.flatten(specs), strict=True)
+            keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name=leaf or "observation")
+            for leaf, spec in zip(names, keras.tree.flatten(specs), strict=True)
         ],
     )
     components = zip(spaces.leaves(observation_space), keras.tree.flatten_with_path(inputs), strict=True)
