@@ -98,6 +98,22 @@ class ActingModel(Mixin):
             seed += [0, 7]
             layer.resample(seed)
 
+    def policy_step(
+        self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
+    ) -> tuple[Nest, dict[str, Nest], Nest, Nest]:
+        """One step of a stochastic policy, for an `act`; the arguments are those of `act`.
+
+        Returns:
+            `(action, record, outputs, state)`: the environment's action, a dict of its raw sample and of the parameters that it
+            came from, all outputs of the network, the next recurrent state.
+        """
+        noisy = bool(self.noisy_layers) and not deterministic
+        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
+        policy = self.distribution(outputs["action"])
+        raw = policy.mode() if deterministic else policy.sample(seed)
+        action = self.environment_action(raw, outputs["action"])
+        return action, {"raw": raw, "parameters": outputs["action"]}, outputs, state
+
     def unroll(self, observation: Nest, is_first: tf.Tensor, state: Nest) -> tuple[Nest, Nest]:
         """The network's outputs for sequences `[T, B, ...]`, and the recurrent state after them."""
         return self._unrolled(self.normalize(observation), is_first, state)

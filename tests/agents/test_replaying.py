@@ -24,10 +24,8 @@ class Imitator(krp.Agent):
         return ["loss", "replay_size"]
 
     def act(self, observation, is_first, state, seed, deterministic=False):
-        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state)
-        policy = self.distribution(outputs["action"])
-        raw = policy.mode() if deterministic else policy.sample(seed)
-        return self.environment_action(raw, outputs["action"]), {"raw": raw, "parameters": outputs["action"]}, state
+        action, record, _, state = self.policy_step(observation, is_first, state, seed, deterministic)
+        return action, record, state
 
     def final_value(self, observation, state):
         return observation

@@ -117,12 +117,8 @@ class PolicyGradient(Agent):
         Returns:
             `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
         """
-        noisy = bool(self.noisy_layers) and not deterministic
-        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
-        policy = self.distribution(outputs["action"])
-        raw = policy.mode() if deterministic else policy.sample(seed)
-        record = {"raw": raw, "parameters": outputs["action"], "value": self._values(outputs, is_first)}
-        return self.environment_action(raw, outputs["action"]), record, state
+        action, record, outputs, state = self.policy_step(observation, is_first, state, seed, deterministic)
+        return action, {**record, "value": self._values(outputs, is_first)}, state
 
     def value(self, observation: Nest, is_first: tf.Tensor, state: Nest) -> tf.Tensor:
         """Value `[B]` of observations, the recurrent state `state` being zeroed where `is_first`."""
