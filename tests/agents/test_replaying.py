@@ -1,21 +1,25 @@
 """Agents of one's own that learn from a replay memory: with continuous actions, and nothing that is of Q-learning."""
 
+import gymnasium
 import keras
+import tensorflow as tf
 
 import keras_rl_prob as krp
+from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.ops.masking import masked_mean
-from keras_rl_prob.sources.replay import ReplaySource
 
 ENV = "tf/Pendulum-v1"
 REPLAY = krp.ReplaySettings(batch_size=4, capacity=200, learning_starts=8)
 
 
-class Imitator(krp.Agent):
+@keras.saving.register_keras_serializable("test_replaying")
+class Imitator(ReplayingModel, krp.Agent):
     """Learns to do what it did."""
 
-    def __init__(self, network=None, *, replay=REPLAY, name=None):
-        super().__init__(network, name=name)
-        self.rollout_steps, self.updates, self.discount, self.replay, self.experience = 4, 2, 0.9, replay, []
+    def __init__(self, network=None, *, replay=REPLAY, normalize_observations=False, name=None):
+        super().__init__(network, normalize_observations=normalize_observations, name=name)
+        self.discount = 0.9
+        self.set_replay(rollout_steps=4, updates=2, replay=replay)
 
     def default_network(self, env):
         return krp.networks.feed_forward(env, (4,), value=False)
@@ -27,18 +31,10 @@ class Imitator(krp.Agent):
         action, record, _, state = self.policy_step(observation, is_first, state, seed, deterministic)
         return action, record, state
 
-    def final_value(self, observation, state):
-        return observation
-
-    def updates_per_rollout(self, num_envs):
-        return self.updates
-
-    def make_source(self, env, seed):
-        return ReplaySource(self, env, seed, self.replay)
-
     def loss_and_logs(self, data):
-        policy = self.distribution(self(data.observation)["action"])
-        return -masked_mean(policy.log_prob(data.action), data.weight), {}
+        losses = -self.distribution(self(data.observation)["action"]).log_prob(data.action)
+        self.keep_errors(data.index, tf.abs(losses))
+        return masked_mean(losses, data.weight), {}
 
 
 def fitted(agent, env=ENV, **arguments):
@@ -47,5 +43,34 @@ def fitted(agent, env=ENV, **arguments):
     return agent
 
 
+def source_of(agent):
+    """The source of the last training."""
+    return agent._graphs._sources._pairs[0][1][1]
+
+
 def test_an_agent_need_not_say_how_it_explores():
     assert fitted(Imitator()).exploration_report() == {}
+
+
+def test_what_it_replays_are_transitions_of_continuous_actions():
+    agent = fitted(fitted(Imitator()))  # the second time, with the memory emptied
+    assert agent.updates_per_rollout(2) == 2
+    data = next(iter(source_of(agent).dataset())).update(tf.constant(1))
+    assert (data.action.dtype, data.action.shape) == (tf.float32, (4, 1))
+
+
+def test_errors_of_any_agent_become_priorities():
+    agent = fitted(Imitator(replay=krp.ReplaySettings(batch_size=4, capacity=200, learning_starts=8, prioritized=True)))
+    assert agent.td_errors.shape == (2, 4)
+    assert (agent.td_errors.numpy() > 0.0).all()
+
+
+def test_truncated_transitions_lead_to_final_observations():
+    envs = gymnasium.vector.SyncVectorEnv(
+        [lambda: gymnasium.make("Pendulum-v1", max_episode_steps=3)] * 2,
+        autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
+    )
+    agent = Imitator()
+    agent.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
+    agent.fit(envs, epochs=1, steps_per_epoch=4, seed=0, verbose=0)
+    assert not source_of(agent).rows.has_final_rows

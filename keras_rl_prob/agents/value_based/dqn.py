@@ -1,33 +1,28 @@
 """Deep Q-learning and its family."""
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
-
 import gymnasium
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rl_prob import checks, networks
+from keras_rl_prob import networks
+from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.vocabulary import accepts_moved
-from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
+from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 from keras_rl_prob.replay.settings import ReplaySettings
-from keras_rl_prob.sources import RolloutSource
-from keras_rl_prob.sources.episodes import checked_episodes
-from keras_rl_prob.sources.replay import ReplaySource
 from keras_rl_prob.sources.stored_rows import frames_of
 from keras_rl_prob.types import Nest
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
-class DQN(QLearning):
+class DQN(ReplayingModel, QLearning):
     """Deep Q-learning with all that goes with it, each switch on its own or with any other.
 
     Every `rollout_steps` rows from every environment go into a replay buffer, from which `updates` batches are drawn, each of
@@ -79,8 +74,6 @@ class DQN(QLearning):
     rollouts_per_epoch = 125
     default_num_envs = 8
 
-    settings_classes: ClassVar = {"replay": ReplaySettings}
-
     @accepts_moved
     def __init__(
         self,
@@ -108,9 +101,7 @@ class DQN(QLearning):
             normalize_observations=normalize_observations,
             name=name,
         )
-        self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
-        self.updates = checks.integer("updates", updates)
-        self.replay = self._checked_replay(replay)
+        self.set_replay(rollout_steps, updates, replay)
         if isinstance(target_update, np.generic):
             target_update = target_update.item()
         fraction = isinstance(target_update, float) and 0.0 < target_update < 1.0
@@ -121,17 +112,6 @@ class DQN(QLearning):
             )
         self.double, self.dueling, self.noisy = double, dueling, noise_kind("noisy", noisy, none=True)
         self.target_update, self.rescale_values = target_update, rescale_values
-        self.experience: list[Any] = []
-
-    def _checked_replay(self, replay):
-        kind = self.settings_classes["replay"]
-        if type(replay) is not kind:
-            raise ValueError(f"`replay` must be `krp.{kind.__name__}(...)`. Received: replay={replay!r}")
-        if self.rollout_steps % replay.stride:
-            raise ValueError(
-                f"`period` must divide `rollout_steps`. Received: period={replay.stride}, rollout_steps={self.rollout_steps}"
-            )
-        return replay
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.q_network`."""
@@ -155,9 +135,6 @@ class DQN(QLearning):
         self.target_network = keras.models.clone_model(self.network)
         self.target_network.trainable = False
         self.target_network.set_weights(self.network.get_weights())
-        if self.replay.prioritized:
-            shape = (self.replay.most_updates(self.updates), self.replay.batch_size)
-            self.td_errors = self.add_number("td_errors", shape=shape)
 
     def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""
@@ -170,31 +147,6 @@ class DQN(QLearning):
         """Those of the network and of the target network."""
         target = [layer for layer in layers_of(self.target_network) if isinstance(layer, NoisyDense)]
         return [*super().noisy_layers, *target]
-
-    # ---- from rollouts to transitions -------------------------------------------------------------------------
-
-    def updates_per_rollout(self, num_envs: int) -> int:
-        """`updates`."""
-        return self.updates
-
-    def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
-        """Rollouts of `env` through the replay buffer, which starts with what `add_experience` was given."""
-        source = self._make_source(env, seed)
-        if self.experience and not int(source.ring.size.numpy()):  # a memory that is gone on with has had them
-            source.load(self.experience)
-        return source
-
-    def _make_source(self, env, seed):
-        return ReplaySource(self, env, seed, self.replay)
-
-    def add_experience(self, episodes: Iterable[Any]) -> None:
-        """Adds recorded episodes, with which the replay buffer of every new training starts; they are not saved with the agent.
-
-        Args:
-            episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its
-                fields, such as Minari's `dataset.iterate_episodes()`.
-        """
-        self.experience = [*self.experience, *checked_episodes(episodes)]
 
     def begin_training(self) -> None:
         """Starts with a target network like the network."""
@@ -211,11 +163,6 @@ class DQN(QLearning):
         if self.rescale_values:
             return rescale(reward + discount * inverse_rescale(next_value))
         return super().target(reward, discount, next_value)
-
-    def keep_errors(self, index: tf.Tensor, errors: tf.Tensor) -> None:
-        """Keeps the absolute errors `[N]` of update `index` for the replay buffer."""
-        if self.replay.prioritized:
-            self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[index]], [errors]))
 
     def after_update(self, data: Nest) -> None:
         """Brings the target network up to date."""

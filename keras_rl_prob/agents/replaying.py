@@ -1,0 +1,85 @@
+"""What agents that learn from a replay memory share: its numbers, recorded episodes, priorities."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import tensorflow as tf
+
+from keras_rl_prob import checks
+from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
+from keras_rl_prob.replay.settings import ReplaySettings
+from keras_rl_prob.sources import RolloutSource
+from keras_rl_prob.sources.episodes import checked_episodes
+from keras_rl_prob.sources.replay import ReplaySource
+from keras_rl_prob.types import Mixin, Nest
+
+
+class ReplayingModel(Mixin):
+    """The part of an agent that concerns a replay memory: all that a `ReplaySource` asks of it, but `discount`.
+
+    A subclass names it before its other base, as in `class Mine(ReplayingModel, Agent)`, and calls `set_replay` in its
+    constructor.
+
+    Attributes:
+        rollout_steps: Rows from each environment between one round of updates and the next.
+        updates: Gradient steps in such a round.
+        replay: The settings of the memory.
+        experience: List of the recorded episodes with which every new training starts.
+        td_errors: float32 variable `[updates, batch_size]`, the errors that become priorities, if there are any.
+    """
+
+    settings_classes: ClassVar[dict] = {"replay": ReplaySettings}
+    replay: Any
+
+    def set_replay(self, rollout_steps: int, updates: int, replay: ReplaySettings) -> None:
+        """Keeps these arguments of a constructor; raises a `ValueError` where one is out of its range."""
+        self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
+        self.updates = checks.integer("updates", updates)
+        kind = self.settings_classes["replay"]
+        if type(replay) is not kind:
+            raise ValueError(f"`replay` must be `krp.{kind.__name__}(...)`. Received: replay={replay!r}")
+        if self.rollout_steps % replay.stride:
+            raise ValueError(
+                f"`period` must divide `rollout_steps`. Received: period={replay.stride}, rollout_steps={self.rollout_steps}"
+            )
+        self.replay = replay
+        self.experience: list[Any] = []
+
+    def build(self, env: EnvOrSpaces) -> None:
+        """Adds the errors that become priorities to what every agent has."""
+        super().build(env)
+        if self.replay.prioritized:
+            shape = (self.replay.most_updates(self.updates), self.replay.batch_size)
+            self.td_errors = self.add_number("td_errors", shape=shape)
+
+    def updates_per_rollout(self, num_envs: int) -> int:
+        """`updates`."""
+        return self.updates
+
+    def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
+        """Rollouts of `env` through the replay buffer, which starts with what `add_experience` was given."""
+        source = self._make_source(env, seed)
+        if self.experience and not int(source.ring.size.numpy()):  # a memory that is gone on with has had them
+            source.load(self.experience)
+        return source
+
+    def _make_source(self, env, seed):
+        return ReplaySource(self, env, seed, self.replay)
+
+    def final_value(self, observation: Nest, state: Nest) -> Nest:
+        """The observation itself: transitions hold it."""
+        return observation
+
+    def add_experience(self, episodes: Iterable[Any]) -> None:
+        """Adds recorded episodes, with which the replay buffer of every new training starts; they are not saved with the agent.
+
+        Args:
+            episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its
+                fields, such as Minari's `dataset.iterate_episodes()`.
+        """
+        self.experience = [*self.experience, *checked_episodes(episodes)]
+
+    def keep_errors(self, index: tf.Tensor, errors: tf.Tensor) -> None:
+        """Keeps the absolute errors `[N]` of update `index` for the replay buffer."""
+        if self.replay.prioritized:
+            self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[index]], [errors]))
