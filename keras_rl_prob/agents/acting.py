@@ -122,6 +122,10 @@ class ActingModel(Mixin):
         """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
         return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
 
+    def raw_action(self, action: Nest) -> Nest:
+        """A sample of the policy that `environment_action` makes this action of; what was clipped stays as it is."""
+        return self._heads.raw(action)
+
     def _check_built(self, method):
         if not self.built:
             raise ValueError(

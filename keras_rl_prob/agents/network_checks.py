@@ -38,6 +38,10 @@ class ActionHeads:
         """The `Joint` of the heads' distributions for a nest of their parameters."""
         return Joint(keras.tree.map_structure(lambda head, x: head.distribution(x), self._heads, parameters))
 
+    def raw(self, action: Nest) -> Nest:
+        """The raw samples that give a nest of actions."""
+        return keras.tree.map_structure(lambda head, x: head.raw(x), self._heads, action)
+
 
 def check_no_strategy(network: keras.Model | None = None) -> None:
     """Raises a `ValueError` in the scope of a `tf.distribute` strategy, or where the variables of `network` come from one."""

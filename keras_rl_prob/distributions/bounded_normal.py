@@ -169,6 +169,10 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
         """Maps raw values onto `[low, high]`."""
         return self.bijector.forward(raw)
 
+    def unsquash(self, y: tf.Tensor) -> tf.Tensor:
+        """The raw values of `y` in `[low, high]`, finite at the bounds too; next to them only about those that it came from."""
+        return self.bijector.inverse(y)
+
     def mode_raw(self) -> tf.Tensor:
         """Returns `loc`, the raw value of `mode()`, `[..., *event]`."""
         return self.distribution.mode()

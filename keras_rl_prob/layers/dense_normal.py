@@ -123,6 +123,13 @@ class DenseNormal(Head):
             normal = tfd.Masked(normal, mask, safe_sample_fn=tfd.Distribution.mode)
         return tfd.Independent(normal, event_ndims)
 
+    def raw(self, action: tf.Tensor) -> tf.Tensor:
+        """What a policy would have drawn for an action `[..., *action_shape]`; with hard bounds the tanh is inverted."""
+        if not self.hard_bounds:
+            return action
+        action = tf.convert_to_tensor(action, tf.float32)
+        return BoundedNormal(tf.zeros_like(action), 1.0, self.low, self.high).unsquash(action)
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape of the parameters."""
         masked = isinstance(input_shape[0], (list, tuple))

@@ -73,6 +73,10 @@ class Head(keras.layers.Layer):
         """Returns the `tfd.Distribution` of these parameters, whose batch shape is the leading axes of `params`."""
         raise NotImplementedError
 
+    def raw(self, action: tf.Tensor) -> tf.Tensor:
+        """What a policy would have drawn for an action `[..., *action_shape]`: itself, unless samples are squashed."""
+        return action
+
     def build(self, input_shape: Nest) -> None:
         """Creates the weights."""
         features_shape, mask_shape = input_shape if _is_pair(input_shape) else (input_shape, None)

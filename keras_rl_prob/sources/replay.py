@@ -24,7 +24,7 @@ class Transitions(NamedTuple):
 
     Attributes:
         observation: Nest `[N, ...]`, as the environment gave it.
-        action: int32 `[N]`.
+        action: Nest `[N, ...]`; as the policy drew it, int32 `[N]` for Discrete actions.
         reward: float32 `[N]`; discounted sum of the rewards on the way.
         next_observation: Nest `[N, ...]`; where it led to, the final observation of an episode included.
         discount: float32 `[N]`; what the value of `next_observation` is multiplied by, 0 after a termination.
@@ -84,7 +84,7 @@ class ReplaySource(RolloutSource):
     episodes.
 
     Args:
-        agent: A built agent that replays, as a `DQN` does.
+        agent: A built agent that replays, with the attributes of a `ReplayingModel` and a `discount`.
         env: A native or Gymnasium environment.
         seed: Integer that determines resets, actions and samples.
         settings: `ReplaySettings`.
@@ -234,6 +234,7 @@ class ReplaySource(RolloutSource):
             return tf.constant(x.swapaxes(0, 1))
 
         rows = tf.nest.map_structure(columns, rows)
+        rows["action"] = self.agent.raw_action(rows["action"])
         if not self.rows.has_final_rows:  # those of the recording are rows already
             rows["final_observation"] = tf.nest.map_structure(tf.zeros_like, rows["observation"])
             rows["has_final"] = tf.zeros_like(rows["ended"])

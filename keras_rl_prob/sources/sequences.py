@@ -20,7 +20,7 @@ class StoredSequences(NamedTuple):
 
     Attributes:
         observation: Nest `[T, N, ...]`, as the environment gave it.
-        action: int32 `[T, N]`.
+        action: Nest `[T, N, ...]`; as the policy drew it, int32 `[T, N]` for Discrete actions.
         reward: float32 `[T, N]`; received for the row's action.
         terminated: bool `[T, N]`; the row's action terminated its episode.
         ended: bool `[T, N]`; the row's action ended its episode, by termination or truncation.

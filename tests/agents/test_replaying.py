@@ -2,11 +2,13 @@
 
 import gymnasium
 import keras
+import numpy as np
 import tensorflow as tf
 
 import keras_rl_prob as krp
 from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.ops.masking import masked_mean
+from keras_rl_prob.trajectory import Episode
 
 ENV = "tf/Pendulum-v1"
 REPLAY = krp.ReplaySettings(batch_size=4, capacity=200, learning_starts=8)
@@ -74,3 +76,22 @@ def test_truncated_transitions_lead_to_final_observations():
     agent.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
     agent.fit(envs, epochs=1, steps_per_epoch=4, seed=0, verbose=0)
     assert not source_of(agent).rows.has_final_rows
+
+
+def test_recorded_actions_are_stored_as_the_samples_that_give_them():
+    steps, given = 10, np.linspace(-2.0, 2.0, 10, dtype=np.float32)[:, None]  # the bounds among them
+    episode = Episode(
+        np.zeros((steps + 1, 3), np.float32),
+        given,
+        np.zeros(steps),
+        np.zeros(steps, bool),
+        np.arange(steps) == steps - 1,
+    )
+    agent = Imitator()
+    agent.build(ENV)
+    agent.add_experience([episode])
+    source = agent.make_source(krp.envs.make(ENV, num_envs=1), 0)
+    raw = source.ring.read("action", tf.range(steps), tf.zeros(steps, tf.int32))
+    parameters = agent.network(np.zeros((steps, 3), np.float32))["action"]
+    np.testing.assert_allclose(agent.environment_action(raw, parameters), given, atol=1e-5)
+    assert np.isfinite(agent.distribution(parameters).log_prob(raw)).all()
