@@ -111,16 +111,15 @@ class ActingModel(Mixin):
         outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
         policy = self.distribution(outputs["action"])
         raw = policy.mode() if deterministic else policy.sample(seed)
-        action = self.environment_action(raw, outputs["action"])
-        return action, {"raw": raw, "parameters": outputs["action"]}, outputs, state
+        return self.environment_action(raw), {"raw": raw, "parameters": outputs["action"]}, outputs, state
 
     def unroll(self, observation: Nest, is_first: tf.Tensor, state: Nest) -> tuple[Nest, Nest]:
         """The network's outputs for sequences `[T, B, ...]`, and the recurrent state after them."""
         return self._unrolled(self.normalize(observation), is_first, state)
 
-    def environment_action(self, raw: Nest, parameters: Nest) -> Nest:
+    def environment_action(self, raw: Nest) -> Nest:
         """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
-        return spaces.clip(self.action_space, self.distribution(parameters).action(raw))
+        return spaces.clip(self.action_space, self._heads.action(raw))
 
     def raw_action(self, action: Nest) -> Nest:
         """A sample of the policy that `environment_action` makes this action of; what was clipped stays as it is."""

@@ -38,6 +38,10 @@ class ActionHeads:
         """The `Joint` of the heads' distributions for a nest of their parameters."""
         return Joint(keras.tree.map_structure(lambda head, x: head.distribution(x), self._heads, parameters))
 
+    def action(self, raw: Nest) -> Nest:
+        """The actions that a nest of raw samples stands for."""
+        return keras.tree.map_structure(lambda head, x: head.action(x), self._heads, raw)
+
     def raw(self, action: Nest) -> Nest:
         """The raw samples that give a nest of actions."""
         return keras.tree.map_structure(lambda head, x: head.raw(x), self._heads, action)

@@ -59,7 +59,7 @@ class RandomAgent(Agent):
         """The mask in a nest of tensors `[B, ...]`, or `None`."""
         return observation[masks.KEY] if masks.places(self.observation_space, self.action_space) else None
 
-    def environment_action(self, raw: Nest, parameters: Nest) -> Nest:
+    def environment_action(self, raw: Nest) -> Nest:
         """The action itself."""
         return raw
 

@@ -108,7 +108,7 @@ def deterministic_actions(agent: keras.Model, observation: Nest) -> Nest:
     """
 
     def modes(outputs):
-        return agent.environment_action(agent.distribution(outputs["action"]).mode(), outputs["action"])
+        return agent.environment_action(agent.distribution(outputs["action"]).mode())
 
     def swap(x):
         return tf.transpose(x, [1, 0, *range(2, len(x.shape))])

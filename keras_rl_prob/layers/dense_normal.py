@@ -123,12 +123,17 @@ class DenseNormal(Head):
             normal = tfd.Masked(normal, mask, safe_sample_fn=tfd.Distribution.mode)
         return tfd.Independent(normal, event_ndims)
 
+    def action(self, raw: tf.Tensor) -> tf.Tensor:
+        """The action `[..., *action_shape]` that a sample of the policy stands for; with hard bounds it is squashed."""
+        return self._standard_like(raw).squash(raw) if self.hard_bounds else raw
+
     def raw(self, action: tf.Tensor) -> tf.Tensor:
         """What a policy would have drawn for an action `[..., *action_shape]`; with hard bounds the tanh is inverted."""
-        if not self.hard_bounds:
-            return action
-        action = tf.convert_to_tensor(action, tf.float32)
-        return BoundedNormal(tf.zeros_like(action), 1.0, self.low, self.high).unsquash(action)
+        return self._standard_like(action).unsquash(tf.cast(action, tf.float32)) if self.hard_bounds else action
+
+    def _standard_like(self, x):
+        """A policy whose parameters do not matter, for its bounds."""
+        return BoundedNormal(tf.zeros_like(x, tf.float32), 1.0, self.low, self.high)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape of the parameters."""

@@ -73,6 +73,10 @@ class Head(keras.layers.Layer):
         """Returns the `tfd.Distribution` of these parameters, whose batch shape is the leading axes of `params`."""
         raise NotImplementedError
 
+    def action(self, raw: tf.Tensor) -> tf.Tensor:
+        """The action `[..., *action_shape]` that a sample of the policy stands for, whatever it was drawn from."""
+        return raw
+
     def raw(self, action: tf.Tensor) -> tf.Tensor:
         """What a policy would have drawn for an action `[..., *action_shape]`: itself, unless samples are squashed."""
         return action

@@ -73,7 +73,7 @@ class RolloutFollower:
     def last_rollout(self) -> dict[str, Nest]:
         """What the last rollout was like: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
         kept = tf.nest.map_structure(lambda variable: variable.read_value(), self._last)
-        action = self.agent.environment_action(kept.pop("raw"), kept["parameters"])
+        action = self.agent.environment_action(kept.pop("raw"))
         action = border.decode(self.agent.action_space, action)
         return tf.nest.map_structure(lambda x: x.numpy(), kept | {"action": action})
 

@@ -129,7 +129,7 @@ def test_what_was_drawn_is_what_the_environment_gets():
     agent = krp.RandomAgent()
     agent.build((OBSERVATION, ARM))
     raw = tf.constant([[0.5, 4.0]])
-    np.testing.assert_array_equal(agent.environment_action(raw, tf.zeros((1, 2, 2))), raw)
+    np.testing.assert_array_equal(agent.environment_action(raw), raw)
 
 
 def test_evaluation_is_repeatable_and_random():

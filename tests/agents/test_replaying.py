@@ -93,5 +93,5 @@ def test_recorded_actions_are_stored_as_the_samples_that_give_them():
     source = agent.make_source(krp.envs.make(ENV, num_envs=1), 0)
     raw = source.ring.read("action", tf.range(steps), tf.zeros(steps, tf.int32))
     parameters = agent.network(np.zeros((steps, 3), np.float32))["action"]
-    np.testing.assert_allclose(agent.environment_action(raw, parameters), given, atol=1e-5)
+    np.testing.assert_allclose(agent.environment_action(raw), given, atol=1e-5)
     assert np.isfinite(agent.distribution(parameters).log_prob(raw)).all()

@@ -94,7 +94,7 @@ class QLearning(Agent):
             seen = border.decode(self.observation_space, observation, bounded=False)
             steps, start = tf.convert_to_tensor(self.env_steps), int(self.action_space.start)
             raw = exploration.act(values, seen, steps, seed, start)
-        return self.environment_action(raw, values), {"raw": raw, "parameters": values}, state
+        return self.environment_action(raw), {"raw": raw, "parameters": values}, state
 
     def final_value(self, observation: Nest, state: Nest) -> Nest:
         """The observation itself: transitions hold it."""
