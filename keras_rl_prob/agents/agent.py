@@ -96,6 +96,13 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     ) -> tuple[Nest, Nest, Nest]:
         """One step of the agent: `(action, record, state)`; the record is what the update will need."""
 
+    def build_networks(self, env: EnvOrSpaces) -> None:
+        """Makes what networks there are besides `network`, such as a critic of its own: none, unless a subclass says so.
+
+        Args:
+            env: What these networks are for, as `default_network` gets it.
+        """
+
     def final_value(self, observation: Nest, state: Nest) -> Nest:
         """What is kept of final observations `[B, ...]` that come beside the rows: nothing, unless a subclass says so.
 
@@ -169,12 +176,14 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         if type(self).get_config is Agent.get_config:
             self._argument_names()
         observation_space, action_space = spaces_of(env)
-        network = self.network or self.default_network(normalized_spaces(env) if self.normalize_observations else env)
+        seen = normalized_spaces(env) if self.normalize_observations else env
+        network = self.network or self.default_network(seen)
         self.check_network(network, observation_space, action_space)
         network_checks.warn_of_inert_layers(network)
         self._forget_graphs()
         self.network = network
         self.observation_space, self.action_space = observation_space, action_space
+        self.build_networks(seen)  # before all else that has weights, whose order is then that of a loaded agent
         self._unrolled = Unrolled(network)
         self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []

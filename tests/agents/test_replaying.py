@@ -39,6 +39,30 @@ class Imitator(ReplayingModel, krp.Agent):
         return masked_mean(losses, data.weight), {}
 
 
+@keras.saving.register_keras_serializable("test_replaying")
+class WithCritic(Imitator):
+    """Has a second network, which is an argument too, and a copy of it."""
+
+    def __init__(self, network=None, critic=None, *, normalize_observations=False, name=None):
+        super().__init__(network, normalize_observations=normalize_observations, name=name)
+        self.critic = critic
+
+    def build_networks(self, env):
+        if self.critic is None:
+            self.critic = critic_for(env)
+        self.other_critic = keras.models.clone_model(self.critic)
+
+    def loss_and_logs(self, data):
+        loss, logs = super().loss_and_logs(data)
+        values = [critic(self.normalize(data.observation)) for critic in (self.critic, self.other_critic)]
+        return loss + tf.add_n([tf.reduce_mean((value - 1.0) ** 2) for value in values]), logs
+
+
+def critic_for(env):
+    inputs, x = krp.networks.encoder(krp.envs.spaces_of(env)[0])
+    return keras.Model(inputs, keras.layers.Dense(1)(x))
+
+
 def fitted(agent, env=ENV, **arguments):
     agent.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
     agent.fit(env, epochs=1, steps_per_epoch=4, num_envs=2, seed=0, verbose=0, **arguments)
@@ -95,3 +119,19 @@ def test_recorded_actions_are_stored_as_the_samples_that_give_them():
     parameters = agent.network(np.zeros((steps, 3), np.float32))["action"]
     np.testing.assert_allclose(agent.environment_action(raw), given, atol=1e-5)
     assert np.isfinite(agent.distribution(parameters).log_prob(raw)).all()
+
+
+def test_the_weights_of_a_loaded_agent_have_the_order_that_they_had(tmp_path):
+    agent = fitted(WithCritic(normalize_observations=True))
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras")
+    for one, other in zip(agent.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_other_networks_take_observations_as_they_are_normalized():
+    spaces = gymnasium.spaces.Box(0, 9, (2,), np.int32), gymnasium.spaces.Box(-1.0, 1.0, (1,))
+    for normalized, dtype in ((False, "int32"), (True, "float32")):
+        agent = WithCritic(normalize_observations=normalized)
+        agent.build(spaces)
+        assert agent.critic.inputs[0].dtype == dtype
