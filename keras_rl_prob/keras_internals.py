@@ -4,6 +4,7 @@ Written against Keras 3.15. Each part says for what there is no public way.
 """
 
 import pathlib
+from collections.abc import Sequence
 
 import keras
 
@@ -17,6 +18,12 @@ BACKUP_FILES = "latest.weights.h5", "training_metadata.json"
 def layers_of(model: keras.layers.Layer) -> list[keras.layers.Layer]:
     """List of all layers of a model, those of layers in it included: `model.layers` has only the outer ones."""
     return list(model._flatten_layers())
+
+
+def put_first(model: keras.layers.Layer, layers: Sequence[keras.layers.Layer]) -> None:
+    """Puts layers of a model before its others, in this order: files name layers by the order in which a model got them."""
+    ranks = {id(layer): rank for rank, layer in enumerate(layers)}
+    model._layers.sort(key=lambda layer: ranks.get(id(layer), len(ranks)))
 
 
 def layer_behind(output: keras.KerasTensor) -> keras.layers.Layer:

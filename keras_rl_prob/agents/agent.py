@@ -18,6 +18,7 @@ from keras_rl_prob.agents.normalization import normalized_spaces, observation_no
 from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_arguments, reject_unknown
 from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of
 from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
+from keras_rl_prob.keras_internals import put_first
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
@@ -183,7 +184,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self._forget_graphs()
         self.network = network
         self.observation_space, self.action_space = observation_space, action_space
-        self.build_networks(seen)  # before all else that has weights, whose order is then that of a loaded agent
+        self.build_networks(seen)
+        given = [getattr(self, name, None) for name in constructor_arguments(type(self), Agent)]
+        put_first(self, [x for x in given if isinstance(x, keras.layers.Layer)])  # as in a loaded agent, which has all
         self._unrolled = Unrolled(network)
         self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []

@@ -129,6 +129,14 @@ def test_the_weights_of_a_loaded_agent_have_the_order_that_they_had(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_file_has_networks_that_were_given_and_networks_that_were_not(tmp_path):
+    agent = fitted(WithCritic(critic=critic_for(ENV)))
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras")
+    for one, other in zip(agent.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_other_networks_take_observations_as_they_are_normalized():
     spaces = gymnasium.spaces.Box(0, 9, (2,), np.int32), gymnasium.spaces.Box(-1.0, 1.0, (1,))
     for normalized, dtype in ((False, "int32"), (True, "float32")):
