@@ -58,9 +58,10 @@ def check_agent(
     reject_unknown(check_agent, unsupported)
     num_envs, rollouts = checks.integer("num_envs", num_envs), checks.integer("rollouts", rollouts)
     trial = Trial(make, env, num_envs, rollouts, checks.seed("seed", seed, least=0))
-    agent = trial.agent(run_eagerly=True)
-    _check_registered(agent)
-    _check_arguments(agent)
+    apart = trial.agent()
+    _check_registered(apart)
+    _check_arguments(apart)
+    agent = trial.agent(run_eagerly=True)  # networks among the arguments were made again, with the global seed
     with opened(env, num_envs if is_owned(env) else None) as made:
         agent.build(made)
         _check_initial_weights(agent, trial.agent(), made)

@@ -8,6 +8,7 @@ import tensorflow as tf
 import keras_rl_prob as krp
 from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.ops.masking import masked_mean
+from keras_rl_prob.testing import check_agent
 from keras_rl_prob.trajectory import Episode
 
 ENV = "tf/Pendulum-v1"
@@ -143,3 +144,7 @@ def test_other_networks_take_observations_as_they_are_normalized():
         agent = WithCritic(normalize_observations=normalized)
         agent.build(spaces)
         assert agent.critic.inputs[0].dtype == dtype
+
+
+def test_an_agent_that_is_given_two_networks_passes_the_check():
+    check_agent(lambda: WithCritic(critic=critic_for(ENV)), ENV, num_envs=2)
