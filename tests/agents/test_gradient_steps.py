@@ -43,6 +43,18 @@ def test_gradients_that_overflow_their_scale_are_left_out_and_the_scale_shrinks(
     assert all(np.isfinite(weight).all() for weight in agent.get_weights())
 
 
+@pytest.mark.parametrize("target_update", [1, 0.5])
+def test_a_target_network_stays_where_it_is_after_a_number_that_is_not_finite(target_update):
+    agent = trained(krp.DQN(**DQN | {"target_update": target_update}), "sgd")
+    before = [weight + 1.0 for weight in agent.network.get_weights()]
+    for failure, moves in ((failures.WEIGHTS, False), (0, True)):
+        agent.target_network.set_weights(before)
+        agent.failure.assign(failure)
+        agent.after_update(None)
+        for one, other in zip(before, agent.target_network.get_weights(), strict=True):
+            assert np.array_equal(one, other) is not moves
+
+
 BREAKING = {
     "a step that is too large": lambda: keras.optimizers.SGD(3e38, name="wild"),
     "a rate of NaN": lambda: keras.optimizers.Adam(float("nan"), name="wild"),

@@ -14,6 +14,7 @@ from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.layers.noisy_dense import noise_kind
+from keras_rl_prob.learning.targets import follow, target_of
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 from keras_rl_prob.replay.settings import ReplaySettings
@@ -132,9 +133,7 @@ class DQN(ReplayingModel, QLearning):
     def build(self, env: EnvOrSpaces) -> None:
         """Adds the target network to what every agent has."""
         super().build(env)
-        self.target_network = keras.models.clone_model(self.network)
-        self.target_network.trainable = False
-        self.target_network.set_weights(self.network.get_weights())
+        self.target_network = target_of(self.network)
 
     def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""
@@ -166,11 +165,10 @@ class DQN(ReplayingModel, QLearning):
 
     def after_update(self, data: Nest) -> None:
         """Brings the target network up to date."""
-        pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
+        healthy = tf.equal(self.failure, 0)
         if isinstance(self.target_update, int):
-            due = tf.equal(self.optimizer.iterations % self.target_update, 0)
+            pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
+            due = healthy & tf.equal(self.optimizer.iterations % self.target_update, 0)
             tf.cond(due, lambda: [target.assign(online) for target, online in pairs] and None, lambda: None)
         else:
-            for target, online in pairs:
-                if keras.backend.is_float_dtype(target.dtype):
-                    target.assign(target + self.target_update * (online - target))
+            follow(self.target_network, self.network, tf.where(healthy, self.target_update, 0.0))
