@@ -46,8 +46,8 @@ class LearningModel(PersistentModel):
     def after_update(self, data: Nest) -> None:
         """What follows a gradient step."""
 
-    def default_optimizer(self) -> keras.optimizers.Optimizer:
-        """The optimizer that is used when `compile` is not given one."""
+    def default_optimizer(self) -> keras.optimizers.Optimizer | dict[str, keras.optimizers.Optimizer]:
+        """The optimizer that is used when `compile` is not given one, or a dict with one for each part."""
         return keras.optimizers.Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)
 
     def add_number(
