@@ -405,6 +405,19 @@ def test_masks_for_heads_of_ones_own():
         networks.heads(gym_spaces.Dict({"a": Discrete(3), "b": Discrete(2)}), x, {"b": mask})
 
 
+def test_the_scale_of_heads_may_depend_on_the_observation():
+    space = gym_spaces.Dict({"bounded": Box(-1, 1, (2,)), "unbounded": Box(-np.inf, np.inf, ()), "other": Discrete(2)})
+    x = keras.Input((3,))
+    for depends in (True, False):
+        network = keras.Model(x, networks.heads(space, x, state_dependent_scale=depends))
+        outputs = network(tf.constant([[0.0, 0.0, 0.0], [5.0, -3.0, 8.0]]))
+        for name in ("bounded", "unbounded"):
+            scale = outputs[name][..., 1].numpy()
+            assert np.any(scale[0] != scale[1]) == depends
+    with pytest.raises(ValueError, match="`state_dependent_scale` must be a bool"):
+        networks.heads(space, x, state_dependent_scale=1)
+
+
 @pytest.mark.parametrize("make", [networks.feed_forward, networks.recurrent, networks.q_network])
 def test_masks_alone_are_no_observation(make):
     with pytest.raises(ValueError, match=r"must have something besides 'action_mask'.*Received: .*MultiBinary\(3\)"):

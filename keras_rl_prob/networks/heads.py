@@ -5,13 +5,15 @@ import keras
 import numpy as np
 from gymnasium import spaces as gym_spaces
 
-from keras_rl_prob import masks, spaces
+from keras_rl_prob import checks, masks, spaces
 from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal
 from keras_rl_prob.networks.encoder import check_classes
 from keras_rl_prob.types import Nest
 
 
-def heads(action_space: gymnasium.Space, x: keras.KerasTensor, mask: Nest = None) -> Nest:
+def heads(
+    action_space: gymnasium.Space, x: keras.KerasTensor, mask: Nest = None, state_dependent_scale: bool = False
+) -> Nest:
     """A nest of heads' outputs for every component of an action.
 
     Bounded Box components get a normal distribution squashed into the bounds, unbounded ones a plain normal distribution.
@@ -23,6 +25,7 @@ def heads(action_space: gymnasium.Space, x: keras.KerasTensor, mask: Nest = None
             `[B, *shape, n]` for a MultiDiscrete of at most n classes, `[B, *shape]` for MultiBinary. In a Dict the masks
             have the keys of the action space, in a Tuple the positions, as in `{"1": mask}`; a Box has none, and others
             may be left out.
+        state_dependent_scale: Whether the scale of a normal distribution depends on the features or is a learned vector.
 
     Returns:
         A nest of parameter tensors, like the space.
@@ -31,10 +34,11 @@ def heads(action_space: gymnasium.Space, x: keras.KerasTensor, mask: Nest = None
         ValueError: The mask does not fit the action space.
     """
     parts = iter(masks.align(action_space, mask, leading=1))
-    return spaces.map_structure(lambda leaf: apply(_head(leaf), x, next(parts)), action_space)
+    scaled = checks.flag("state_dependent_scale", state_dependent_scale)
+    return spaces.map_structure(lambda leaf: apply(_head(leaf, scaled), x, next(parts)), action_space)
 
 
-def _head(leaf):
+def _head(leaf, scaled):
     check_classes(leaf, "an action, wrap the environment so that it has fewer or several smaller ones")
     if isinstance(leaf, gym_spaces.Discrete):
         return DenseCategorical((int(leaf.n),))
@@ -46,8 +50,8 @@ def _head(leaf):
         bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
         bounded = np.isfinite(bounds[..., 1] - bounds[..., 0]).all()
     if not bounded:
-        return DenseNormal(leaf.shape)
-    return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True)
+        return DenseNormal(leaf.shape, state_dependent_scale=scaled)
+    return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True, state_dependent_scale=scaled)
 
 
 def apply(head: keras.layers.Layer, x: keras.KerasTensor, mask: Nest) -> keras.KerasTensor:
