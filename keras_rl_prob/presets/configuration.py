@@ -40,9 +40,9 @@ def check(config: dict[str, Any]) -> None:
     * `name`, `description`, `seed`, `version`: for the record.
 
     An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or one of the
-    settings of agents, such as a `KLPenalty` or an `EpsilonGreedy`; that of a `ReplaySettings` may be left out, and what is in
-    such settings may also be said of the agent itself (`agent.capacity`). The `decay_steps` of a schedule over gradient
-    steps may be `None` for all of the training's.
+    settings of agents, such as a `KLPenalty` or an `EpsilonGreedy`. The `class` of a `ReplaySettings` may be left out, and what
+    is in such settings may also be said of the agent itself (`agent.capacity`). A further network of an agent is a dict with a
+    `builder`. The `decay_steps` of a schedule over gradient steps may be `None` for all of the training's.
 
     Args:
         config: The configuration.
@@ -98,7 +98,7 @@ def _check_plain(config):
 def _check_optimizers(key, value, default):
     """Raises a `ValueError` for what Keras takes without a word, and with which nothing is learned."""
     name = key.rpartition(".")[2]
-    if _is_object(value) or name == "exclude_layers":
+    if is_object(value) or name == "exclude_layers":
         return
     if name in ("learning_rate", "decay_steps"):
         checks.number(key, value, above=0.0, none=name == "decay_steps")
@@ -125,9 +125,9 @@ def environment(config: dict[str, Any]) -> dict[str, Any]:
 def defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Dict from the key of everything that a configuration like `config` may say to its default, or to `REQUIRED`."""
     keys = {f"{section}.{name}": value for section, entries in PLAIN.items() for name, value in entries.items()}
-    for section, kind in MADE.items():
+    for section in MADE:
         if section == "agent" or config.get(section):
-            keys |= _arguments(section, config.get(section) or {}, kind)
+            keys |= _arguments(section, config.get(section) or {})
     return keys | {"env.num_envs": makers("agent")[config["agent"]["class"]].default_num_envs}
 
 
@@ -180,12 +180,17 @@ def lookup(config: dict[str, Any], key: str) -> Any:
     return config
 
 
-def makers(path: str) -> dict[str, Any]:
+def kind_of(path: str, entries: dict[str, Any]) -> str:
+    """The key that says what the object at `path` is: `class`, or `builder` for a network."""
+    return MADE.get(path) or ("builder" if "builder" in entries else "class")
+
+
+def makers(path: str, kind: str | None = None) -> dict[str, Any]:
     """Dict from the names that the `class` or `builder` at `path` may have to what they make."""
     if path == "agent":
         classes = _subclasses(agents, agents.Agent) | _registered(agents.Agent)
         return {name: c for name, c in classes.items() if not inspect.isabstract(c)}
-    if path == "network":
+    if (kind or MADE.get(path)) == "builder":
         return {
             name: f
             for name, f in inspect.getmembers(networks, inspect.isfunction)
@@ -210,9 +215,10 @@ def _registered(base):
     return {name_of(c): c for c in classes if not c.__module__.startswith("keras_rl_prob.")}
 
 
-def _arguments(path, entries, kind):
+def _arguments(path, entries):
     """The part of `defaults` that belongs to one object."""
-    known, made = makers(path), entries.get(kind)
+    kind = kind_of(path, entries)
+    known, made = makers(path, kind), entries.get(kind)
     if not isinstance(made, str) or made not in known:
         hint = " Import the module that registers it first." if ">" in str(made) else _nearest(str(made), known)
         raise ValueError(f"`{path}.{kind}` must be one of {sorted(known)}.{hint} Received: {path}.{kind}={made!r}")
@@ -221,9 +227,9 @@ def _arguments(path, entries, kind):
         if name not in ("env", "name", "network") and parameter.kind is not parameter.VAR_KEYWORD:
             default = _as_entries(parameter.default)
             keys[f"{path}.{name}"] = default
-            if _is_object(entries.get(name)):
-                keys |= _arguments(f"{path}.{name}", entries[name], "class")
-            elif _is_object(default):
+            if is_object(entries.get(name)):
+                keys |= _arguments(f"{path}.{name}", entries[name])
+            elif is_object(default):
                 keys |= {f"{path}.{name}.{field}": value for field, value in default.items()}
     return keys
 
@@ -251,8 +257,9 @@ def _is_number(value):
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_object(value):
-    return isinstance(value, dict) and "class" in value
+def is_object(value: Any) -> bool:
+    """Whether a value describes an object that an argument gets."""
+    return isinstance(value, dict) and ("class" in value or "builder" in value)
 
 
 def _entries(config):
@@ -267,18 +274,18 @@ def _entries(config):
 def _flat(path, entries):
     for name, value in entries.items():
         yield f"{path}.{name}", value
-        if _is_object(value) and path != "env":
+        if is_object(value) and path != "env":
             yield from _flat(f"{path}.{name}", value)
 
 
 def _fits(default, value):
     """Whether JSON's `value` may stand where `default` stands; what it means is up to whoever takes it."""
     if isinstance(default, bool):
-        return isinstance(value, bool) or _is_object(value)
+        return isinstance(value, bool) or is_object(value)
     if isinstance(default, dict):
         return isinstance(value, dict)
     if isinstance(value, dict):
-        return _is_object(value)
+        return is_object(value)
     if isinstance(default, int | float):
         return value is None or _is_number(value)
     return default is not None or not isinstance(value, str)

@@ -8,7 +8,7 @@ from keras_rl_prob import checks, envs
 from keras_rl_prob.agents import Agent
 from keras_rl_prob.agents.arguments import whole_executions, whole_rollouts
 from keras_rl_prob.envs.native.native_env import NativeEnv
-from keras_rl_prob.presets.configuration import MADE, check, environment, makers, with_defaults
+from keras_rl_prob.presets.configuration import check, environment, is_object, kind_of, makers, with_defaults
 
 
 def build(config: dict[str, Any]) -> Agent:
@@ -82,7 +82,7 @@ def _completed(config):
     check(config)
     config = with_defaults(config)
     fit, network = config["fit"], config.get("network")
-    network = _made("network", network, env=make_env(config)) if network else None
+    network = _made("network", network, config) if network else None
     agent = _agent(_decaying_over(config, 1), network)
     updates = agent.updates_per_rollout(config["env"]["num_envs"])
     steps_per_epoch = whole_rollouts(fit["steps_per_epoch"], updates, agent.rollouts_per_epoch)
@@ -91,22 +91,26 @@ def _completed(config):
 
 
 def _agent(config, network):
-    agent = _made("agent", config["agent"], network=network)
-    agent.compile(_made("optimizer", config["optimizer"]) if config.get("optimizer") else None, **config["compile"])
+    agent = _made("agent", config["agent"], config, network=network)
+    agent.compile(
+        _made("optimizer", config["optimizer"], config) if config.get("optimizer") else None, **config["compile"]
+    )
     return agent
 
 
-def _made(path, entries, **arguments):
-    """The object that `entries` describe, with those that its arguments describe."""
-    kind = MADE.get(path, "class")
+def _made(path, entries, config, **arguments):
+    """The object that `entries`, at `path` of `config`, describe, with those that its arguments describe."""
+    kind = kind_of(path, entries)
+    if kind == "builder":
+        arguments["env"] = make_env(config)
     for name, value in entries.items():
         if name != kind:
             inner = f"{path}.{name}"
             value = (
                 float(value) if name == "learning_rate" and isinstance(value, int) else value
             )  # Keras takes no integer
-            arguments[name] = _made(inner, value) if isinstance(value, dict) and "class" in value else value
-    return makers(path)[entries[kind]](**arguments)
+            arguments[name] = _made(inner, value, config) if is_object(value) else value
+    return makers(path, kind)[entries[kind]](**arguments)
 
 
 def _decaying_over(entries, steps):

@@ -135,9 +135,9 @@ def own_agent():
     class Hot(krp.A2C):
         settings_classes: ClassVar = {"heat": Heat}
 
-        def __init__(self, network=None, *, heat=Heat(2.0), **kwargs):
+        def __init__(self, network=None, critic=None, *, heat=Heat(2.0), **kwargs):
             super().__init__(network, **kwargs)
-            self.heat = heat
+            self.critic, self.heat = critic, heat
 
     yield Hot, Heat
     keras.saving.get_custom_objects().clear()
@@ -154,6 +154,21 @@ def test_an_agent_of_ones_own_is_named_as_keras_has_it(own_agent):
     assert presets.build({**config, "agent": {"class": "mine>Hot", "temperature": 5}}).heat == heat(5)
     with pytest.raises(ValueError, match=r"Did you mean `agent.rollout_steps`\? Received: agent.rollout_step=3"):
         presets.check({**config, "agent": {"class": "mine>Hot", "rollout_step": 3}})
+
+
+def test_an_agent_may_have_further_networks(own_agent):
+    env = {"id": "tf/Recall-v0", "kwargs": {"delay": 7}}
+    config = {"env": env, "agent": {"class": "mine>Hot", "critic": {"builder": "feed_forward", "units": [3]}}}
+    agent = presets.build(config)
+    assert agent.network is None
+    assert agent.critic.layers[-1].kernel.shape[0] == 3
+    assert presets.complete(config)["agent"]["critic"] == {"builder": "feed_forward", "units": [3], "value": True}
+    for critic, message in (
+        ({"builder": "feed_forward", "unit": [3]}, r"Did you mean `agent.critic.units`\?"),
+        ({"builder": "feed_forwards"}, r"`agent.critic.builder` must be one of .*Did you mean `feed_forward`"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            presets.check({**config, "agent": {"class": "mine>Hot", "critic": critic}})
 
 
 def test_an_agent_of_ones_own_must_be_registered():
