@@ -90,7 +90,8 @@ class ActingModel(Mixin):
     @property
     def noisy_layers(self) -> list[NoisyDense]:
         """List of the `NoisyDense` layers, by which the agent explores where there are any."""
-        return [layer for layer in layers_of(self.network) if isinstance(layer, NoisyDense)]
+        layers = [layer for network in self.networks for layer in layers_of(network)]
+        return [layer for layer in layers if isinstance(layer, NoisyDense)]
 
     def resample_noise(self, seed: tf.Tensor) -> None:
         """Draws new noise for the noisy layers; `seed`: int32 `[2]`."""

@@ -25,7 +25,7 @@ from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 from keras_rl_prob.replay import Ring
-from keras_rl_prob.sources import RolloutSource
+from keras_rl_prob.sources import Collectors, RolloutSource, collectors_of
 from keras_rl_prob.types import Nest
 
 
@@ -180,13 +180,13 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         seen = normalized_spaces(env) if self.normalize_observations else env
         network = self.network or self.default_network(seen)
         self.check_network(network, observation_space, action_space)
-        network_checks.warn_of_inert_layers(network)
         self._forget_graphs()
         self.network = network
         self.observation_space, self.action_space = observation_space, action_space
         self.build_networks(seen)
         given = [getattr(self, name, None) for name in constructor_arguments(type(self), Agent)]
         put_first(self, [x for x in given if isinstance(x, keras.layers.Layer)])  # as in a loaded agent, which has all
+        network_checks.warn_of_inert_layers(self.networks)
         self._unrolled = Unrolled(network)
         self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []
@@ -238,6 +238,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         seed: int | None = None,
         verbose: str | int = "auto",
         num_envs: int | None = None,
+        collectors: Collectors | int | None = None,
         **unsupported: Any,
     ) -> keras.callbacks.History:
         """Trains on an environment.
@@ -259,6 +260,8 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 `keras.utils.set_random_seed` makes runs repeatable.
             verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
             num_envs: Environments to make from an id, a callable or a list; about `default_num_envs` when left out.
+            collectors: Where rollouts are collected: here for `None`, else by an object whose `make_source(agent, env, seed)`
+                returns the `keras_rl_prob.sources.RolloutSource` that is learned from.
             **unsupported: None; what belongs to supervised learning (`y`, `batch_size`, ...) raises a `TypeError`.
 
         Returns:
@@ -278,6 +281,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         validation_episodes = checks.integer("validation_episodes", validation_episodes)
         validation_freq = checks.integer("validation_freq", validation_freq)
         self._assert_compile_called("fit")
+        collectors = collectors_of(collectors)
         callbacks = prepared(callbacks, verbose, validation_freq if validation_data is not None else 1)
         seed = random.randrange(2**31) if seed is None else seed
         if validation_data is env and not is_owned(env) and not isinstance(env, NativeEnv):
@@ -297,7 +301,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 self._evaluation = self.evaluation(validation_data, validation_episodes, True, 0, stack)
                 stack.callback(setattr, self, "_evaluation", None)
             self._rest(goes_on=bool(initial_epoch))
-            source = self._graphs.source(made, seed, stack, self._position)
+            source = self._graphs.source(made, seed, stack, self._position, collectors)
             self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
             stack.callback(self._end_training)
             if self._position is not None:
@@ -356,4 +360,6 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     def wants_xla(self) -> bool:
         """Whether graphs are compiled with XLA, as `compile` was told."""
         wanted = self._requested_jit_compile
-        return not self.run_eagerly and (network_checks.prefers_xla(self.network) if wanted == "auto" else bool(wanted))
+        return not self.run_eagerly and (
+            network_checks.prefers_xla(self.networks) if wanted == "auto" else bool(wanted)
+        )

@@ -10,6 +10,7 @@ from keras_rl_prob.drivers.evaluation import play_episodes
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.learning.position import Position
 from keras_rl_prob.replay import Ring
+from keras_rl_prob.sources import Collectors, RolloutSource
 from keras_rl_prob.types import Nest
 
 
@@ -24,7 +25,14 @@ class Graphs:
         self._agent, self._sources, self._players = agent, Kept(1), Kept(8)
         self._rings: Any = ()
 
-    def source(self, env: BatchEnv, seed: int, stack: contextlib.ExitStack, position: Position | None = None) -> Any:
+    def source(
+        self,
+        env: BatchEnv,
+        seed: int,
+        stack: contextlib.ExitStack,
+        position: Position | None = None,
+        collectors: Collectors | None = None,
+    ) -> RolloutSource:
         """The source of a training on `env`, at its beginning: that of the last training if its graphs fit, else a new one.
 
         Args:
@@ -32,15 +40,18 @@ class Graphs:
             seed: Integer.
             stack: `contextlib.ExitStack`, for the time of which the source steps `env`.
             position: `Position` that will be restored, whose replay memory stays as it is.
+            collectors: What makes the source, if it is not the agent.
         """
         agent = self._agent
-        key = env.signature, settings(agent)
+        key = env.signature, settings(agent), collectors
 
         def traced():
             placeholder = env.placeholder()
             stack.enter_context(placeholder.standing_for(env))
             self._rings = position.rings if position else ()
             try:
+                if collectors is not None:
+                    return placeholder, collectors.make_source(agent, placeholder, seed)
                 return placeholder, agent.make_source(placeholder, seed)
             finally:
                 self._rings = ()
@@ -96,12 +107,13 @@ class Kept:
 
 
 def settings(agent: keras.Model) -> tuple[Any, ...]:
-    """What graphs take over from an agent, to be compared: its arguments besides the network, and how it is compiled.
+    """What graphs take over from an agent, to be compared: its arguments besides networks, and how it is compiled.
 
     Equal to nothing, not even to itself, if an argument is an object that Keras cannot describe.
     """
     try:
-        config: Any = {key: value for key, value in agent.get_config().items() if key not in ("network", "name")}
+        networks = [key for key, value in vars(agent).items() if isinstance(value, keras.layers.Layer)]
+        config: Any = {key: value for key, value in agent.get_config().items() if key not in ("name", *networks)}
     except (TypeError, ValueError):
         config = object()
     return config, agent.wants_xla, agent.run_eagerly

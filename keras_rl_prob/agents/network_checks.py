@@ -180,15 +180,16 @@ def _describe(leaf):
     return f"{HEAD_FOR[kind]}({shape})"
 
 
-def warn_of_inert_layers(network: keras.Model) -> None:
+def warn_of_inert_layers(networks: Iterable[keras.Model]) -> None:
     """Warns of layers that only do something in Keras' own training: agents run their network as for inference.
 
     The update must see the network that acted, else the probability ratio of the first update would not be 1; and rows of a
     rollout depend on each other, so that their statistics are no batch's.
     """
-    layers = [(layer.name, cure) for layer in layers_of(network) if (cure := _cure_of_inert(layer))]
-    if layers:
-        found = "; ".join(f"{name!r}: {cure}" for name, cure in layers)
+    layers = [layer for network in networks for layer in layers_of(network)]
+    cures = {layer.name: cure for layer in layers if (cure := _cure_of_inert(layer))}
+    if cures:
+        found = "; ".join(f"{name!r}: {cure}" for name, cure in cures.items())
         warnings.warn(
             "These layers do not do here what they do in supervised training, for agents learn with the network that acted, "
             f"`training=False`. {found}",
@@ -212,9 +213,10 @@ def has_memory(network: keras.Model) -> bool:
     return any(isinstance(layer, StatefulRNN) for layer in layers_of(network))
 
 
-def prefers_xla(network: keras.Model) -> bool:
-    """Whether a network trains faster when compiled with XLA: unless it has convolutions and there is no GPU."""
-    convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in layers_of(network))
+def prefers_xla(networks: Iterable[keras.Model]) -> bool:
+    """Whether networks train faster when compiled with XLA: unless one has convolutions and there is no GPU."""
+    layers = [layer for network in networks for layer in layers_of(network)]
+    convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in layers)
     return not convolutions or bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -239,6 +241,15 @@ def check_has_memory(network: keras.Model, agent_name: str, alternative: str) ->
         )
 
 
+def check_has_no_memory(network: keras.Model, agent_name: str, alternative: str) -> None:
+    """Raises a `ValueError` if a network holds a `StatefulRNN`."""
+    if has_memory(network):
+        raise ValueError(
+            f"`network` must have no memory for {agent_name}, which replays single steps. {alternative} "
+            f"Received: {[layer.name for layer in layers_of(network) if isinstance(layer, StatefulRNN)]}"
+        )
+
+
 def check_q_network(agent: keras.Model, network: keras.Model, action_space: gymnasium.Space) -> None:
     """Raises a `ValueError` unless there is one Discrete action, and `network` is what a value-based agent asked for."""
     name = type(agent).__name__
@@ -255,12 +266,8 @@ def check_q_network(agent: keras.Model, network: keras.Model, action_space: gymn
             f"{head.name!r}"
         )
     layers = layers_of(network)
-    if has_memory(network) and not agent.wants_memory:
-        raise ValueError(
-            f"`network` must have no memory for {name}, which replays single steps. "
-            f"Use `krp.RecurrentDQN`, which replays sequences. "
-            f"Received: {[layer.name for layer in layers if isinstance(layer, StatefulRNN)]}"
-        )
+    if not agent.wants_memory:
+        check_has_no_memory(network, name, "Use `krp.RecurrentDQN`, which replays sequences.")
     for argument, kind in (("dueling", Dueling), ("noisy", NoisyDense)):
         if getattr(agent, argument, None) and not any(isinstance(layer, kind) for layer in layers):
             raise ValueError(

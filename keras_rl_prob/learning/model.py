@@ -1,6 +1,7 @@
 """Gradient steps: the part of an agent that does not know where the data come from."""
 
 import abc
+import functools
 import warnings
 from typing import Any
 
@@ -44,7 +45,7 @@ class LearningModel(PersistentModel):
         return True
 
     def after_update(self, data: Nest) -> None:
-        """What follows a gradient step."""
+        """What follows a gradient step, unless a number was not finite."""
 
     def default_optimizer(self) -> keras.optimizers.Optimizer | dict[str, keras.optimizers.Optimizer]:
         """The optimizer that is used when `compile` is not given one, or a dict with one for each part."""
@@ -95,6 +96,11 @@ class LearningModel(PersistentModel):
         return self._reports.metrics if self.built else []
 
     @property
+    def networks(self) -> list[keras.Model]:
+        """All networks of the agent, in the order in which it got them; `network` is the first."""
+        return [layer for layer in self.layers if isinstance(layer, keras.Model)]
+
+    @property
     def trained_variables(self) -> list[tf.Variable]:
         """What the gradient steps change: the network's variables, and whatever else the agent tracks as trainable."""
         network = self.network.trainable_variables
@@ -105,16 +111,28 @@ class LearningModel(PersistentModel):
         """What is learned, in the order of a gradient step: by default one part, everything from `loss_and_logs`."""
         return [Part("loss", self.trained_variables, self.loss_and_logs)]
 
+    def regularized(self, part: Part, loss: tf.Tensor) -> tf.Tensor:
+        """The loss of a part with the regularisation losses of the networks that it changes."""
+        changed = set(map(id, part.variables))
+        networks = [x for x in self.networks if changed & set(map(id, x.trainable_variables))]
+        losses = [tf.cast(x, loss.dtype) for network in networks for x in network.losses]
+        return loss + tf.add_n(losses) if losses else loss
+
     def train_step(self, data: Nest) -> dict[str, tf.Tensor]:
         """One gradient step, part after part; none if a number is not finite."""
         logs: dict[str, Any] = {}
         counted: dict[str, Any] = {}
         parts = self.parts()
+        earlier = [variable for part in parts[:-1] for variable in part.variables]
+        before = _values(earlier)
         for part in parts:
             loss, more, updates = self._learn(part, data)
             more = {"loss" if len(parts) == 1 else f"{part.name}_loss": loss, **more}
-            logs, counted = logs | more, counted | dict.fromkeys(more, updates)
-        self.after_update(data)
+            # What was not finite is reported, too.
+            logs, counted = logs | more, counted | dict.fromkeys(more, updates | tf.not_equal(self.failure, 0))
+        healthy = tf.equal(self.failure, 0)
+        _undo_unless(healthy, earlier, before)
+        tf.cond(healthy, functools.partial(self.after_update, data), lambda: None)
         check_reported(self, logs, data.report)
         self._reports.update(data.report, tf.equal(data.index, 0), logs, counted)
         return self.logs()
@@ -124,6 +142,7 @@ class LearningModel(PersistentModel):
         optimizer = self.optimizers[part.name]
         with tf.GradientTape() as tape:
             loss, logs = checked_loss(self, part, part.loss(data))
+            loss = self.regularized(part, loss)
             scaled = optimizer.scale_loss(loss)
         # Eagerly, a Keras variable cannot have a zero gradient.
         sources = [variable.value for variable in part.variables]
@@ -137,11 +156,10 @@ class LearningModel(PersistentModel):
 
     def _apply(self, optimizer, gradients, variables):
         """The optimizer's step, undone where it makes weights that are not finite."""
-        before = [tf.identity(variable.value) for variable in variables]
+        before = _values(variables)
         optimizer.apply(gradients, variables)
         healthy = failures.finite([variable.value for variable in variables])
-        for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy all that it touches
-            variable.assign(tf.where(healthy, variable.value, value))
+        _undo_unless(healthy, variables, before)
         self.failure.assign(tf.where(healthy, self.failure, failures.WEIGHTS))
 
     def logs(self) -> dict[str, tf.Tensor]:
@@ -208,3 +226,13 @@ class LearningModel(PersistentModel):
             return logs
 
         self.train_function = checked
+
+
+def _values(variables):
+    return [tf.identity(variable.value) for variable in variables]
+
+
+def _undo_unless(healthy, variables, before):
+    """Gives variables their values of before where `healthy` is False."""
+    for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy all that it touches
+        variable.assign(tf.where(healthy, variable.value, value))

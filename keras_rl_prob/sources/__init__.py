@@ -1,5 +1,6 @@
 """From rollouts to the data of gradient steps."""
 
+from keras_rl_prob.sources.collectors import Collectors, collectors_of, register_collectors
 from keras_rl_prob.sources.lagged import LaggedSource
 from keras_rl_prob.sources.on_policy import OnPolicySource
 from keras_rl_prob.sources.online import OnlineSource
@@ -9,6 +10,7 @@ from keras_rl_prob.sources.rollouts import RolloutSource
 from keras_rl_prob.sources.sequences import SequenceSource
 
 __all__ = [
+    "Collectors",
     "LaggedSource",
     "OnPolicySource",
     "OnlineSource",
@@ -16,4 +18,6 @@ __all__ = [
     "ReplaySource",
     "RolloutSource",
     "SequenceSource",
+    "collectors_of",
+    "register_collectors",
 ]

@@ -20,13 +20,10 @@ class LaggedSource(OnPolicySource):
         sequence_length: Steps in a sequence; divides `rollout_steps`.
         seed: Integer that determines resets, actions and shuffles.
         lag: How many rollouts are held back, a positive integer.
-        **kwargs: The other arguments of `OnPolicySource`.
     """
 
-    def __init__(
-        self, agent: keras.Model, env: BatchEnv, sequence_length: int, seed: int, *, lag: int, **kwargs: Any
-    ) -> None:
-        super().__init__(agent, env, sequence_length, seed, **kwargs)
+    def __init__(self, agent: keras.Model, env: BatchEnv, sequence_length: int, seed: int, *, lag: int) -> None:
+        super().__init__(agent, env, sequence_length, seed)
         rollout = tf.function(super().collect, autograph=False).get_concrete_function().structured_outputs
         self._held = tf.nest.map_structure(
             lambda x: tf.Variable(tf.zeros((lag, *x.shape), x.dtype), trainable=False), rollout

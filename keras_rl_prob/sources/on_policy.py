@@ -170,24 +170,15 @@ class OnPolicySource(RolloutSource):
     """Collects rollouts and deals their sequences into minibatches.
 
     Args:
-        agent: A built agent with `rollout_steps`, `dealing`, `update_epochs`, and what `Preparation` needs.
+        agent: A built agent with `rollout_steps`, `dealing`, `update_epochs`, `driver_class`, `preparation`, and what a
+            `Preparation` needs.
         env: A native or Gymnasium environment.
         sequence_length: Steps in a sequence; divides `rollout_steps`.
         seed: Integer that determines resets, actions and shuffles.
-        preparation: The `Preparation` of an earlier training, which is reset, or `None` for a new one.
-        driver_class: `Driver`, or a subclass of it.
     """
 
-    def __init__(
-        self,
-        agent: keras.Model,
-        env: BatchEnv,
-        sequence_length: int,
-        seed: int,
-        preparation: Preparation | None = None,
-        driver_class: type[Driver] = Driver,
-    ) -> None:
-        driver = driver_class(
+    def __init__(self, agent: keras.Model, env: BatchEnv, sequence_length: int, seed: int) -> None:
+        driver = agent.driver_class(
             agent,
             env,
             steps=agent.rollout_steps,
@@ -195,9 +186,7 @@ class OnPolicySource(RolloutSource):
             seed=seed,
             jit_compile=agent.jit_compile,
         )
-        preparation = Preparation(agent, driver, sequence_length) if preparation is None else preparation
-        preparation.reset()
-        super().__init__(agent, env, driver, seed, preparation)
+        super().__init__(agent, env, driver, seed, agent.preparation(driver, sequence_length))
         self._sequences = agent.rollout_steps // sequence_length * env.num_envs
 
     def collect(self) -> Rollout:

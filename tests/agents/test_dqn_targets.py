@@ -205,7 +205,8 @@ def test_losses_of_the_network_are_added():
     kernel.regularizer = keras.regularizers.L2(0.1)
     agent.network.get_layer("values").kernel_regularizer = kernel.regularizer
     squares = float(tf.reduce_sum(tf.square(kernel.value)))
-    assert float(agent.loss_and_logs(data)[0]) == pytest.approx(loss + 0.1 * squares, rel=1e-5)
+    regularized = agent.regularized(agent.parts()[0], agent.loss_and_logs(data)[0])
+    assert float(regularized) == pytest.approx(loss + 0.1 * squares, rel=1e-5)
 
 
 def test_the_errors_of_an_update_go_to_its_row():

@@ -46,11 +46,13 @@ def test_gradients_that_overflow_their_scale_are_left_out_and_the_scale_shrinks(
 @pytest.mark.parametrize("target_update", [1, 0.5])
 def test_a_target_network_stays_where_it_is_after_a_number_that_is_not_finite(target_update):
     agent = trained(krp.DQN(**DQN | {"target_update": target_update}), "sgd")
+    source = agent.make_source(krp.envs.make(ENV, num_envs=4), 0)
+    data = source.prepare(source.collect()).update(tf.constant(0))
     before = [weight + 1.0 for weight in agent.network.get_weights()]
     for failure, moves in ((failures.WEIGHTS, False), (0, True)):
         agent.target_network.set_weights(before)
         agent.failure.assign(failure)
-        agent.after_update(None)
+        agent.train_step(data)
         for one, other in zip(before, agent.target_network.get_weights(), strict=True):
             assert np.array_equal(one, other) is not moves
 

@@ -1,11 +1,15 @@
 """Agents that learn in parts: each with its loss, variables and optimizer; what is wrong is said when it can be known."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_rl_prob as krp
+from keras_rl_prob.agents.graphs import settings
+from keras_rl_prob.agents.network_checks import prefers_xla
 from keras_rl_prob.agents.policy_gradient import PolicyGradient
 from keras_rl_prob.learning import LearningModel, Part, variables_of
 from keras_rl_prob.ops.masking import masked_mean
@@ -163,13 +167,104 @@ def test_targets_of_values_that_would_broadcast_are_named(kind):
         agent.fit(ENV, epochs=1, steps_per_epoch=agent.updates, num_envs=2, seed=0, verbose=0)
 
 
-def test_a_number_that_is_not_finite_changes_no_weight_of_a_part():
-    agent = method("actor_loss", lambda self, data: (tf.constant(np.nan), {}))()
+@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize("part", ["critic", "actor"])
+def test_a_number_that_is_not_finite_changes_no_weight_of_any_part_and_is_reported(part, eager):
+    agent = method(f"{part}_loss", lambda self, data: (tf.constant(np.nan), {}))()
     agent.build(ENV)
-    before = [np.array(variable) for variable in agent.parts()[1].variables]
-    with pytest.raises(FloatingPointError, match=r"loss or its gradient is not finite.*'actor_loss': "):
-        fit(agent)
-    assert all(np.array_equal(x, y) for x, y in zip(before, agent.parts()[1].variables, strict=True))
+    agent.compile(keras.optimizers.SGD(0.1), run_eagerly=eager, jit_compile=False)
+    before = [np.array(variable) for variable in agent.trained_variables]
+    with pytest.raises(FloatingPointError, match=rf"loss or its gradient is not finite.*'{part}_loss': nan"):
+        agent.fit(ENV, epochs=1, steps_per_epoch=1, num_envs=2, seed=0, verbose=0)
+    assert all(np.array_equal(x, y) for x, y in zip(before, agent.trained_variables, strict=True))
+
+
+@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize("loss", [0.0, np.nan])
+def test_nothing_follows_a_gradient_step_after_a_number_that_is_not_finite(loss, eager):
+    class Counting(Two):
+        def build(self, env):
+            super().build(env)
+            self.steps = self.add_number("steps")
+
+        def actor_loss(self, data):
+            return super().actor_loss(data)[0] + loss, {}
+
+        def after_update(self, data):
+            self.steps.assign_add(1.0)
+
+    agent = Counting()
+    agent.compile(run_eagerly=eager, jit_compile=False)
+    with contextlib.suppress(FloatingPointError):
+        agent.fit(ENV, epochs=1, steps_per_epoch=3, num_envs=2, seed=0, verbose=0)
+    assert float(agent.steps) == (3.0 if loss == 0.0 else 0.0)
+
+
+class WithCritic(krp.A2C):
+    """An agent with a second network, `critic`, that it learns in a part of its own."""
+
+    def __init__(self, network=None, critic=None, *, name=None):
+        super().__init__(network, rollout_steps=4, name=name)
+        self.critic = critic
+
+    def build_networks(self, env):
+        self.critic = self.critic or krp.networks.feed_forward(env, (8,))
+
+    def parts(self):
+        rate = self.critic.trainable_variables
+        return [
+            Part("critic", rate, self.critic_loss),
+            Part("actor", self.network.trainable_variables, self.actor_loss),
+        ]
+
+    def metric_names(self):
+        return ["critic_loss", "actor_loss"]
+
+    def critic_loss(self, data):
+        return tf.reduce_mean(self.critic(data.observation[0])["value"] ** 2), {}
+
+    def actor_loss(self, data):
+        return self.loss_and_logs(data)[0], {}
+
+
+def with_critic(*more):
+    """An agent whose critic has a Dense layer with `more` after it."""
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(8, kernel_regularizer=keras.regularizers.L2(0.5))(inputs)
+    for layer in more:
+        x = layer(x)
+    return WithCritic(krp.networks.feed_forward(ENV, (8,)), keras.Model(inputs, {"value": keras.layers.Dense(1)(x)}))
+
+
+def test_regularisation_goes_into_the_loss_of_the_part_whose_network_it_is_of():
+    agent = with_critic()
+    agent.build(ENV)
+    critic, actor = agent.parts()
+    penalty = 0.5 * float(tf.reduce_sum(agent.critic.layers[1].kernel ** 2))
+    assert float(agent.regularized(critic, tf.constant(2.0))) == pytest.approx(2.0 + penalty)
+    assert float(agent.regularized(actor, tf.constant(2.0))) == 2.0
+    one = fit(agent, keras.optimizers.SGD(0.0))
+    assert one["critic_loss"][0] > penalty
+
+
+def test_all_networks_of_an_agent_are_looked_at():
+    agent = with_critic(krp.layers.NoisyDense(8), keras.layers.Dropout(0.5, name="loses"))
+    with pytest.warns(UserWarning, match="'loses': it passes its input on"):
+        agent.build(ENV)
+    assert agent.networks == [agent.network, agent.critic]
+    assert [layer.name for layer in agent.noisy_layers] == [agent.critic.layers[2].name]
+    image = keras.Input((8, 8, 1))
+    convolutions = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
+    assert prefers_xla([agent.network])
+    assert prefers_xla([agent.network, convolutions]) is bool(tf.config.list_physical_devices("GPU"))
+
+
+def test_graphs_are_kept_though_an_agent_has_several_networks():
+    agent = with_critic()
+    agent.build(ENV)
+    agent.compile()
+    assert settings(agent) == settings(agent)
+    assert not {"network", "critic"} & set(settings(agent)[0])
 
 
 def test_the_variables_of_an_output_are_those_it_depends_on():

@@ -124,7 +124,8 @@ def test_kl_penalty_and_network_losses_are_added():
     kernel = plain.network.layers[-1].kernel
     kernel.regularizer = keras.regularizers.L2(0.1)
     squares = float(tf.reduce_sum(tf.square(kernel.value)))
-    assert float(plain.loss_and_logs(batch)[0]) == pytest.approx(float(loss) + 0.1 * squares, rel=1e-5)
+    regularized = plain.regularized(plain.parts()[0], plain.loss_and_logs(batch)[0])
+    assert float(regularized) == pytest.approx(float(loss) + 0.1 * squares, rel=1e-5)
 
 
 def test_coefficients_follow_keras_schedules():

@@ -19,7 +19,7 @@ from keras_rl_prob.ops.masking import masked_mean, masked_normalize
 from keras_rl_prob.ops.returns import gae
 from keras_rl_prob.settings import Schedule, current
 from keras_rl_prob.sources import RolloutSource
-from keras_rl_prob.sources.on_policy import Minibatch, OnPolicySource
+from keras_rl_prob.sources.on_policy import Minibatch, OnPolicySource, Preparation
 from keras_rl_prob.types import Loss, Nest
 
 
@@ -46,7 +46,7 @@ class PolicyGradient(Agent):
     default_has_memory = False
     minibatches: int | Minibatches = 1
     update_epochs = 1
-    driver_class = Driver
+    driver_class: type[Driver] = Driver
     _preparation: Any
 
     def __init__(
@@ -154,7 +154,7 @@ class PolicyGradient(Agent):
     def updates_per_rollout(self, num_envs: int) -> int:
         """`minibatches * update_epochs`, where the sequences of a rollout can be dealt evenly."""
         self.check_sequences()
-        length = self._resolved_sequence_length(num_envs)
+        length = self.resolved_sequence_length(num_envs)
         rows = self.rollout_steps // length * num_envs
         count = self.dealing.count
         if rows % count:
@@ -167,22 +167,21 @@ class PolicyGradient(Agent):
 
     def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
         """Rollouts of `env` as minibatches."""
-        if self.train_function is None:  # else it has the preparation in its graph
-            self._preparation = None
-        length = self._resolved_sequence_length(env.num_envs)
-        kept = {"preparation": self._preparation, "driver_class": self.driver_class}
-        source = self._source(env, length, seed, **kept)
-        self._preparation = source.follower
-        return source
+        return OnPolicySource(self, env, self.resolved_sequence_length(env.num_envs), seed)
 
-    def _source(self, env, length, seed, **kept):
-        return OnPolicySource(self, env, length, seed, **kept)
+    def preparation(self, driver: Driver, sequence_length: int) -> Preparation:
+        """What makes minibatches of the rollouts of `driver`, reset; the one in the graph of the updates, if there is one."""
+        if self.train_function is None:
+            self._preparation = Preparation(self, driver, sequence_length)
+        self._preparation.reset()
+        return self._preparation
 
     def prepare(self, collected: Any) -> Any:
         """A collected rollout as `Sequences`."""
         return self._preparation(collected)
 
-    def _resolved_sequence_length(self, num_envs):
+    def resolved_sequence_length(self, num_envs: int) -> int:
+        """Steps in the sequences that a rollout of so many environments is cut into."""
         if self.dealing.sequence_length is not None:
             return self.dealing.sequence_length
         if not (self.default_has_memory if self.network is None else has_memory(self.network)):
@@ -254,8 +253,6 @@ class PolicyGradient(Agent):
             value_loss = masked_mean(errors, data.valid)
             loss += self.value_coef * value_loss
             logs = {"value_loss": value_loss, **logs}
-        if self.network.losses:
-            loss += tf.add_n(self.network.losses)
         parts = dict(zip(self.names_for_heads("entropy"), entropies, strict=False))
         return loss, {"policy_loss": policy_loss, "entropy": entropy, **parts, **logs}
 

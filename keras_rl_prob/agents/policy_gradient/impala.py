@@ -8,11 +8,12 @@ from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
 from keras_rl_prob.agents.policy_gradient.settings import VTrace
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import Rollout
+from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.ops.losses import clipped_surrogate
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import vtrace
 from keras_rl_prob.settings import Schedule, current
-from keras_rl_prob.sources import LaggedSource
+from keras_rl_prob.sources import LaggedSource, RolloutSource
 from keras_rl_prob.sources.on_policy import Minibatch
 from keras_rl_prob.types import Loss
 
@@ -105,10 +106,11 @@ class IMPALA(PolicyGradient):
         """`Adam(6e-4, epsilon=1e-5, global_clipnorm=0.5)`."""
         return keras.optimizers.Adam(6e-4, epsilon=1e-5, global_clipnorm=0.5)
 
-    def _source(self, env, length, seed, **kept):
+    def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
+        """Rollouts of `env` as minibatches, `lag` versions old."""
         if not self.lag:
-            return super()._source(env, length, seed, **kept)
-        return LaggedSource(self, env, length, seed, lag=self.lag, **kept)
+            return super().make_source(env, seed)
+        return LaggedSource(self, env, self.resolved_sequence_length(env.num_envs), seed, lag=self.lag)
 
     def advantages(self, rollout: Rollout, reward: tf.Tensor, next_value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """V-trace: values and probabilities are those of the network now, not of when the rollout was played."""

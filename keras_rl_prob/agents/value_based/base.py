@@ -143,8 +143,6 @@ class QLearning(Agent):
         counted = tf.cast(data.weight > 0.0, tf.float32)
         count = tf.maximum(tf.reduce_sum(counted), 1.0)
         loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
-        if self.network.losses:
-            loss += tf.add_n(self.network.losses)
         return loss, {
             "q_value": tf.reduce_sum(counted * value) / count,
             "td_error": tf.reduce_sum(counted * tf.abs(error)) / count,

@@ -11,8 +11,6 @@ from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.envs.factory import EnvOrSpaces
-from keras_rl_prob.keras_internals import layers_of
-from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.learning.targets import follow, target_of
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
@@ -139,14 +137,6 @@ class DQN(ReplayingModel, QLearning):
         """Names of the metrics besides `return` and `length`."""
         return [*super().metric_names(), "replay_size"]
 
-    # ---- noise ------------------------------------------------------------------------------------------------
-
-    @property
-    def noisy_layers(self) -> list[NoisyDense]:
-        """Those of the network and of the target network."""
-        target = [layer for layer in layers_of(self.target_network) if isinstance(layer, NoisyDense)]
-        return [*super().noisy_layers, *target]
-
     def begin_training(self) -> None:
         """Starts with a target network like the network."""
         self.target_network.set_weights(self.network.get_weights())
@@ -165,10 +155,9 @@ class DQN(ReplayingModel, QLearning):
 
     def after_update(self, data: Nest) -> None:
         """Brings the target network up to date."""
-        healthy = tf.equal(self.failure, 0)
         if isinstance(self.target_update, int):
             pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
-            due = healthy & tf.equal(self.optimizer.iterations % self.target_update, 0)
+            due = tf.equal(self.optimizer.iterations % self.target_update, 0)
             tf.cond(due, lambda: [target.assign(online) for target, online in pairs] and None, lambda: None)
         else:
-            follow(self.target_network, self.network, tf.where(healthy, self.target_update, 0.0))
+            follow(self.target_network, self.network, self.target_update)

@@ -143,6 +143,4 @@ class RecurrentDQN(DQN):
         eta = self.replay.eta
         self.keep_errors(data.index, eta * tf.reduce_max(size, 0) + (1.0 - eta) * mean)
         loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
-        if self.network.losses:
-            loss += tf.add_n(self.network.losses)
         return loss, {"q_value": tf.reduce_sum(counted * value) / count, "td_error": tf.reduce_sum(size) / count}
