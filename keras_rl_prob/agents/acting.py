@@ -1,4 +1,4 @@
-"""What an agent does once it is built, besides learning: act."""
+"""Acting of a built agent: policies, export, predictions."""
 
 from typing import Any
 
@@ -15,26 +15,26 @@ from keras_rl_prob.types import Mixin, Nest, Path
 
 
 class ActingModel(Mixin):
-    """The part of an agent that concerns acting: `policy`, `export`, `predict`, and what they and the drivers use.
+    """Acting of an agent: `policy`, `export`, `predict`, and what they and the drivers use.
 
     Attributes:
         network, observation_space, action_space, normalize_observations: See `Agent`.
-        observation_normalizers: A layer for each leaf of an observation, if there is normalisation.
+        observation_normalizers: List of a layer for each leaf of an observation, if observations are normalised.
     """
 
     steps_per_execution: Any
     predict_function: Any
 
     def policy(self, num_envs: int | None = None, deterministic: bool = True, seed: int = 0) -> Policy:
-        """A `Policy` that acts step by step and keeps the recurrent state itself, for play and deployment."""
+        """A `Policy` that acts step by step and keeps the recurrent state, for play and deployment."""
         self._check_built("policy")
         num_envs, seed = checks.integer("num_envs", num_envs, none=True), checks.seed("seed", seed)
         return Policy(self, num_envs, deterministic, seed)
 
     def export(self, filepath: Path, format: str | None = None) -> None:
-        """Writes the policy for use without this library: `(observation, is_first, state)` to `(action, state)`.
+        """Writes the policy, from `(observation, is_first, state)` to `(action, state)`, for use without this library.
 
-        See `keras_rl_prob.deployment.export.export_policy` for what is in the files.
+        See `keras_rl_prob.deployment.export.export_policy` for the contents of the files.
 
         Args:
             filepath: Folder of a SavedModel, or file of an ONNX model.
@@ -45,15 +45,15 @@ class ActingModel(Mixin):
         export_policy(self, filepath, format)
 
     def predict(self, x: Nest, *args: Any, **kwargs: Any) -> Nest:
-        """Actions for observations, as `keras.Model.predict`: the mode of the policy, recurrent state at zero."""
-        kept, self.steps_per_execution = self.steps_per_execution, 1  # that of `fit` is no concern of this
+        """Actions for observations, as `keras.Model.predict`: the mode of the policy, with a recurrent state of zeros."""
+        kept, self.steps_per_execution = self.steps_per_execution, 1  # the number of `fit` does not apply here
         try:
             return super().predict(x, *args, **kwargs)
         finally:
             self.steps_per_execution = kept
 
     def predict_step(self, data: Nest) -> Nest:
-        """Deterministic actions for observations as environments give them, `[B, ...]` or sequences `[B, T, ...]`."""
+        """Deterministic actions for observations as environments return them, `[B, ...]` or sequences `[B, T, ...]`."""
         data = data[0] if isinstance(data, tuple) and len(data) == 1 else data
         return border.decode(
             self.action_space, deterministic_actions(self, border.encode(self.observation_space, data))
@@ -76,7 +76,7 @@ class ActingModel(Mixin):
         return self._unrolled.initial_state(batch_size)
 
     def normalize(self, observation: Nest) -> Nest:
-        """Observations as the network takes them: real-valued ones normalised if so configured, all else as it is."""
+        """Observations for the network: floats are normalised if `normalize_observations`, the rest stays unchanged."""
         if not self.normalize_observations:
             return observation
         flat = keras.tree.flatten(observation)
@@ -84,12 +84,12 @@ class ActingModel(Mixin):
         return keras.tree.pack_sequence_as(observation, normalized)
 
     def distribution(self, parameters: Nest) -> Joint:
-        """The `Joint` distribution over actions for a nest of the heads' parameters."""
+        """The `Joint` distribution over actions for a nest of the heads' outputs."""
         return self._heads.distribution(parameters)
 
     @property
     def noisy_layers(self) -> list[NoisyDense]:
-        """List of the `NoisyDense` layers, by which the agent explores where there are any."""
+        """List of the `NoisyDense` layers of all networks, whose noise explores."""
         layers = [layer for network in self.networks for layer in layers_of(network)]
         return [layer for layer in layers if isinstance(layer, NoisyDense)]
 
@@ -105,8 +105,8 @@ class ActingModel(Mixin):
         """One step of a stochastic policy, for an `act`; the arguments are those of `act`.
 
         Returns:
-            `(action, record, outputs, state)`: the environment's action, a dict of its raw sample and of the parameters that it
-            came from, all outputs of the network, the next recurrent state.
+            `(action, record, outputs, state)`: the action for the environment, a dict of its raw sample (`"raw"`) and the
+            distribution's parameters (`"parameters"`), all outputs of the network, the next recurrent state.
         """
         noisy = bool(self.noisy_layers) and not deterministic
         outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
@@ -119,11 +119,11 @@ class ActingModel(Mixin):
         return self._unrolled(self.normalize(observation), is_first, state)
 
     def environment_action(self, raw: Nest) -> Nest:
-        """The action that the environment gets for a sample `raw` of the policy: squashed where bounded, clipped else."""
+        """The action for the environment from a sample `raw` of the policy: squashed into bounds, or clipped to them."""
         return spaces.clip(self.action_space, self._heads.action(raw))
 
     def raw_action(self, action: Nest) -> Nest:
-        """A sample of the policy that `environment_action` makes this action of; what was clipped stays as it is."""
+        """A sample for which `environment_action` returns this action; clipped actions stay as they are."""
         return self._heads.raw(action)
 
     def _check_built(self, method):

@@ -1,4 +1,4 @@
-"""`Agent`: a `keras.Model` that learns from environments; what all agents share."""
+"""`Agent`, the base class of all agents: a `keras.Model` that learns from environments."""
 
 import abc
 import contextlib
@@ -30,21 +30,21 @@ from keras_rl_prob.types import Nest
 
 
 class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
-    """Base of all agents: `compile`, `fit(env)`, `evaluate(env)`, `predict`, `save`, for any environment.
+    """Base class of all agents: `compile`, `fit(env)`, `evaluate(env)`, `predict` and `save`, for any environment.
 
-    A subclass gives the default network, the source of its updates and `train_step`. The agent is built when `fit` or
-    `build` first sees an environment: the observation and action spaces become part of it and are saved with it.
+    A subclass defines the default network, how it acts, the source of its data and its loss. The agent is built when `fit` or
+    `build` first gets an environment: its observation and action spaces become part of the agent and are saved with it.
 
     Args:
         network: Functional model for one step (no time axis) from an observation to `{"action": nest of heads' outputs}`
-            and whatever else the algorithm needs, or `None` for a default made from the environment's spaces.
-        normalize_observations: Whether numbers are centred and scaled by running statistics: those of every Box but integer
-            images, provided that the network takes float32 for them, as the default one does.
+            and the other outputs that the algorithm needs, or `None` for a default network for the environment's spaces.
+        normalize_observations: Whether observations are centred and scaled by running statistics: every Box except integer
+            images, provided that the network's input for it is float32, as in default networks.
         name: Name of the model.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Says what was meant by an argument that there is not, before Python says only that there is none."""
+        """Rejects unknown arguments with a hint at what was meant, which Python's own error lacks."""
         known = moved_arguments(cls.settings_classes)
         known |= {name: f"`{name}`" for name in constructor_arguments(cls, Agent)}
         reject_unknown(cls, {name: value for name, value in kwargs.items() if name not in known}, known)
@@ -71,62 +71,62 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
     network_outputs: tuple[str, ...] = ("action",)
-    """Keys that the network's outputs must have."""
+    """Keys that the network's output must have."""
 
     settings_classes: ClassVar[dict] = {}
-    """Classes of the settings that arguments take, by argument; their numbers were arguments of the agent before."""
+    """Dict from an argument to the class of its settings, whose fields were arguments of the agent in earlier versions."""
 
     rollouts_per_epoch = 10
-    """How many rollouts an epoch has when `fit` is not told."""
+    """Rollouts in an epoch when `fit` is not given `steps_per_epoch`."""
 
     @property
     def acts_compiled(self) -> bool:
-        """Whether the agent can choose actions in a graph that is compiled with XLA."""
+        """Whether actions can be computed in a graph compiled with XLA."""
         return True
 
     default_num_envs = 32
-    """How many environments `fit` makes when it is not told."""
+    """Number of environments when `fit` is not given `num_envs`."""
 
     @abc.abstractmethod
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
-        """The Functional model that is used when the agent was made without one; `env` is as `build` got it."""
+        """Returns the Functional model to use when the constructor was not given one; `env` as in `build`."""
 
     @abc.abstractmethod
     def act(
         self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
     ) -> tuple[Nest, Nest, Nest]:
-        """One step of the agent: `(action, record, state)`; the record is what the update will need."""
+        """One step of the agent: returns `(action, record, state)`; the record holds what the update will need."""
 
     def build_networks(self, env: EnvOrSpaces) -> None:
-        """Makes what networks there are besides `network`, such as a critic of its own: none, unless a subclass says so.
+        """Creates networks besides `network`, such as a separate critic, as attributes; none by default.
 
         Args:
-            env: What these networks are for, as `default_network` gets it.
+            env: As in `default_network`.
         """
 
     def final_value(self, observation: Nest, state: Nest) -> Nest:
-        """What is kept of final observations `[B, ...]` that come beside the rows: nothing, unless a subclass says so.
+        """What a rollout keeps of the final observations of environments that reset within the same step; nothing by default.
 
         Args:
-            observation: Nest `[B, ...]`.
-            state: Recurrent state of before the reset, nest `[B, ...]`.
+            observation: Final observations, nest `[B, ...]`.
+            state: Recurrent state before the reset, nest `[B, ...]`.
         """
         return ()
 
     def exploration_report(self) -> dict[str, tf.Tensor]:
-        """Where the exploration stands, a dict of float32 scalars: empty where nothing but the policy explores."""
+        """Current values of the exploration schedules, a dict of float32 scalars; empty by default."""
         return {}
 
     @abc.abstractmethod
     def updates_per_rollout(self, num_envs: int) -> int:
-        """Gradient steps that one rollout of `num_envs` environments gives; `ValueError` where the numbers do not fit."""
+        """Returns the gradient steps on one rollout of `num_envs` environments; `ValueError` if the numbers do not fit."""
 
     @abc.abstractmethod
     def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
-        """The source of updates from `env`: `dataset()` gives the data of one gradient step each, `variables` its state."""
+        """Returns the `RolloutSource` that collects in `env` and provides the data of the gradient steps."""
 
     def begin_training(self) -> None:
-        """What comes before a training that is not the continuation of another."""
+        """Called at the start of a training that does not resume another one."""
 
     # ---- Keras' surface ---------------------------------------------------------------------------------------
 
@@ -139,18 +139,18 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         run_eagerly: bool = False,
         **unsupported: Any,
     ) -> None:
-        """Chooses how the network is trained.
+        """Configures the agent for training.
 
         Args:
-            optimizer: A Keras optimizer, its name, or `None` for the agent's default, as a rule
-                `Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)`. For an agent that learns in several parts also a dict with an
-                optimizer for each; a single one is that of the first, and the others get ones like it.
-            steps_per_execution: Gradient steps from one call of the callbacks to the next, those of whole rollouts; of one
-                for `None`. More is faster where a rollout takes a millisecond.
-            jit_compile: Whether to compile with XLA; `"auto"` compiles unless the network has convolutions that run on
-                a CPU, where TensorFlow's own kernels are faster; the loops of LSTM and GRU are compiled there too.
+            optimizer: A Keras optimizer, its name, or `None` for the agent's default, usually
+                `Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)`. For an agent with several parts also a dict with an optimizer
+                for each; a single optimizer is used for the first part, and copies of it for the others.
+            steps_per_execution: Gradient steps between calls of the callbacks, a multiple of those on one rollout, which is
+                the default. A larger number is faster where a rollout takes only a millisecond.
+            jit_compile: Whether to compile with XLA. `"auto"` compiles unless a network has convolutions and there is no GPU:
+                TensorFlow's own kernels for them are faster on a CPU. The loops of LSTM and GRU are compiled even then.
             run_eagerly: Whether `train_step` runs as plain Python, for debugging.
-            **unsupported: None; `loss`, `metrics` and the like, which belong to the agent, raise a `TypeError`.
+            **unsupported: Raise a `TypeError`: `loss`, `metrics` and the like belong to the agent.
         """
         reject_unknown(Agent.compile, unsupported)
         network_checks.check_no_strategy()
@@ -168,7 +168,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             self.build_optimizer()
 
     def build(self, env: EnvOrSpaces) -> None:
-        """Makes the network and the normalisers for an environment; `fit` does this by itself.
+        """Creates the network and the normalisers for an environment; `fit` calls this if needed.
 
         Args:
             env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
@@ -199,19 +199,19 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
     ) -> None:
-        """Raises a `ValueError` where the network or the spaces are not for this agent, before anything is built."""
+        """Raises a `ValueError` if the network or the spaces do not fit this agent, before anything is built."""
         network_checks.check_network(network, self.network_outputs, observation_space, action_space)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the network as it is, also where it was made by default.
+        """Returns the constructor's arguments; a default network is included as it is.
 
         Raises:
-            ValueError: An argument of a subclass is not there under its name.
+            ValueError: A subclass does not keep an argument as an attribute of the same name.
         """
         return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._argument_names()}
 
     def _argument_names(self):
-        """Names of the constructor's arguments; a `ValueError` where one is not kept."""
+        """Names of the constructor's arguments; a `ValueError` if one is not kept as an attribute."""
         names = constructor_arguments(type(self), Agent)
         missing = [name for name in names if not hasattr(self, name)]
         if missing:
@@ -247,32 +247,32 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             env: An environment id, a `gymnasium.Env`, a callable that makes one, a `gymnasium.vector.VectorEnv`, a
                 native environment, or a list of ids and callables that are taken in turn (`krp.envs.make`).
             epochs: Epoch at which to stop.
-            steps_per_epoch: Gradient steps in an epoch, a multiple of the updates that one rollout gives; those of
-                `rollouts_per_epoch` rollouts when left out.
-            validation_data: Environment to `evaluate` in after an epoch (`val_return`, `val_length`), or `None`.
+            steps_per_epoch: Gradient steps in an epoch, a multiple of those on one rollout; by default those on
+                `rollouts_per_epoch` rollouts.
+            validation_data: Environment to `evaluate` in after epochs (`val_return`, `val_length`), or `None`.
             validation_episodes: Episodes of each such evaluation.
-            validation_freq: Epochs from one such evaluation to the next.
+            validation_freq: Epochs between such evaluations.
             callbacks: List of Keras callbacks.
-            initial_epoch: Epoch at which to start. If it is not 0 and the agent knows where its training stood, from the `fit`
-                before or from a file that was saved during one, the training goes on from there: environments, memory and
+            initial_epoch: Epoch at which to start. If it is not 0 and the agent has the state of a training, from the previous
+                `fit` or from a file saved during one, that training is resumed exactly: environments, replay memory and
                 random numbers included.
-            seed: Integer that determines everything random; drawn from Python's `random` when left out, so that
-                `keras.utils.set_random_seed` makes runs repeatable.
+            seed: Integer that determines everything random; drawn from Python's `random` by default, so that
+                `keras.utils.set_random_seed` makes runs reproducible.
             verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
-            num_envs: Environments to make from an id, a callable or a list; about `default_num_envs` when left out.
-            collectors: Where rollouts are collected: here for `None`, else by an object whose `make_source(agent, env, seed)`
-                returns the `keras_rl_prob.sources.RolloutSource` that is learned from.
-            **unsupported: None; what belongs to supervised learning (`y`, `batch_size`, ...) raises a `TypeError`.
+            num_envs: Number of environments to make from an id, a callable or a list; about `default_num_envs` by default.
+            collectors: What collects the rollouts: `None` for the agent itself, or an object whose
+                `make_source(agent, env, seed)` returns a `keras_rl_prob.sources.RolloutSource`.
+            **unsupported: Raise a `TypeError`: arguments of supervised learning (`y`, `batch_size`, ...).
 
         Returns:
-            Keras' `History`. Its `history` has `return` and `length` (means over the episodes that finished in an epoch,
-            NaN where none did), `env_steps` (total so far), the losses and diagnostics of the algorithm, and with
-            `validation_data` the results of `evaluate` under `val_` names.
+            Keras' `History`. Its `history` has `return` and `length` (means over the episodes that ended in the epoch, NaN if
+            none did), `env_steps` (the total so far), the losses and diagnostics of the algorithm, and with
+            `validation_data` the results of `evaluate` as `val_...`.
 
         Raises:
-            TypeError: `env` is nothing to learn from, or arguments of supervised learning were given.
+            TypeError: `env` is not an environment, or arguments of supervised learning were given.
             ValueError: `compile` was not called, or arguments do not fit each other, the network or the environment.
-            FloatingPointError: An observation, a reward or a loss is not finite; no weights were changed by it.
+            FloatingPointError: An observation, a reward or a loss is not finite; the gradient step was not taken.
         """
         reject_unknown(Agent.fit, unsupported)
         network_checks.check_no_strategy()
@@ -324,21 +324,21 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 
     def make_ring(self, specs: Nest, capacity: int) -> Ring:
-        """A `Ring` for a source: that of the last training where its memory is gone on with, else a new one."""
+        """A `Ring` for a source: if a training is resumed whose replay memory still exists, that one, else a new one."""
         return self._graphs.ring(specs, capacity)
 
     @property
     def last_rollout(self) -> dict[str, Nest] | None:
-        """What the last updates learned from: while `fit` runs a dict of nests of arrays `[T, B, ...]`, else `None`.
+        """The rollout of the last updates: a dict of nests of arrays `[T, B, ...]` while `fit` runs, else `None`.
 
-        `"action"` as the environment got it and the policy's `"parameters"`, both nests like the action space;
-        `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False where a row is no
-        environment step.
+        `"action"` as the environment received it and the policy's `"parameters"`, both nests like the action space;
+        `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False for rows that are not
+        environment steps.
         """
         return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
 
     def _prepare_for(self, env, updates, steps_per_execution=None):
-        """Builds the agent, its optimizer and its train function for `env`, or checks that they fit it."""
+        """Builds the agent, its optimizer and its train function for `env`, or checks that `env` fits them."""
         if self.built:
             network_checks.check_same_spaces(self, env)
         else:
@@ -351,14 +351,14 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             self.steps_per_execution, self.rollouts_per_execution = execution, execution // updates
 
     def _forget_graphs(self):
-        """Forgets all that was traced and compiled, except the policies that were handed out."""
+        """Drops all traced and compiled graphs, except those of policies that were returned to the user."""
         self._rest()
         self._graphs.forget()
         self.train_function = None
 
     @property
     def wants_xla(self) -> bool:
-        """Whether graphs are compiled with XLA, as `compile` was told."""
+        """Whether graphs are compiled with XLA, according to `compile`."""
         wanted = self._requested_jit_compile
         return not self.run_eagerly and (
             network_checks.prefers_xla(self.networks) if wanted == "auto" else bool(wanted)

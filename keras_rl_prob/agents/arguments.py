@@ -1,4 +1,4 @@
-"""Checks of arguments; each raises an error that says what was expected and what was received."""
+"""Checks of the arguments of `fit`, `evaluate` and `compile`."""
 
 import numbers
 from typing import Any
@@ -11,7 +11,7 @@ MAX_EVALUATION_ENVS = 32
 
 
 def whole_rollouts(steps_per_epoch: int | None, updates: int, default: int) -> int:
-    """`steps_per_epoch` as a whole number of rollouts; `default` of them for `None`."""
+    """Returns `steps_per_epoch`, checked to be whole rollouts; that of `default` rollouts for `None`."""
     if steps_per_epoch is None:
         return default * updates
     steps_per_epoch = integer("steps_per_epoch", steps_per_epoch)
@@ -26,14 +26,14 @@ def whole_rollouts(steps_per_epoch: int | None, updates: int, default: int) -> i
 
 
 def evaluation_envs(episodes: int, kinds: int) -> int:
-    """How many environments share `episodes` evenly, as many of each of `kinds` kinds; rounds the episodes up for it."""
+    """Number of environments for `episodes` such that each plays the same number and each of `kinds` kinds has as many."""
     each = -(-episodes // kinds)
     most = max(1, min(each, MAX_EVALUATION_ENVS // kinds))
     return kinds * max(n for n in range(1, most + 1) if each % n == 0)
 
 
 def whole_executions(steps_per_execution: int | None, updates: int, steps_per_epoch: int) -> int:
-    """`steps_per_execution`, checked; `updates` for `None`."""
+    """Returns `steps_per_execution`, checked; `updates` for `None`."""
     execution = updates if steps_per_execution is None else steps_per_execution
     if (
         not isinstance(execution, numbers.Integral)
@@ -49,7 +49,7 @@ def whole_executions(steps_per_execution: int | None, updates: int, steps_per_ep
 
 
 def checked_optimizer(optimizer: Any) -> Any:
-    """A Keras optimizer, from its name if need be; or a dict of them for the parts of an agent."""
+    """Returns a Keras optimizer for an optimizer or its name; for a dict, a dict of them."""
     if isinstance(optimizer, dict) and optimizer and "class_name" not in optimizer:
         return {name: checked_optimizer(value) for name, value in optimizer.items()}
     try:

@@ -1,4 +1,4 @@
-"""Episodes to be played again and again, for `evaluate`, validation and callbacks."""
+"""Evaluation episodes, for `evaluate`, validation and callbacks."""
 
 import contextlib
 import warnings
@@ -21,11 +21,11 @@ MAX_STEPS = 100_000  # of an episode of an evaluation
 
 
 class Evaluation:
-    """Calling it plays whole episodes: the same ones each time, as far as agent and environment are the same.
+    """Plays whole episodes when called: the same ones each time if agent and environment have not changed.
 
     Args:
-        play: What `play_episodes` gave for an agent and a `placeholder`.
-        placeholder: The environment in that graph.
+        play: What `play_episodes` returned for an agent and `placeholder`.
+        placeholder: The environment in that graph, which stands for `env`.
         env: The environment to play in.
         episodes_per_env: Positive integer.
         seed: Integer.
@@ -50,21 +50,21 @@ class Evaluation:
             results = self._play(self._env, self._episodes_per_env, self._seed, self._max_steps)
         if cut := results.pop("cut"):
             warnings.warn(
-                f"{cut} episodes of the evaluation had not ended after {self._max_steps} steps, and count as far as they had "
-                "come: `max_steps` lets them last longer, a time limit of the environment ends them.",
+                f"{cut} episodes of the evaluation had not ended after {self._max_steps} steps and were cut off there. "
+                "Increase `max_steps`, or give the environment a time limit.",
                 stacklevel=2,
             )
         return results
 
 
 def once() -> tf.data.Dataset:
-    """What Keras' `evaluate` takes for data: a `tf.data.Dataset` of one element, for one evaluation."""
+    """A `tf.data.Dataset` of one element: the data for Keras' `evaluate`, whose single step is one evaluation."""
     return tf.data.Dataset.from_tensors(0)
 
 
 @contextlib.contextmanager
-def put_aside(agent: keras.Model) -> Iterator[None]:
-    """Puts back at the end what Keras' `evaluate` takes from a training that may be under way: metrics and the like."""
+def preserved(agent: keras.Model) -> Iterator[None]:
+    """Restores at the end what Keras' `evaluate` changes and a running `fit` needs: metrics and `steps_per_execution`."""
     kept = agent.steps_per_execution, agent._evaluation
     metrics = [(variable, variable.numpy()) for variable in agent.metrics_variables]
     try:
@@ -76,7 +76,7 @@ def put_aside(agent: keras.Model) -> Iterator[None]:
 
 
 class EvaluatingModel(Mixin):
-    """The part of an agent that concerns evaluation: `evaluate`, and what `fit` and callbacks use for it."""
+    """Evaluation of an agent: `evaluate`, and what `fit` and callbacks use for it."""
 
     @overload
     def evaluate(
@@ -133,25 +133,25 @@ class EvaluatingModel(Mixin):
         max_steps: int = MAX_STEPS,
         **cached: Any,
     ) -> list[float] | dict[str, float]:
-        """Plays whole episodes and reports their mean return; changes nothing in the agent.
+        """Plays whole episodes and returns their mean return; the agent does not change.
 
-        Every environment plays the same number of episodes; when `episodes` is not a multiple of the environments of a
-        given vector environment or a list, the number is rounded up.
+        Every environment plays the same number of episodes: `episodes` is rounded up to a multiple of the number of
+        environments in a vector environment or a list.
 
         Args:
-            env: As in `fit`. It must not be the environment object of a training that is under way.
-            episodes: How many episodes.
+            env: As in `fit`. It must not be the environment object of a running training.
+            episodes: Number of episodes.
             deterministic: Whether to take the mode of the policy instead of samples.
             return_dict: Whether to return a dict instead of a list.
-            seed: Integer; the same seed gives the same episodes, so that evaluations can be compared.
+            seed: Integer; the same seed gives the same episodes, so evaluations can be compared.
             verbose: `"auto"`, 0, 1 or 2.
             callbacks: List of Keras callbacks.
-            max_steps: Steps after which an episode is cut off and counts as far as it had come, with a warning.
-            **cached: What `keras.Model.fit` passes for its own validation.
+            max_steps: Steps after which an episode is cut off, with a warning; its return up to there counts.
+            **cached: For `keras.Model.fit`, which calls this for validation.
 
         Returns:
-            `{"return": ..., "length": ...}` or, with `return_dict=False`, the list of the two: mean undiscounted return
-            and mean length in environment steps.
+            The mean undiscounted return and the mean length in environment steps: a list of the two, or with
+            `return_dict=True` a dict `{"return": ..., "length": ...}`.
         """
         if CACHED_VALIDATION in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
@@ -159,13 +159,13 @@ class EvaluatingModel(Mixin):
         network_checks.check_no_strategy()
         with contextlib.ExitStack() as stack:
             evaluation = self.evaluation(env, episodes, deterministic, seed, stack, max_steps)
-            stack.enter_context(put_aside(self))
+            stack.enter_context(preserved(self))
             self._evaluation, self.steps_per_execution = evaluation, 1
             logs = super().evaluate(once(), verbose=verbose, callbacks=callbacks, return_dict=True)
         return logs if return_dict else [logs["return"], logs["length"]]
 
     def make_test_function(self, force: bool = False) -> None:
-        """Keras' batch of data is one evaluation."""
+        """Makes one batch of Keras' `evaluate` one evaluation."""
 
         def play(batches):
             next(batches)
@@ -182,18 +182,18 @@ class EvaluatingModel(Mixin):
         stack: contextlib.ExitStack,
         max_steps: int = MAX_STEPS,
     ) -> Evaluation:
-        """A function without arguments that plays the episodes of an evaluation, each time anew.
+        """Returns a function without arguments that plays the episodes of an evaluation each time it is called.
 
         Args:
             env: As in `evaluate`.
             episodes: As in `evaluate`.
             deterministic: As in `evaluate`.
             seed: As in `evaluate`.
-            stack: `contextlib.ExitStack` that closes what is opened here.
+            stack: `contextlib.ExitStack` that closes the environments opened here.
             max_steps: As in `evaluate`.
 
         Returns:
-            The function. It returns `{"return": ..., "length": ...}`, floats.
+            The function, which returns `{"return": ..., "length": ...}`, floats.
         """
         episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
         seed = checks.seed("seed", seed)

@@ -1,4 +1,4 @@
-"""What an agent has traced and compiled, kept for the next call that needs the same."""
+"""A cache of what an agent has traced and compiled, for later calls that need the same graphs."""
 
 import contextlib
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from keras_rl_prob.types import Nest
 
 
 class Graphs:
-    """The source of the last training and the players of the last evaluations, each for what its graphs took over.
+    """Keeps the source of the last training and the graphs of the last evaluations, by everything that is fixed in them.
 
     Args:
         agent: An `Agent`.
@@ -33,14 +33,14 @@ class Graphs:
         position: Position | None = None,
         collectors: Collectors | None = None,
     ) -> RolloutSource:
-        """The source of a training on `env`, at its beginning: that of the last training if its graphs fit, else a new one.
+        """Returns the source for a training on `env`: that of the last training, restarted, if its graphs fit, else a new one.
 
         Args:
-            env: What `make` returned.
+            env: An environment as `krp.envs.make` returns it.
             seed: Integer.
-            stack: `contextlib.ExitStack`, for the time of which the source steps `env`.
-            position: `Position` that will be restored, whose replay memory stays as it is.
-            collectors: What makes the source, if it is not the agent.
+            stack: `contextlib.ExitStack`; until it is closed, the source steps `env`.
+            position: `Position` that will be restored; its replay memory is kept.
+            collectors: `Collectors` that make the source in place of the agent.
         """
         agent = self._agent
         key = env.signature, settings(agent), collectors
@@ -57,7 +57,7 @@ class Graphs:
                 self._rings = ()
 
         if key not in self._sources:
-            self._sources = Kept(1)  # before a new one is made: a replay memory may be large
+            self._sources = Kept(1)  # frees the old one first: a replay memory may be large
             return self._sources.get(key, traced)[1]
         placeholder, source = self._sources.get(key, traced)
         stack.enter_context(placeholder.standing_for(env))
@@ -65,12 +65,12 @@ class Graphs:
         return source
 
     def ring(self, specs: Nest, capacity: int) -> Ring:
-        """A `Ring` for a source: where it goes on with a memory like that, the one that is there, else a new one."""
+        """Returns a `Ring` for a source: an existing one of these specs if its training is being resumed, else a new one."""
         fits = (ring for ring in self._rings if (ring.specs, ring.capacity) == (specs, capacity))
         return next(fits, None) or Ring(specs, capacity)
 
     def player(self, env: BatchEnv, deterministic: bool) -> tuple[Callable[..., dict[str, float]], BatchEnv]:
-        """What `play_episodes` gives for the agent and a placeholder of `env`; and that placeholder."""
+        """Returns `play_episodes` of the agent and a placeholder of `env`, and the placeholder."""
         agent = self._agent
 
         def traced():
@@ -81,15 +81,15 @@ class Graphs:
         return self._players.get((env.signature, deterministic, settings(agent)), traced)
 
     def forget(self) -> None:
-        """Forgets everything."""
+        """Empties the cache."""
         self._sources, self._players = Kept(1), Kept(8)
 
 
 class Kept:
-    """The latest few values that were made for a key; keys are compared, not hashed.
+    """A cache of the latest few values; keys are compared, not hashed.
 
     Args:
-        most: How many to keep; what was used least recently goes first.
+        most: Number of values to keep; the least recently used one is dropped first.
     """
 
     def __init__(self, most: int) -> None:
@@ -97,7 +97,7 @@ class Kept:
         self._pairs: list[tuple[Any, Any]] = []
 
     def get(self, key: Any, make: Callable[[], Any]) -> Any:
-        """The value that was kept for `key`, or else that of `make()`, which is then kept."""
+        """Returns the value for `key`; calls `make()` for it if there is none."""
         pair = next((pair for pair in self._pairs if pair[0] == key), None) or (key, make())
         self._pairs = [pair, *(other for other in self._pairs if other is not pair)][: self._most]
         return pair[1]
@@ -107,9 +107,9 @@ class Kept:
 
 
 def settings(agent: keras.Model) -> tuple[Any, ...]:
-    """What graphs take over from an agent, to be compared: its arguments besides networks, and how it is compiled.
+    """What is fixed in the graphs of an agent: its arguments except networks, and how it is compiled.
 
-    Equal to nothing, not even to itself, if an argument is an object that Keras cannot describe.
+    It equals nothing, not even itself, if an argument is an object that Keras cannot serialise.
     """
     try:
         networks = [key for key, value in vars(agent).items() if isinstance(value, keras.layers.Layer)]

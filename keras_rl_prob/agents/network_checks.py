@@ -1,4 +1,4 @@
-"""What a network must be for an agent to use it, checked before anything is built."""
+"""Checks of networks, before anything is built."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -24,10 +24,10 @@ HEAD_FOR = {"continuous": "DenseNormal", "discrete": "DenseCategorical", "binary
 
 
 class ActionHeads:
-    """The heads behind a network's action outputs, found through its Functional graph; not tracked by Keras again.
+    """The heads of a network's `"action"` outputs, found through its Functional graph and not tracked by Keras again.
 
     Args:
-        network: A checked network.
+        network: A network that passed `check_network`.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -35,20 +35,20 @@ class ActionHeads:
         self._heads = keras.tree.map_structure(lambda output: layer_behind(output), outputs)
 
     def distribution(self, parameters: Nest) -> Joint:
-        """The `Joint` of the heads' distributions for a nest of their parameters."""
+        """The `Joint` distribution for a nest of the heads' outputs."""
         return Joint(keras.tree.map_structure(lambda head, x: head.distribution(x), self._heads, parameters))
 
     def action(self, raw: Nest) -> Nest:
-        """The actions that a nest of raw samples stands for."""
+        """Actions from a nest of raw samples."""
         return keras.tree.map_structure(lambda head, x: head.action(x), self._heads, raw)
 
     def raw(self, action: Nest) -> Nest:
-        """The raw samples that give a nest of actions."""
+        """Raw samples from a nest of actions."""
         return keras.tree.map_structure(lambda head, x: head.raw(x), self._heads, action)
 
 
 def check_no_strategy(network: keras.Model | None = None) -> None:
-    """Raises a `ValueError` in the scope of a `tf.distribute` strategy, or where the variables of `network` come from one."""
+    """Raises a `ValueError` in the scope of a `tf.distribute` strategy, or if the variables of `network` were made in one."""
     mirrored = network is not None and [
         v.path for v in network.variables if isinstance(v.value, tf.distribute.DistributedValues)
     ]
@@ -66,8 +66,8 @@ def check_network(
     """Raises a `ValueError` unless `network` maps observations of the one space to heads for the other.
 
     Args:
-        network: What the user gave as `network`.
-        output_names: Keys that its output must have.
+        network: The argument `network`.
+        output_names: Keys that the output must have.
         observation_space: Gymnasium space.
         action_space: Gymnasium space.
     """
@@ -102,7 +102,7 @@ def check_same_spaces(agent: keras.Model, env: BatchEnv) -> None:
 
 
 def _categories(space):
-    """What the shapes of a space do not tell: the kinds of its leaves and how many classes they have."""
+    """What shapes do not show: the types of the leaves and their numbers of classes."""
     return [
         (type(leaf), str(getattr(leaf, "n", None)), str(getattr(leaf, "nvec", None))) for leaf in spaces.leaves(space)
     ]
@@ -154,7 +154,7 @@ def _check_heads(outputs, action_space):
 
 
 def _check_masked(output):
-    """Raises a `ValueError` where a head does not get the mask that the observation has for it."""
+    """Raises a `ValueError` if a head does not get the mask that the observation has for it."""
     head = layer_behind(output)
     if len(inputs_behind(output)) == 1:
         raise ValueError(
@@ -181,10 +181,10 @@ def _describe(leaf):
 
 
 def warn_of_inert_layers(networks: Iterable[keras.Model]) -> None:
-    """Warns of layers that only do something in Keras' own training: agents run their network as for inference.
+    """Warns of layers that have no effect here, since agents run their networks in inference mode.
 
-    The update must see the network that acted, else the probability ratio of the first update would not be 1; and rows of a
-    rollout depend on each other, so that their statistics are no batch's.
+    The update must use the network that acted, or the probability ratio of the first update would not be 1; and the rows of a
+    rollout depend on each other, so batch statistics would be wrong.
     """
     layers = [layer for network in networks for layer in layers_of(network)]
     cures = {layer.name: cure for layer in layers if (cure := _cure_of_inert(layer))}
@@ -198,7 +198,7 @@ def warn_of_inert_layers(networks: Iterable[keras.Model]) -> None:
 
 
 def _cure_of_inert(layer):
-    """What to use in the place of a layer that does nothing, or only half of what it should; `None` for all others."""
+    """What to use instead of a layer that has no effect, or only part of it; `None` for other layers."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return "its statistics stay as they are; `LayerNormalization`, or `normalize_observations=True`"
     if isinstance(layer, keras.layers.SpectralNormalization):
@@ -209,19 +209,19 @@ def _cure_of_inert(layer):
 
 
 def has_memory(network: keras.Model) -> bool:
-    """Whether a network holds a `StatefulRNN`."""
+    """Whether a network has a `StatefulRNN`."""
     return any(isinstance(layer, StatefulRNN) for layer in layers_of(network))
 
 
 def prefers_xla(networks: Iterable[keras.Model]) -> bool:
-    """Whether networks train faster when compiled with XLA: unless one has convolutions and there is no GPU."""
+    """Whether networks train faster when compiled with XLA: not if one has convolutions and there is no GPU."""
     layers = [layer for network in networks for layer in layers_of(network)]
     convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in layers)
     return not convolutions or bool(tf.config.list_physical_devices("GPU"))
 
 
 def reject_q_values(network: keras.Model, agent_name: str) -> None:
-    """Raises a `ValueError` if a network's `"action"` are action values, which are no policy."""
+    """Raises a `ValueError` if a network's `"action"` are action values instead of a policy."""
     for output in keras.tree.flatten(network.output["action"]):
         if isinstance(layer_behind(output), QValues):
             raise ValueError(
@@ -232,7 +232,7 @@ def reject_q_values(network: keras.Model, agent_name: str) -> None:
 
 
 def check_has_memory(network: keras.Model, agent_name: str, alternative: str) -> None:
-    """Raises a `ValueError` unless a network holds a `StatefulRNN`."""
+    """Raises a `ValueError` unless a network has a `StatefulRNN`."""
     if not has_memory(network):
         raise ValueError(
             f"`network` must have memory for {agent_name}, a `keras_rl_prob.layers.StatefulRNN`. "
@@ -242,7 +242,7 @@ def check_has_memory(network: keras.Model, agent_name: str, alternative: str) ->
 
 
 def check_has_no_memory(network: keras.Model, agent_name: str, alternative: str) -> None:
-    """Raises a `ValueError` if a network holds a `StatefulRNN`."""
+    """Raises a `ValueError` if a network has a `StatefulRNN`; `alternative` is a sentence."""
     if has_memory(network):
         raise ValueError(
             f"`network` must have no memory for {agent_name}, which replays single steps. {alternative} "
@@ -251,7 +251,7 @@ def check_has_no_memory(network: keras.Model, agent_name: str, alternative: str)
 
 
 def check_q_network(agent: keras.Model, network: keras.Model, action_space: gymnasium.Space) -> None:
-    """Raises a `ValueError` unless there is one Discrete action, and `network` is what a value-based agent asked for."""
+    """Raises a `ValueError` unless the action is Discrete and `network` fits the arguments of a value-based agent."""
     name = type(agent).__name__
     if not isinstance(action_space, gym_spaces.Discrete):
         raise ValueError(
@@ -288,5 +288,5 @@ def check_q_network(agent: keras.Model, network: keras.Model, action_space: gymn
 
 
 def layers_kind(layers: Iterable[keras.layers.Layer]) -> str:
-    """The kind of the first `NoisyDense` among layers."""
+    """The `kind` of the first `NoisyDense` among layers."""
     return next(layer.kind for layer in layers if isinstance(layer, NoisyDense))

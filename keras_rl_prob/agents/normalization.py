@@ -1,4 +1,4 @@
-"""Which parts of an observation are normalised."""
+"""Normalisation of observations: which of their leaves get running statistics."""
 
 import warnings
 
@@ -17,9 +17,9 @@ from keras_rl_prob.networks.observations import is_numeric
 def observation_normalizers(
     observation_space: gymnasium.Space, action_space: gymnasium.Space, network: keras.Model
 ) -> list[keras.layers.Layer]:
-    """A layer for each leaf of an observation: `RunningNormalization` for real numbers that are no action mask.
+    """Returns a layer for each leaf of an observation: `RunningNormalization` for floats that are not an action mask.
 
-    Integers of a Box that is no image are normalised too, provided that the network takes real numbers for them.
+    Integers of a Box that is not an image are normalised too, provided that the network has a float input for them.
     """
     exempt = {place.index for place in masks.places(observation_space, action_space)}
     names = spaces.leaf_names(observation_space)
@@ -31,7 +31,7 @@ def observation_normalizers(
             if not normalized:
                 warnings.warn(
                     f"`normalize_observations` leaves the observation {names[index] or leaf!r} as it is, since the network "
-                    f'takes {x.dtype} for it: `keras.Input({leaf.shape}, dtype="float32")` would have it normalised.',
+                    f'takes {x.dtype} for it: `keras.Input({leaf.shape}, dtype="float32")` would normalise it.',
                     stacklevel=2,
                 )
         layer = RunningNormalization(dtype="float32") if normalized else keras.layers.Identity()
@@ -41,7 +41,7 @@ def observation_normalizers(
 
 
 def normalized_spaces(env: EnvOrSpaces) -> EnvOrSpaces:
-    """What a default network is made for: `env`, or where integers are normalised a pair of spaces with real numbers there."""
+    """The spaces for a default network: `env`, or where integers are normalised a pair of spaces with floats in their place."""
     observation_space, action_space = spaces_of(env)
     if not any(map(_is_integer, spaces.leaves(observation_space))):
         return env

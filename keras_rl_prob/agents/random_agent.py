@@ -1,4 +1,4 @@
-"""The floor in every comparison."""
+"""An agent that acts at random: the baseline of every comparison."""
 
 import keras
 import tensorflow as tf
@@ -13,12 +13,12 @@ from keras_rl_prob.types import Loss, Nest
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class RandomAgent(Agent):
-    """Random actions, uniform where an action is bounded and standard normal where it is not; learns nothing.
+    """Random actions, uniform where an action is bounded and standard normal where it is not; it does not learn.
 
-    Where the observation has an `"action_mask"` for the action space, only what it allows is drawn.
+    Where the observation has an `"action_mask"` for the action space, only allowed actions are drawn.
 
-    What any other agent is to be compared with, by the same `fit` and `evaluate`. Its network only tells the structure of
-    the actions; `deterministic` makes no difference.
+    A baseline for other agents, with the same `fit` and `evaluate`. Its network only gives the structure of the actions;
+    `deterministic` makes no difference.
 
     Args:
         network: Functional model as of the other agents, or `None`.
@@ -44,7 +44,7 @@ class RandomAgent(Agent):
         return networks.feed_forward(env, units=(), value=False)
 
     def metric_names(self) -> list[str]:
-        """None besides `return` and `length`."""
+        """No metrics besides `return` and `length`."""
         return []
 
     def act(
@@ -64,7 +64,7 @@ class RandomAgent(Agent):
         return raw
 
     def updates_per_rollout(self, num_envs: int) -> int:
-        """1, which changes nothing."""
+        """1: a step that changes no weights."""
         return 1
 
     def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
@@ -72,11 +72,11 @@ class RandomAgent(Agent):
         return PlaySource(self, env, seed)
 
     def loss_and_logs(self, data: Nest) -> Loss:
-        """0."""
+        """Returns 0."""
         return tf.constant(0.0), {}
 
     def train_step(self, data: Nest) -> dict[str, tf.Tensor]:
-        """Reports."""
+        """Updates the metrics only."""
         self.failure.assign(tf.cast(data.report["failure"], tf.int32))
         self._reports.update(data.report, tf.equal(data.index, 0), {}, {})
         return self.logs()

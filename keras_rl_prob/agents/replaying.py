@@ -1,4 +1,4 @@
-"""What agents that learn from a replay memory share: its numbers, recorded episodes, priorities."""
+"""What agents with a replay memory share: its settings, recorded episodes, priorities."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -15,24 +15,25 @@ from keras_rl_prob.types import Mixin, Nest
 
 
 class ReplayingModel(Mixin):
-    """The part of an agent that concerns a replay memory: all that a `ReplaySource` asks of it, but `discount`.
+    """The replay memory of an agent: everything that a `ReplaySource` needs of it except `discount`.
 
-    A subclass names it before its other base, as in `class Mine(ReplayingModel, Agent)`, and calls `set_replay` in its
+    A subclass names it before its other base class, as in `class Mine(ReplayingModel, Agent)`, and calls `set_replay` in its
     constructor.
 
     Attributes:
-        rollout_steps: Rows from each environment between one round of updates and the next.
-        updates: Gradient steps in such a round.
+        rollout_steps: Rows collected from each environment between updates.
+        updates: Gradient steps after each rollout.
         replay: The settings of the memory.
-        experience: List of the recorded episodes with which every new training starts.
-        td_errors: float32 variable `[updates, batch_size]`, the errors that become priorities, if there are any.
+        experience: List of the recorded episodes with which the replay memory of a new training starts.
+        td_errors: float32 variable `[updates, batch_size]`, the absolute errors that become priorities, if there are any. A
+            variable, because updates and source are two graphs.
     """
 
     settings_classes: ClassVar[dict] = {"replay": ReplaySettings}
     replay: Any
 
     def set_replay(self, rollout_steps: int, updates: int, replay: ReplaySettings) -> None:
-        """Keeps these arguments of a constructor; raises a `ValueError` where one is out of its range."""
+        """Keeps these arguments of the constructor; raises a `ValueError` if one is out of its range."""
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
         self.updates = checks.integer("updates", updates)
         kind = self.settings_classes["replay"]
@@ -46,7 +47,7 @@ class ReplayingModel(Mixin):
         self.experience: list[Any] = []
 
     def build(self, env: EnvOrSpaces) -> None:
-        """Adds the errors that become priorities to what every agent has."""
+        """Creates `td_errors` besides what every agent has."""
         super().build(env)
         if self.replay.prioritized:
             shape = (self.replay.most_updates(self.updates), self.replay.batch_size)
@@ -57,9 +58,9 @@ class ReplayingModel(Mixin):
         return self.updates
 
     def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
-        """Rollouts of `env` through the replay buffer, which starts with what `add_experience` was given."""
+        """Rollouts of `env` through a replay memory, which starts with the recorded episodes of `add_experience`."""
         source = self._make_source(env, seed)
-        if self.experience and not int(source.ring.size.numpy()):  # a memory that is gone on with has had them
+        if self.experience and not int(source.ring.size.numpy()):  # that of a resumed training has them
             source.load(self.experience)
         return source
 
@@ -67,11 +68,11 @@ class ReplayingModel(Mixin):
         return ReplaySource(self, env, seed, self.replay)
 
     def final_value(self, observation: Nest, state: Nest) -> Nest:
-        """The observation itself: transitions hold it."""
+        """The observation itself, which transitions need."""
         return observation
 
     def add_experience(self, episodes: Iterable[Any]) -> None:
-        """Adds recorded episodes, with which the replay buffer of every new training starts; they are not saved with the agent.
+        """Adds recorded episodes to those with which the replay memory of a new training starts; they are not saved.
 
         Args:
             episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its
@@ -80,6 +81,6 @@ class ReplayingModel(Mixin):
         self.experience = [*self.experience, *checked_episodes(episodes)]
 
     def keep_errors(self, index: tf.Tensor, errors: tf.Tensor) -> None:
-        """Keeps the absolute errors `[N]` of update `index` for the replay buffer."""
+        """Keeps the absolute errors `[N]` of update `index` as new priorities."""
         if self.replay.prioritized:
             self.td_errors.assign(tf.tensor_scatter_nd_update(self.td_errors, [[index]], [errors]))

@@ -1,4 +1,4 @@
-"""Arguments that are none: what was meant, by spelling or in the words of other libraries."""
+"""Unknown and renamed arguments: what was meant, by spelling or in the vocabulary of other libraries."""
 
 import dataclasses
 import difflib
@@ -13,7 +13,7 @@ from keras_rl_prob.settings import Settings
 P = ParamSpec("P")
 OPTIMIZER = "`compile(optimizer=keras.optimizers.Adam(...))`, which takes a rate or a schedule and `global_clipnorm`"
 LENGTH = "`epochs` and `steps_per_epoch`, or `callbacks=[krp.callbacks.EnvStepLimit(...)]`"
-# Word of another library -> our words for it: arguments, the first of which that there is, or else a sentence.
+# Name in another library -> our names for it, the first known of which is meant, or a sentence.
 SYNONYMS = {
     "gamma": ("discount",),
     "n_steps": ("rollout_steps", "n_step"),
@@ -73,7 +73,7 @@ SUPERVISED = {
 
 
 def constructor_arguments(cls: Any, base: Any) -> list[str]:
-    """Names of the arguments that a subclass of `base` takes, those that it hands on to other classes included."""
+    """Names of the arguments of a subclass of `base`, including those that its `**kwargs` pass to other classes."""
     names = []
     for one in cls.__mro__:
         if "__init__" in vars(one):
@@ -87,13 +87,13 @@ def constructor_arguments(cls: Any, base: Any) -> list[str]:
 
 
 def moved_arguments(settings_classes: dict[str, type[Settings]]) -> dict[str, str]:
-    """Arguments that have moved into settings.
+    """Returns the arguments that have moved into settings objects.
 
     Args:
-        settings_classes: Dict from an argument to the class of the settings that it takes.
+        settings_classes: Dict from an argument to the class of its settings.
 
     Returns:
-        Dict from the name of what was an argument to how it is written now.
+        Dict from the old name to how it is written now.
     """
     return {
         name: f"`{argument}=krp.{kind.__name__}({name}=...)`"
@@ -103,14 +103,14 @@ def moved_arguments(settings_classes: dict[str, type[Settings]]) -> dict[str, st
 
 
 def accepts_moved(init: Callable[P, None]) -> Callable[P, None]:
-    """Lets the constructor of an agent take arguments that have moved into its settings, with a warning."""
+    """Decorates a constructor to accept arguments that have moved into settings, with a `DeprecationWarning`."""
     parameters = inspect.signature(init).parameters
 
     def with_moved(settings_classes, arguments):
         for argument, kind in settings_classes.items():
             old = {name: arguments.pop(name) for name in kind.moved() if name in arguments}
             given = arguments.get(argument, parameters[argument].default)
-            if old and (kind.plain or isinstance(given, kind)):  # else it is wrong, and will be told so
+            if old and (kind.plain or isinstance(given, kind)):  # else the constructor will refuse it
                 arguments[argument] = dataclasses.replace(kind.of(given), **old)
                 yield from old.items()
 
@@ -128,7 +128,7 @@ def accepts_moved(init: Callable[P, None]) -> Callable[P, None]:
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
-    """The one of the arguments `known` that `name` stands for, by spelling or in the words of other libraries; or `None`.
+    """Returns the one of the arguments `known` that `name` most probably means, or `None`.
 
     Example:
     >>> meant("clip_range", ["clip_ratio", "discount"]), meant("discoutn", ["clip_ratio", "discount"])
@@ -140,12 +140,12 @@ def meant(name: str, known: Iterable[str]) -> str | None:
 
 
 def reject_unknown(function: Callable[..., Any], unknown: dict[str, Any], known: dict[str, str] | None = None) -> None:
-    """Raises a `TypeError` for arguments that a function or a class does not have; it says what was meant.
+    """Raises a `TypeError` for unknown arguments of a function or a class; the message suggests what was meant.
 
     Args:
         function: A function, or a class for its constructor.
-        unknown: Dict of what was passed beyond the arguments of the function.
-        known: Dict from the names of those arguments to how they are written, unless they are in its signature.
+        unknown: Dict of the unknown arguments.
+        known: Dict from the known arguments to how they are written; by default those of the signature.
     """
     if not unknown:
         return

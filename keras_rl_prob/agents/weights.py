@@ -1,4 +1,4 @@
-"""Weights of other networks: copied by the names of layers, or averaged."""
+"""Copying weights by layer name, and averaging them."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from keras_rl_prob import checks
 def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
     """Copies weights between the layers of two models that have the same name.
 
-    So an agent can start from a supervised model.
+    This lets an agent start from a supervised model.
 
     Args:
         source: Keras model with finite weights; an agent's is `agent.network`.
@@ -21,9 +21,9 @@ def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
         List of the names of the layers that were copied.
 
     Raises:
-        TypeError: One of them is no model.
-        ValueError: No layer with weights has the same name in both, or one of them has other shapes, or weights that are not
-            finite, or a model has not been built; nothing was copied then.
+        TypeError: `source` or `target` is not a model.
+        ValueError: No layer with weights has the same name in both, or such layers have different shapes or weights that are
+            not finite, or a model has not been built. Nothing is copied then.
 
     Example:
     ```python
@@ -55,17 +55,17 @@ def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
 
 
 def average_weights(models: Sequence[keras.Model]) -> list[np.ndarray]:
-    """The mean of the weights of several models of the same structure.
+    """Returns the mean of the weights of several models of the same structure.
 
     Args:
         models: List of Keras models with finite weights.
 
     Returns:
-        List of arrays, for `set_weights`. What is not a real number, such as a counter, is the first model's.
+        List of arrays, for `set_weights`. Integers, such as counters, are those of the first model.
 
     Raises:
-        TypeError: `models` is no list of models.
-        ValueError: The models do not have weights of the same shapes, or some that are not finite, or have not been built.
+        TypeError: `models` is not a list of models.
+        ValueError: The models have weights of different shapes or weights that are not finite, or have not been built.
 
     Example:
     ```python
@@ -87,7 +87,7 @@ def average_weights(models: Sequence[keras.Model]) -> list[np.ndarray]:
 
 
 def _check_finite(name, layer):
-    """Raises a `ValueError` where a model or a layer has a weight that is not finite: nothing can be learned from there."""
+    """Raises a `ValueError` if a model or a layer has a weight that is not finite: it could not learn."""
     for variable in layer.weights:
         if keras.backend.is_float_dtype(variable.dtype) and not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
             raise ValueError(f"`{name}` must have finite weights. Received: {variable.path!r} with others")

@@ -1,6 +1,6 @@
-"""Default networks, made from an environment's spaces.
+"""Default networks for an environment's spaces.
 
-All of them take an observation's `"action_mask"` for their heads; see `keras_rl_prob.masks` for its layout.
+Their heads apply the observation's `"action_mask"`, if there is one; see `keras_rl_prob.masks` for its layout.
 """
 
 from keras_rl_prob.networks.action_values import q_network

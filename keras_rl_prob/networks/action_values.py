@@ -1,4 +1,4 @@
-"""Networks of the values of Discrete actions."""
+"""Default networks for the values of Discrete actions."""
 
 from collections.abc import Sequence
 
@@ -22,16 +22,16 @@ def q_network(
     dueling: bool = False,
     noisy: str | None = None,
 ) -> keras.Model:
-    """Action values: relu layers, with memory if `cell` is given.
+    """A network of action values: relu layers, with memory if `cell` is given.
 
     Images go through the convolutions of `nature_cnn` first.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its actions are Discrete.
-        units: Widths of the hidden layers. With memory the last one is that of the recurrent layer, where `cell` is a name.
+        units: Widths of the hidden layers. With memory the last one is that of the recurrent layer, if `cell` is a name.
         cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
-        dueling: Whether value and advantages have a hidden layer each, of the last width, and are added up by `Dueling`.
-        noisy: `"factorized"` or `"independent"` noise on the Dense layers (but the first, with memory), or `None`.
+        dueling: Whether value and advantages each have a hidden layer of the last width and are combined by `Dueling`.
+        noisy: `"factorized"` or `"independent"` noise on the Dense layers (except those before the memory), or `None`.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`.

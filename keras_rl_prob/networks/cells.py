@@ -9,7 +9,7 @@ CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell, "simple": layers.Simple
 
 
 def cell_of(cell: str | keras.layers.Layer, units: int) -> keras.layers.Layer:
-    """A Keras RNN cell as it is, or a new one of a name and a width."""
+    """Returns a Keras RNN cell unchanged, or creates one from a name and a width."""
     if not isinstance(cell, str):
         return cell
     if cell not in CELLS:

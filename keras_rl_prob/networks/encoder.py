@@ -1,4 +1,4 @@
-"""From an observation to one flat feature vector."""
+"""The encoder of default networks: from an observation to one flat feature vector."""
 
 import math
 import warnings
@@ -18,22 +18,22 @@ LARGEST_LAYER = 20_000_000  # weights of the Dense layer behind the convolutions
 
 
 def encoder(observation_space: gymnasium.Space, name: str | None = None) -> tuple[Nest, keras.KerasTensor]:
-    """Input layers for every component of an observation and one flat feature vector of them all.
+    """Creates input layers for every component of an observation, and one flat feature vector of them all.
 
     Numbers are scaled and flattened, classes become one-hot, images go through the convolutions of `nature_cnn`; see
-    `keras_rl_prob.networks.observations`. What a Dict has under `"action_mask"` is no feature; hand `inputs["action_mask"]`
-    on to `heads`.
+    `keras_rl_prob.networks.observations`. The `"action_mask"` of a Dict is not a feature; pass
+    `inputs["action_mask"]` to `heads`.
 
     Args:
         observation_space: A Gymnasium space.
-        name: What the names of the inputs begin with, for networks that encode more than an observation: no two inputs of a
-            network may have the same.
+        name: Prefix of the names of the inputs, for networks that encode more than an observation: the names of inputs must
+            be unique.
 
     Returns:
         `(inputs, features)`: a nest of `keras.Input`s like the space, and a tensor `[B, F]`.
 
     Raises:
-        ValueError: There is nothing but a mask.
+        ValueError: There is nothing besides a mask.
     """
     specs = spaces.tensor_specs(observation_space)
     names = spaces.graph_names(observation_space, ".")
@@ -83,17 +83,17 @@ def _features(leaf, x):
 
 
 def dense(width: int, activation: str = "tanh") -> keras.layers.Dense:
-    """A Dense layer that starts orthogonal, with a gain of the square root of 2."""
+    """A Dense layer with orthogonal initialisation of gain sqrt(2)."""
     return layers.Dense(width, activation, kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0)))
 
 
 def mask_of(nest: Nest) -> Nest:
-    """The part of an observation, or of inputs like it, that is for the heads; `None` if there is none."""
+    """The action mask in an observation or in inputs like it; `None` if there is none."""
     return nest.get(masks.KEY) if isinstance(nest, dict) else None
 
 
 def check_classes(leaf: gymnasium.Space, cure: str) -> None:
-    """Raises a `ValueError` where a default network would have a unit for each of very many classes."""
+    """Raises a `ValueError` for a space with too many classes for one unit each."""
     classes = getattr(leaf, "n", 0) if isinstance(leaf, gym_spaces.Discrete) else np.max(getattr(leaf, "nvec", 0))
     if int(classes) > MOST_CLASSES:
         raise ValueError(

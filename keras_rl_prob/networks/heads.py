@@ -1,4 +1,4 @@
-"""From features to the parameters of a distribution over actions."""
+"""Heads for any action space: from features to the parameters of a distribution over actions."""
 
 import gymnasium
 import keras
@@ -14,7 +14,7 @@ from keras_rl_prob.types import Nest
 def heads(
     action_space: gymnasium.Space, x: keras.KerasTensor, mask: Nest = None, state_dependent_scale: bool = False
 ) -> Nest:
-    """A nest of heads' outputs for every component of an action.
+    """Creates a head for every component of an action space and returns their outputs.
 
     Bounded Box components get a normal distribution squashed into the bounds, unbounded ones a plain normal distribution.
 
@@ -23,12 +23,12 @@ def heads(
         x: Features `[B, F]`.
         mask: `None`, or a nest of tensors that are nonzero where an entry may be chosen: `[B, n]` for `Discrete(n)`,
             `[B, *shape, n]` for a MultiDiscrete of at most n classes, `[B, *shape]` for MultiBinary. In a Dict the masks
-            have the keys of the action space, in a Tuple the positions, as in `{"1": mask}`; a Box has none, and others
-            may be left out.
+            have the keys of the action space, in a Tuple the positions, as in `{"1": mask}`. A Box has no mask; other
+            components may lack one.
         state_dependent_scale: Whether the scale of a normal distribution depends on the features or is a learned vector.
 
     Returns:
-        A nest of parameter tensors, like the space.
+        A nest of parameter tensors with the structure of the space.
 
     Raises:
         ValueError: The mask does not fit the action space.
@@ -55,12 +55,12 @@ def _head(leaf, scaled):
 
 
 def apply(head: keras.layers.Layer, x: keras.KerasTensor, mask: Nest) -> keras.KerasTensor:
-    """A head's output for features, and for a mask if there is one."""
+    """The output of a head for features and a mask, which may be `None`."""
     return head(x if mask is None else [x, mask])
 
 
 def check_discrete(action_space: gymnasium.Space) -> int:
-    """How many actions there are; `ValueError` where there are no values of all actions to be compared."""
+    """Returns the number of actions; raises a `ValueError` unless the space is Discrete."""
     if not isinstance(action_space, gym_spaces.Discrete):
         raise ValueError(
             "`env` must have a Discrete action space, since the values of all actions are compared. Use `krp.PPO` or "

@@ -1,4 +1,4 @@
-"""Values of Discrete actions that are linear in fixed features."""
+"""Linear values of Discrete actions in fixed features."""
 
 import math
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ def linear_q(
     samples: int = 10_000,
     seed: int = 0,
 ) -> keras.Model:
-    """Action values that are linear in radial basis features: `scikit-learn`'s, carried as Keras layers.
+    """A network of action values that are linear in radial basis features of `scikit-learn`, as Keras layers.
 
-    scikit-learn's `StandardScaler` and one `RBFSampler` for each gamma are fitted on samples of the observation
-    space where that is bounded, else on observations of random play. Needs `pip install "keras_rl_prob[linear]"`.
+    A `StandardScaler` and one `RBFSampler` for each gamma are fitted on samples of the observation space if it is bounded,
+    else on observations of random play. Needs `pip install "keras_rl_prob[linear]"`.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`, the first of them bounded; its actions
@@ -40,8 +40,8 @@ def linear_q(
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`. The linear layer
-        starts at zero and has no bias, which would move the values of what was never seen: those are to stay at 0,
-        which attracts an agent whose steps cost something.
+        starts at zero and has no bias: the values of unseen observations stay at 0, which is optimistic where steps have a
+        cost and so makes the agent explore.
 
     Raises:
         ImportError: scikit-learn is not installed.

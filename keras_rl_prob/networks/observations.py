@@ -1,10 +1,10 @@
-"""How the default networks see the parts of an observation: which are images, and how numbers are scaled.
+"""Preprocessing in default networks: which components of an observation are images, and how numbers are scaled.
 
-| part | what the network gets |
+| component | input of the network |
 | --- | --- |
 | Box that is an image (`image_axes`) | `[height, width, channels]`, between 0 and 1 by the bounds of the space |
-| Box of real numbers | themselves |
-| Box of integers whose bounds say more than their dtype | between 0 and 1 by the bounds of the space |
+| Box of floats | unchanged |
+| Box of integers with tighter bounds than those of the dtype | between 0 and 1 by the bounds of the space |
 | Box of integers without such bounds | `sign(x) log(1 + |x|) / log(256)`: 1 for 255, 0.4 for 10, 3.9 for 2^31 |
 | Discrete, MultiDiscrete | one-hot |
 | MultiBinary | 0 and 1 |
@@ -24,11 +24,11 @@ SMALLEST_IMAGE = 32  # rows and columns; smaller ones are grids of numbers
 
 
 def image_axes(space: gymnasium.Space) -> tuple[int, int, tuple[int, ...]] | None:
-    """Which axes of a space are height, width and channels; `None` where it is no image.
+    """Returns which axes of a space are height, width and channels; `None` if it is not an image.
 
     An image is a Box with two neighbouring axes of at least 32 entries: `[height, width]` of uint8, and with channels
-    `[height, width, channels]`, or `[channels, height, width]` where nothing else fits. Of four axes the two others are
-    smaller and become channels together, as those of stacked colour frames `[frames, height, width, colours]`.
+    `[height, width, channels]`, or `[channels, height, width]` if nothing else fits. With four axes the two others must be
+    smaller; together they become the channels, as for stacked colour frames `[frames, height, width, colours]`.
 
     Args:
         space: A Gymnasium space.
@@ -52,17 +52,17 @@ def image_axes(space: gymnasium.Space) -> tuple[int, int, tuple[int, ...]] | Non
 
 
 def is_image(space: gymnasium.Space) -> bool:
-    """Whether the default networks convolve what is in a space."""
+    """Whether default networks apply convolutions to a space."""
     return image_axes(space) is not None
 
 
 def is_numeric(space: gymnasium.Space) -> bool:
-    """Whether a space is a Box of numbers, which can be normalised, and no image."""
+    """Whether a space is a Box that is not an image, so its numbers can be normalised."""
     return isinstance(space, gym_spaces.Box) and not is_image(space)
 
 
 def as_image(space: gym_spaces.Box, x: tf.Tensor) -> tf.Tensor:
-    """A tensor of an image `[B, ...]` as `[B, height, width, channels]` between 0 and 1, where the space has bounds."""
+    """Converts images `[B, ...]` to `[B, height, width, channels]`, between 0 and 1 if the space has bounds."""
     axes: Any = image_axes(space)
     height, width, channels = axes
     order = [axis + 1 for axis in (height, width, *channels)]
@@ -74,7 +74,7 @@ def as_image(space: gym_spaces.Box, x: tf.Tensor) -> tf.Tensor:
 
 
 def as_numbers(space: gym_spaces.Box, x: tf.Tensor) -> tf.Tensor:
-    """A tensor of numbers `[B, ...]`, scaled and flattened to `[B, features]`."""
+    """Scales numbers `[B, ...]` and flattens them to `[B, features]`."""
     if np.issubdtype(space.dtype, np.integer):
         if _says_more_than_its_dtype(space):
             x = _scaled(space, x)

@@ -1,4 +1,4 @@
-"""Networks of a stochastic policy and a value."""
+"""Default networks with a stochastic policy and a value."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def recurrent(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = "lstm", 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         cell: `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
-        units: Width of the hidden layer, and of the recurrent one where `cell` is a name.
+        units: Width of the hidden layer, and of the recurrent layer if `cell` is a name.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
@@ -57,15 +57,15 @@ def recurrent(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = "lstm", 
 
 
 def nature_cnn(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = None, units: int = 128) -> keras.Model:
-    """The convolutions of Mnih et al. (2015) and a Dense layer of 512, with memory if `cell` is given.
+    """A network for images: the convolutions of Mnih et al. (2015) and a Dense layer of 512, with memory if `cell` is given.
 
-    `keras_rl_prob.networks.observations.image_axes` says what is an image: at least 32 by 32 pixels with their channels last,
-    first or missing, stacks of colour frames among them.
+    An image has at least 32 by 32 pixels, with channels last, first or absent, or is a stack of colour frames; see
+    `keras_rl_prob.networks.observations.image_axes`.
 
     Args:
-        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its observations hold an image.
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)`; its observations include an image.
         cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
-        units: Width of the recurrent layer where `cell` is a name.
+        units: Width of the recurrent layer, if `cell` is a name.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.

@@ -1,4 +1,4 @@
-"""Advantage actor-critic, synchronous."""
+"""Synchronous advantage actor-critic."""
 
 import keras
 import tensorflow as tf
@@ -15,12 +15,11 @@ class A2C(PolicyGradient):
     """Advantage actor-critic: one gradient step on a short rollout of many environments.
 
     The loss is `-log pi(a) A`, plus `value_coef` times the squared error of the value, minus `entropy_coef` times the entropy,
-    means over environment steps. With `gae_lambda=1` advantages are those of n-step returns that reach to the end of the
-    rollout, or of the episode if that comes first; less than 1 makes it GAE. The network may have memory
-    (`krp.networks.recurrent(env)`), whose state is carried from rollout to rollout and whose gradient flows through one of
-    them. Actions may be discrete, continuous or hybrid.
+    means over environment steps. With `gae_lambda=1` advantages are those of n-step returns up to the end of the rollout or of
+    the episode; with less than 1 they are those of GAE. The network may have memory (`krp.networks.recurrent(env)`): its state
+    is carried from rollout to rollout, the gradient flows through one rollout.
 
-    `compile()` without an optimizer takes `RMSprop(7e-4, rho=0.99, epsilon=1e-5, global_clipnorm=0.5)`.
+    `compile()` without an optimizer uses `RMSprop(7e-4, rho=0.99, epsilon=1e-5, global_clipnorm=0.5)`.
 
     Args:
         network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`. `None` makes
@@ -31,7 +30,7 @@ class A2C(PolicyGradient):
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
-        normalize_observations: Whether numbers in observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
 
@@ -39,8 +38,8 @@ class A2C(PolicyGradient):
         ValueError: An argument is out of its range.
 
     References:
-        Mnih et al., "Asynchronous methods for deep reinforcement learning", 2016, https://arxiv.org/abs/1602.01783, whose
-        A3C this is with environments in step instead of threads.
+        Mnih et al., "Asynchronous methods for deep reinforcement learning", 2016, https://arxiv.org/abs/1602.01783:
+        A3C with synchronous environments instead of threads.
 
     Example:
     ```python

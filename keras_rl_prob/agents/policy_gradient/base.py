@@ -1,4 +1,4 @@
-"""What PPO, A2C and REINFORCE share: a stochastic policy, a value, and a gradient along the advantages."""
+"""What policy-gradient agents share: a stochastic policy, a value, advantages, minibatches."""
 
 from typing import Any
 
@@ -24,20 +24,20 @@ from keras_rl_prob.types import Loss, Nest
 
 
 class PolicyGradient(Agent):
-    """Base of the agents that learn from what they have just done.
+    """Base class of on-policy agents.
 
-    A subclass gives `policy_loss`. All updates on a rollout see its advantages as they were when it was collected.
+    A subclass defines `policy_loss`. Advantages are computed once, before the updates on a rollout.
 
     Args:
         network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`, or `None`. With
-            `NoisyDense` layers it explores by them too: their noise is drawn for each rollout, and stays for its updates.
+            `NoisyDense` layers it explores by their noise too, which is drawn for each rollout and kept for its updates.
         rollout_steps: Rows collected from each environment before the updates.
         discount: Gamma.
         gae_lambda: Lambda of the advantages and of the value targets.
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
-        normalize_observations: Whether numbers in observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
     """
@@ -80,12 +80,12 @@ class PolicyGradient(Agent):
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
     ) -> None:
-        """Checks that the network gives a policy, too."""
+        """Checks in addition that the network outputs a policy."""
         super().check_network(network, observation_space, action_space)
         reject_q_values(network, type(self).__name__)
 
     def build(self, env: EnvOrSpaces) -> None:
-        """Adds the reward statistics to what every agent has."""
+        """Creates the reward statistics besides what every agent has."""
         super().build(env)
         self.reward_normalizer = RunningNormalization(center=False, dtype="float32")
         self.reward_normalizer.build((None,))
@@ -96,7 +96,7 @@ class PolicyGradient(Agent):
         return ["loss", "policy_loss", *value, "entropy", *self.names_for_heads("entropy")]
 
     def names_for_heads(self, quantity: str) -> list[str]:
-        """`quantity_head` for each head, if there are several: the total tells all of a single one."""
+        """Names `quantity_head` for each head if there are several, else none."""
         heads = spaces.graph_names(self.action_space)
         return [f"{quantity}_{head}" for head in heads] if len(heads) > 1 else []
 
@@ -115,22 +115,22 @@ class PolicyGradient(Agent):
             deterministic: Whether to take the mode instead of a sample.
 
         Returns:
-            `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
+            `(action, record, state)`: the action for the environment, what the update will need, the next recurrent state.
         """
         action, record, outputs, state = self.policy_step(observation, is_first, state, seed, deterministic)
         return action, {**record, "value": self._values(outputs, is_first)}, state
 
     def value(self, observation: Nest, is_first: tf.Tensor, state: Nest) -> tf.Tensor:
-        """Value `[B]` of observations, the recurrent state `state` being zeroed where `is_first`."""
+        """Values `[B]` of observations; the recurrent state is zeroed where `is_first`."""
         noisy, observation = bool(self.noisy_layers), self.normalize(observation)
         return self._values(self._unrolled.step(observation, is_first, state, training=noisy)[0], is_first)
 
     def final_value(self, observation: Nest, state: Nest) -> tf.Tensor:
-        """Value `[B]` of final observations, the recurrent state being that of before the reset."""
+        """Values `[B]` of final observations; `state` is the recurrent state before the reset."""
         return self.value(observation, tf.zeros(keras.tree.flatten(observation)[0].shape[:1], tf.bool), state)
 
     def _values(self, outputs, like):
-        """The values of the network, float32 under every dtype policy, 0 if the agent has none; shaped like `like`."""
+        """The network's values as float32; zeros of the shape of `like` for an agent without values."""
         if "value" not in self.network_outputs:
             return tf.zeros_like(like, tf.float32)
         return tf.cast(outputs["value"][..., 0], tf.float32)
@@ -143,7 +143,7 @@ class PolicyGradient(Agent):
         return Minibatches.of(self.minibatches)
 
     def check_sequences(self) -> None:
-        """Raises a `ValueError` unless a rollout is made of whole sequences."""
+        """Raises a `ValueError` unless `sequence_length` divides the rollout."""
         length = self.dealing.sequence_length
         if length is not None and self.rollout_steps % length:
             raise ValueError(
@@ -152,7 +152,7 @@ class PolicyGradient(Agent):
             )
 
     def updates_per_rollout(self, num_envs: int) -> int:
-        """`minibatches * update_epochs`, where the sequences of a rollout can be dealt evenly."""
+        """`minibatches * update_epochs`; a `ValueError` if the sequences of a rollout cannot be divided evenly."""
         self.check_sequences()
         length = self.resolved_sequence_length(num_envs)
         rows = self.rollout_steps // length * num_envs
@@ -170,18 +170,18 @@ class PolicyGradient(Agent):
         return OnPolicySource(self, env, self.resolved_sequence_length(env.num_envs), seed)
 
     def preparation(self, driver: Driver, sequence_length: int) -> Preparation:
-        """What makes minibatches of the rollouts of `driver`, reset; the one in the graph of the updates, if there is one."""
+        """Returns the `Preparation` for rollouts of `driver`, reset; a new one unless the graph of the updates has one."""
         if self.train_function is None:
             self._preparation = Preparation(self, driver, sequence_length)
         self._preparation.reset()
         return self._preparation
 
     def prepare(self, collected: Any) -> Any:
-        """A collected rollout as `Sequences`."""
+        """Returns a collected rollout as `Sequences`."""
         return self._preparation(collected)
 
     def resolved_sequence_length(self, num_envs: int) -> int:
-        """Steps in the sequences that a rollout of so many environments is cut into."""
+        """Steps in each sequence of a rollout of `num_envs` environments."""
         if self.dealing.sequence_length is not None:
             return self.dealing.sequence_length
         if not (self.default_has_memory if self.network is None else has_memory(self.network)):
@@ -193,29 +193,29 @@ class PolicyGradient(Agent):
     # ---- learning ---------------------------------------------------------------------------------------------
 
     def advantages(self, rollout: Rollout, reward: tf.Tensor, next_value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the updates on a rollout learn from: GAE(lambda).
+        """Advantages and value targets of a rollout: GAE(lambda).
 
-        Called once for each rollout, before its updates and in their graph.
+        Called once for each rollout, before its updates and in the same graph.
 
         Args:
-            rollout: The driver's `Rollout`; its observations as the network takes them, and with the actions' `"log_prob"`,
-                float32 `[T, B]`, of the policy that took them in the record.
-            reward: float32 `[T, B]`; scaled if so configured.
-            next_value: float32 `[T, B]`; the value of what each row's action led to, a final observation included.
+            rollout: The driver's `Rollout` with normalised observations; its record also has the actions' `"log_prob"` under
+                the policy that acted, float32 `[T, B]`.
+            reward: float32 `[T, B]`; scaled if `normalize_rewards`.
+            next_value: float32 `[T, B]`; the value of the observation that each action led to, final observations included.
 
         Returns:
-            `(advantage, target)`, float32 `[T, B]` each; the second is what the values are to come to.
+            `(advantage, target)`, float32 `[T, B]` each; `target` is that of the values.
         """
         value, continues = rollout.record["value"], 1.0 - tf.cast(rollout.ended, tf.float32)
         advantage = gae(reward, self.discount * rollout.discount, value, next_value, continues, self.gae_lambda)
         return advantage, advantage + value
 
     def policy_loss(self, policy: Joint, log_prob: tf.Tensor, advantage: tf.Tensor, data: Minibatch) -> Loss:
-        """What the gradient of the policy comes from.
+        """The loss of the policy for each row.
 
         Args:
-            policy: The `Joint` distribution over actions now.
-            log_prob: float32 `[L, R]`; of the actions, now.
+            policy: The current `Joint` distribution over actions.
+            log_prob: float32 `[L, R]`; log-probabilities of the actions under it.
             advantage: float32 `[L, R]`.
             data: A `keras_rl_prob.sources.on_policy.Minibatch`.
 
@@ -229,17 +229,17 @@ class PolicyGradient(Agent):
         return tf.math.squared_difference(value, data.target)
 
     def policy_and_value(self, data: Minibatch) -> tuple[Joint, tf.Tensor]:
-        """What the network gives for a `Minibatch`, for its gradient.
+        """Policy and values of the network for a `Minibatch`.
 
         Returns:
-            `(policy, value)`: the `Joint` distribution over actions, and float32 `[L, R]`, 0 if the agent has no values.
+            `(policy, value)`: the `Joint` distribution over actions, and float32 `[L, R]`, zeros if the agent has no values.
         """
-        noisy = bool(self.noisy_layers)  # as it was drawn for the rollout
+        noisy = bool(self.noisy_layers)  # that of the rollout
         outputs, _ = self._unrolled(data.observation, data.is_first, data.state, training=noisy)
         return self.distribution(outputs["action"]), self._values(outputs, data.valid)
 
     def loss_and_logs(self, data: Nest) -> Loss:
-        """The loss of a `Minibatch` and a dict of its parts, scalars."""
+        """The loss for a `Minibatch`, and a dict of its terms, scalars."""
         policy, value = self.policy_and_value(data)
         advantage = masked_normalize(data.advantage, data.valid) if self.normalize_advantages else data.advantage
         policy_losses, logs = self.policy_loss(policy, policy.log_prob(data.raw), advantage, data)

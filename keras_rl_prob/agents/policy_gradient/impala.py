@@ -22,30 +22,30 @@ from keras_rl_prob.types import Loss
 class IMPALA(PolicyGradient):
     """IMPALA: an actor-critic whose rollouts may come from an older policy, which V-trace corrects for.
 
-    Each rollout is learned from once, by one gradient step. With the probability ratio `r = pi(a) / mu(a)` of the policy that
-    learns and the one that acted,
+    Each rollout is used for one gradient step. With the probability ratio `r = pi(a) / mu(a)` between the current policy and
+    the one that acted, the loss is
 
         loss = -min(clip_pg_rho, r) log pi(a) (R + gamma v' - V) + value_coef (v - V)^2 - entropy_coef H,
 
-    means over environment steps, where `v` are the V-trace targets of the values, `v'` that of the next row, and the ratio and
-    what follows `log pi(a)` are constants (`krp.ops` has `vtrace`). Where both policies are the same, `v` are n-step returns,
-    and this is A2C. With `clip_ratio` the first term is PPO's clipped surrogate instead, which makes it APPO.
+    the mean over environment steps, where `v` is the V-trace target of a value, `v'` that of the next row, and no gradient
+    flows through the ratio and the advantage (`keras_rl_prob.ops.off_policy.vtrace`). If both policies are the same, `v` is an
+    n-step return, and the algorithm is A2C. With `clip_ratio` the first term is PPO's clipped surrogate: APPO.
 
-    A version of the policy is a gradient step. A rollout is `lag` versions old when it is learned from: 0 here, more where
-    collecting goes on beside learning, or where you ask for it to see what the correction is worth.
+    A version of the policy is a gradient step. With `lag` rollouts are that many versions old when they are used, as they would
+    be with collectors in other processes; this shows the effect of the correction.
 
     Args:
         network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`, with or without memory.
             `None` makes `krp.networks.feed_forward(env)`.
         rollout_steps: Rows collected from each environment for a gradient step.
         discount: Gamma.
-        vtrace: A `VTrace`: where importance weights are cut off; `None` for no correction.
+        vtrace: A `VTrace` with the truncation levels of the importance weights; `None` for no correction.
         clip_ratio: Epsilon of the clipped surrogate, a float or a Keras schedule over gradient steps, or `None`.
-        lag: How many rollouts are held back.
+        lag: Number of rollouts that are held back.
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a schedule.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
-        normalize_observations: Whether numbers in observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
 
@@ -107,18 +107,18 @@ class IMPALA(PolicyGradient):
         return keras.optimizers.Adam(6e-4, epsilon=1e-5, global_clipnorm=0.5)
 
     def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
-        """Rollouts of `env` as minibatches, `lag` versions old."""
+        """Rollouts of `env`, `lag` versions old."""
         if not self.lag:
             return super().make_source(env, seed)
         return LaggedSource(self, env, self.resolved_sequence_length(env.num_envs), seed, lag=self.lag)
 
     def advantages(self, rollout: Rollout, reward: tf.Tensor, next_value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """V-trace: values and probabilities are those of the network now, not of when the rollout was played."""
+        """V-trace advantages and targets, with values and probabilities of the current network."""
         first = tf.nest.map_structure(lambda x: x[0], rollout.state)
         outputs, _ = self._unrolled(rollout.observation, rollout.is_first, first, training=bool(self.noisy_layers))
         value, raw = self._values(outputs, rollout.valid), rollout.record["raw"]
         following = tf.concat([value[1:], next_value[-1:]], 0)
-        if not isinstance(rollout.final_value, tuple):  # final observations are beside the rows
+        if not isinstance(rollout.final_value, tuple):  # final observations have no rows of their own
             following = tf.where(rollout.ended, next_value, following)
         ratio = self.distribution(outputs["action"]).log_prob(raw) - rollout.record["log_prob"]
         numbers = self.vtrace

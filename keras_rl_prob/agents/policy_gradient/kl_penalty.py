@@ -16,15 +16,15 @@ from keras_rl_prob.settings import Settings
 class KLPenalty(Settings):
     """Penalty on KL(old policy || new policy): `beta * KL + cutoff_coef * max(KL - cutoff_factor * target, 0)^2`.
 
-    After the updates on a rollout, beta grows by 1.5 where the mean KL of the last pass over the data was above
-    `target * (1 + tolerance)` and shrinks by 1.5 where it was below `target * (1 - tolerance)`. With `clip_ratio=None` this
+    After the updates on a rollout, beta is multiplied by 1.5 if the mean KL of the last pass over the data was above
+    `target * (1 + tolerance)`, and divided by 1.5 if it was below `target * (1 - tolerance)`. With `clip_ratio=None` this
     is the objective of Schulman et al. (2017), section 4, with the cutoff term of Hafner et al. (2017), "TensorFlow Agents".
 
     Args:
-        target: The KL, in nats for one step, that beta is adapted to.
+        target: The KL divergence, in nats per step, that beta is adapted to.
         initial_beta: Beta before the first update; 0 leaves only the cutoff term.
-        tolerance: Relative distance from the target within which beta stays as it is.
-        cutoff_factor: Multiple of the target from which on the cutoff term grows.
+        tolerance: Relative distance from the target within which beta does not change.
+        cutoff_factor: Multiple of the target above which the cutoff term applies.
         cutoff_coef: Weight of the cutoff term; 0 for none.
 
     Example:
@@ -40,7 +40,7 @@ class KLPenalty(Settings):
     cutoff_coef: float = 1000.0
 
     def checked(self) -> dict[str, Any]:
-        """All are numbers of at least 0, the target is above it."""
+        """All are numbers of at least 0; the target is positive."""
         names = [field.name for field in dataclasses.fields(self)]
         return {
             name: checks.number(name, getattr(self, name), above=0.0 if name == "target" else None) for name in names

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation, feed-forward and recurrent: one `train_step` for both."""
+"""Proximal policy optimisation, feed-forward and recurrent."""
 
 from typing import ClassVar
 
@@ -23,28 +23,31 @@ from keras_rl_prob.types import Loss, Nest
 class PPO(PolicyGradient):
     """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) with GAE(lambda).
 
-    A rollout of `rollout_steps` rows from every environment is cut into sequences; `update_epochs` times over, these are
-    shuffled and dealt into `minibatches`, each of them one gradient step (one Keras step). The loss is the sum of the clipped
-    surrogate, `value_coef` times the squared error of the value, minus `entropy_coef` times the entropy, the `kl_penalty` and
-    the network's own regularisation losses, all means over environment steps. An episode cut off by a time limit bootstraps
-    from the value of its final observation. Layers run in inference mode (dropout would make the behaviour policy a different
-    one).
+    A rollout of `rollout_steps` rows from every environment is cut into sequences. In each of `update_epochs` passes these are
+    shuffled and divided into `minibatches`, each for one gradient step (one Keras step). With the probability ratio
+    `r = pi(a) / pi_old(a)` and the advantage `A`, the loss is
+
+        -min(r A, clip(r, 1 - epsilon, 1 + epsilon) A) + value_coef (v - V)^2 - entropy_coef H,
+
+    plus the `kl_penalty` and the network's regularisation losses; all are means over environment steps. An episode truncated by
+    a time limit bootstraps from the value of its final observation. Layers run in inference mode: dropout would make the policy
+    that is updated another one than the policy that acted.
 
     Args:
         network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`. `None` makes
             `krp.networks.feed_forward(env)`.
         rollout_steps: Rows collected from each environment before the updates.
-        minibatches: Gradient steps in one pass over a rollout; a `Minibatches` says also how long the sequences are, and when
-            to stop.
+        minibatches: Gradient steps in one pass over a rollout; a `Minibatches` also sets the length of the sequences, and when
+            to stop early.
         update_epochs: Passes over a rollout.
         discount: Gamma.
         gae_lambda: Lambda of the advantages and of the value targets.
         clip_ratio: Epsilon of the clipped surrogate, or `None` for no clipping. A float or a Keras schedule over gradient
-            steps; a `Clipping` clips the value too.
+            steps; a `Clipping` can clip the value too.
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a schedule.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
-        normalize_observations: Whether numbers in observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         kl_penalty: A `KLPenalty`, or `None`.
         name: Name of the model.
@@ -108,7 +111,7 @@ class PPO(PolicyGradient):
         return Clipping.of(self.clip_ratio)
 
     def build(self, env: EnvOrSpaces) -> None:
-        """Adds KL beta to what every policy-gradient agent has."""
+        """Creates the weight of the KL penalty besides what every policy-gradient agent has."""
         super().build(env)
         initial_beta = self.kl_penalty.initial_beta if self.kl_penalty else 0.0
         self.kl_beta = self.add_number("kl_beta", initializer=keras.initializers.Constant(initial_beta))
@@ -133,18 +136,18 @@ class PPO(PolicyGradient):
         }
 
     def value_error(self, value: tf.Tensor, data: Minibatch) -> tf.Tensor:
-        """Squared error of the value, clipped if so configured, float32 `[L, R]`."""
+        """Squared error of the value, clipped if `value_clip` is given, float32 `[L, R]`."""
         return clipped_value_loss(
             value, data.value, data.target, current(self.clipping.value_clip, self.optimizer.iterations)
         )
 
     def loss_and_logs(self, data: Nest) -> Loss:
-        """The loss of a `Minibatch` and a dict of its parts, scalars."""
+        """The loss for a `Minibatch`, and a dict of its terms, scalars."""
         loss, logs = super().loss_and_logs(data)
         return loss if self.kl_penalty is None else loss + self.kl_penalty.loss(logs["kl"], self.kl_beta), logs
 
     def allows_update(self, data: Nest, logs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Not after `target_kl` on this rollout; adapts the KL penalty."""
+        """False after the KL divergence has exceeded `target_kl` on this rollout; adapts the KL penalty."""
         self._follow_kl(data.index, logs["kl"])
         return ~self._stopped
 

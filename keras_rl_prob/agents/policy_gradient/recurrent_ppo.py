@@ -9,10 +9,10 @@ from keras_rl_prob.envs.factory import EnvOrSpaces
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class RecurrentPPO(PPO):
-    """`PPO` with memory: the default network is `krp.networks.recurrent(env)`, all else is the same.
+    """`PPO` with memory: its default network is `krp.networks.recurrent(env)`.
 
-    The recurrent state is stored with the rollout at the start of every sequence and zeroed where an episode starts; the
-    gradient flows through `sequence_length` steps, the whole rollout by default.
+    The recurrent state at the start of every sequence is stored with the rollout, and reset where an episode starts. The
+    gradient flows back through `sequence_length` steps (`Minibatches`), by default the whole rollout.
 
     Example:
     ```python

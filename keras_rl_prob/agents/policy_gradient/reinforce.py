@@ -17,23 +17,23 @@ class Reinforce(PolicyGradient):
     """REINFORCE (Williams 1992): one gradient step on one whole episode of every environment.
 
     The loss is `-log pi(a_t) G_t`, the mean over the steps of the episodes, where `G_t` is the discounted return from step
-    `t` on, shifted and scaled to mean 0 and standard deviation 1 over all of them. With `baseline` the value of the
-    observation is subtracted from the return first and learned with the squared error, and an episode that a time limit cut
-    off goes on with the value of its final observation. Without, it counts as if it had ended.
+    `t` on, normalised to mean 0 and standard deviation 1 over all steps. With `baseline` a learned value of the observation is
+    subtracted from the return first, and a truncated episode bootstraps from the value of its final observation. Without, a
+    truncation counts as a termination.
 
-    All environments start an episode together; what the quicker ones play while the others finish is not counted. The
-    number of episodes in an update is thus `num_envs`.
+    All environments start an episode together; steps after the first episode of an environment do not count. An update thus
+    has `num_envs` episodes.
 
     Args:
         network: Functional model for one step: `{"action": nest of heads' outputs}`, and `"value": [B, 1]` with a baseline.
             `None` makes `krp.networks.feed_forward(env)`.
-        max_episode_steps: Rows after which an episode is cut off.
+        max_episode_steps: Steps after which an episode is truncated.
         baseline: Whether to subtract a learned value.
         discount: Gamma.
         value_coef: Weight of the value loss.
         entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
         normalize_returns: Whether returns, or advantages, have mean 0 and standard deviation 1 in each update.
-        normalize_observations: Whether numbers in observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
 
@@ -85,7 +85,7 @@ class Reinforce(PolicyGradient):
 
     @property
     def max_episode_steps(self) -> int:
-        """Longest episode that fits into a rollout."""
+        """Steps after which an episode is truncated."""
         return self.rollout_steps
 
     @property

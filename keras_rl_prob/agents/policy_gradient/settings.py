@@ -1,4 +1,4 @@
-"""Numbers of PPO that belong together."""
+"""Settings of the policy-gradient agents."""
 
 import dataclasses
 import math
@@ -13,15 +13,14 @@ from keras_rl_prob.settings import Schedule, Settings
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
 class Minibatches(Settings):
-    """How a rollout is dealt into gradient steps; an agent takes a plain number for the count.
+    """How a rollout is divided into minibatches; an agent also takes a plain number for `count`.
 
     Args:
         count: Gradient steps in one pass over a rollout.
-        sequence_length: Steps through which the gradient of the memory flows; divides the steps of a rollout. `None` takes the
-            longest that gives every minibatch its rows, the whole rollout as a rule; single steps for networks without
-            memory.
-        target_kl: When the mean KL(old || new) of a minibatch exceeds 1.5 times this, the rest of the updates on the
-            rollout are skipped. `None` for never.
+        sequence_length: Steps through which the gradient of the memory flows; must divide `rollout_steps`. `None` for the
+            longest with which the sequences can be divided evenly, usually the whole rollout; 1 for networks without memory.
+        target_kl: If the mean KL(old || new) of a minibatch exceeds 1.5 times this, the remaining updates on the rollout are
+            skipped. `None` for never.
 
     Raises:
         ValueError: A number is out of its range.
@@ -49,12 +48,12 @@ class Minibatches(Settings):
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
 class Clipping(Settings):
-    """How far an update may move the policy and the value; PPO takes a plain number for the ratio.
+    """How far an update may move policy and value; PPO also takes a plain number for `clip_ratio`.
 
     Args:
         clip_ratio: Epsilon of the clipped surrogate, or `None` for no clipping. A float or a Keras schedule over gradient
             steps.
-        value_clip: How far the value may move from the old one without penalty, or `None`. A float or a schedule.
+        value_clip: How far the value may move from the old one in an update, or `None`. A float or a schedule.
 
     Raises:
         ValueError: A number is out of its range.
@@ -80,13 +79,13 @@ class Clipping(Settings):
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
 class VTrace(Settings):
-    """Where V-trace cuts importance weights off; `math.inf` for no bound.
+    """Truncation levels of the importance weights in V-trace; `math.inf` for none.
 
     Args:
-        lambda_: How far targets look ahead, from 0, one step, to 1, the end of the rollout.
-        clip_rho: The most that a TD error weighs. Decides between which policies' values the targets settle.
-        clip_c: The most that a step passes on of what comes later. Decides how fast.
-        clip_pg_rho: The most that an advantage weighs in the policy's gradient.
+        lambda_: Lambda of the targets: 0 for one step, 1 for up to the end of the rollout.
+        clip_rho: Largest weight of a TD error. It determines the policy whose values are learned.
+        clip_c: Largest weight of the trace, which passes later errors on. It affects the speed of learning.
+        clip_pg_rho: Largest weight of an advantage in the policy gradient.
 
     Raises:
         ValueError: A number is out of its range, or `clip_rho` is below `clip_c`.
@@ -110,7 +109,7 @@ class VTrace(Settings):
         clips = {name: _positive(name, getattr(self, name)) for name in ("clip_rho", "clip_c", "clip_pg_rho")}
         if clips["clip_rho"] < clips["clip_c"]:
             raise ValueError(
-                "`clip_rho` must be at least `clip_c`, or the targets settle nowhere. "
+                "`clip_rho` must be at least `clip_c`, or the targets need not converge. "
                 f"Received: clip_rho={self.clip_rho}, clip_c={self.clip_c}"
             )
         return {"lambda_": checks.fraction("lambda_", self.lambda_), **clips}

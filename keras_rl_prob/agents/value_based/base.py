@@ -1,4 +1,4 @@
-"""What agents with action values share: acting, exploring, and the temporal-difference error."""
+"""What agents with action values share: acting, exploration and the temporal-difference loss."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ from keras_rl_prob.types import Loss, Nest
 
 
 class QLearning(Agent):
-    """Base of the agents that learn action values from transitions.
+    """Base class of agents that learn action values from transitions.
 
     Args:
         network: Functional model for one step: `{"action": QValues((actions,))(values)}`, or `None`.
         discount: Gamma.
         exploration: `EpsilonGreedy` or `Boltzmann`; `None` is `EpsilonGreedy()`.
-        huber_delta: Where the loss turns from quadratic to linear, or `None` for half the squared error.
-        normalize_observations: Whether numbers in observations are normalised by running statistics.
+        huber_delta: Error at which the loss turns from quadratic to linear, or `None` for half the squared error.
+        normalize_observations: Whether observations are normalised by running statistics.
         name: Name of the model.
 
     Attributes:
-        noisy: Kind of the noise on the network's weights that takes the place of exploration, or `None`.
+        noisy: Kind of noise on the network's weights that replaces exploration, or `None`.
     """
 
     noisy: str | None = None
@@ -51,13 +51,13 @@ class QLearning(Agent):
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
     ) -> None:
-        """Checks that the network gives the values of Discrete actions, too."""
+        """Checks in addition that the network outputs values of Discrete actions."""
         super().check_network(network, observation_space, action_space)
         network_checks.check_q_network(self, network, action_space)
 
     @property
     def exploration_in_use(self) -> EpsilonGreedy | Boltzmann | None:
-        """The exploration, or `None` for an agent whose weights are noisy."""
+        """The exploration; `None` for an agent with noisy weights."""
         return EpsilonGreedy() if self.exploration is None and self.noisy is None else self.exploration
 
     @property
@@ -73,17 +73,17 @@ class QLearning(Agent):
     def act(
         self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
     ) -> tuple[Nest, Nest, Nest]:
-        """One step of the agent.
+        """One step of the agent: a greedy or an exploratory action.
 
         Args:
             observation: Nest `[B, ...]`.
             is_first: bool `[B]`; where the recurrent state is zeroed before the step.
             state: Recurrent state, nest `[B, ...]`.
             seed: int32 `[2]`.
-            deterministic: Whether to take the greedy action, without noise, instead of exploring.
+            deterministic: Whether to take the greedy action, without exploration or noise.
 
         Returns:
-            `(action, record, state)`: the environment's action, what the update will need, the next recurrent state.
+            `(action, record, state)`: the action for the environment, what the update will need, the next recurrent state.
         """
         noisy = bool(self.noisy_layers) and not deterministic
         outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
@@ -97,11 +97,11 @@ class QLearning(Agent):
         return self.environment_action(raw), {"raw": raw, "parameters": values}, state
 
     def final_value(self, observation: Nest, state: Nest) -> Nest:
-        """The observation itself: transitions hold it."""
+        """The observation itself, which transitions need."""
         return observation
 
     def exploration_report(self) -> dict[str, tf.Tensor]:
-        """Where the exploration stands, a dict of float32 scalars."""
+        """The current epsilon or temperature, a dict of a float32 scalar."""
         exploration = self.exploration_in_use
         return (
             {} if exploration is None else {exploration.name: exploration.value(tf.convert_to_tensor(self.env_steps))}
@@ -110,18 +110,18 @@ class QLearning(Agent):
     # ---- learning ---------------------------------------------------------------------------------------------
 
     def loss_and_logs(self, data: Nest) -> Loss:
-        """The loss of a `keras_rl_prob.sources.replay.Transitions`, and a dict of scalars."""
+        """The loss for `keras_rl_prob.sources.replay.Transitions`, and a dict of scalars to be reported."""
         self.resample_noise(data.seed)
         value = chosen(self._values(self.network, data.observation), data.action)
         target = self.target(data.reward, data.discount, self._next_value(data.next_observation))
         return self._loss_of_errors(data, value, tf.stop_gradient(target))
 
     def target(self, reward: tf.Tensor, discount: tf.Tensor, next_value: tf.Tensor) -> tf.Tensor:
-        """What a value is to come to, from what came on the way and the value of what came after."""
+        """The target of a value: `reward + discount * next_value`, each of the same shape."""
         return reward + discount * next_value
 
     def check_target(self, value: tf.Tensor, target: Any) -> None:
-        """Raises a `ValueError` unless what `target` returned has the shape of the values, to which it would broadcast."""
+        """Raises a `ValueError` unless `target` returned a tensor of the shape of the values; others might broadcast."""
         check_shape(
             self, "target", f"a target for each value, a tensor of the shape {tuple(value.shape)}", target, value.shape
         )
@@ -133,10 +133,10 @@ class QLearning(Agent):
         return bootstrap_values(self._values(self.network, observation))
 
     def keep_errors(self, index: tf.Tensor, errors: tf.Tensor) -> None:
-        """Takes the absolute errors `[N]` of update `index`, for agents with priorities."""
+        """Called with the absolute errors `[N]` of update `index`, for agents with priorities."""
 
     def _loss_of_errors(self, data, value, target):
-        """Mean of the weighted losses `[N]`; the errors may become priorities."""
+        """Mean of the weighted losses of the errors `[N]`, and scalars to be reported."""
         self.check_target(value, target)
         error = target - value
         self.keep_errors(data.index, tf.abs(error))

@@ -22,35 +22,35 @@ from keras_rl_prob.types import Nest
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class DQN(ReplayingModel, QLearning):
-    """Deep Q-learning with all that goes with it, each switch on its own or with any other.
+    """Deep Q-learning with its extensions, which can be combined freely.
 
-    Every `rollout_steps` rows from every environment go into a replay buffer, from which `updates` batches are drawn, each of
-    them one gradient step (one Keras step). What is learned is
+    After every `rollout_steps` rows from every environment, which go into a replay memory, `updates` batches are sampled from
+    it, each for one gradient step (one Keras step). The target of `Q(s, a)` is
 
         R + gamma^m Q_target(s', a'),   R = r_1 + gamma r_2 + ... + gamma^(m-1) r_m
 
-    where `m` is the replay's `n_step`, or fewer steps if the episode ends before; `a'` is the best action by the target
-    network, with `double` by the network itself. After a termination the second term is 0; after a truncation it is not, for
-    there is the episode's final observation. Layers run in inference mode, all but `NoisyDense`.
+    where `m` is the replay's `n_step`, or fewer steps if the episode ends before; `a'` is the best action according to the
+    target network, with `double` according to the network itself. The second term is 0 after a termination; after a truncation
+    it uses the final observation of the episode. Layers run in inference mode, except `NoisyDense`.
 
     Args:
         network: Functional model for one step: `{"action": QValues((actions,))(values)}`. `None` makes
             `krp.networks.q_network(env, dueling=dueling, noisy=noisy)`.
-        rollout_steps: Rows from each environment between one round of updates and the next.
-        updates: Gradient steps in such a round.
+        rollout_steps: Rows collected from each environment between updates.
+        updates: Gradient steps after each rollout.
         discount: Gamma.
-        double: Whether the next action is chosen by the network, and only valued by the target network.
+        double: Whether the next action is selected by the network and only evaluated by the target network.
         dueling: Whether the default network has a dueling head.
-        noisy: Noise on the weights of the default network's Dense layers, which then takes the place of `exploration`:
-            `"factorized"`, `"independent"` or `None`.
-        exploration: `EpsilonGreedy` or `Boltzmann`. `None` is `EpsilonGreedy()`, and nothing with `noisy`.
-        target_update: Gradient steps between two copies of the network to the target network (an integer), or what part
-            of the way the target network moves with each gradient step (a float below 1).
-        huber_delta: Where the loss turns from quadratic to linear, or `None` for the squared error.
-        rescale_values: Whether values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`, on which
-            large ones are near each other: the target is then `h(R + gamma^m h^-1(Q_target(s', a')))`.
-        replay: A `ReplaySettings`: how much of past play is kept, what is drawn from it, over how many steps and how often.
-        normalize_observations: Whether numbers in observations are normalised by running statistics.
+        noisy: Noise on the weights of the default network's Dense layers, which replaces `exploration`: `"factorized"`,
+            `"independent"` or `None`.
+        exploration: `EpsilonGreedy` or `Boltzmann`. `None` means `EpsilonGreedy()`, or no exploration with `noisy`.
+        target_update: Gradient steps between copies of the weights to the target network (an integer), or the factor tau of a
+            soft update after each gradient step (a float below 1).
+        huber_delta: Error at which the loss turns from quadratic to linear, or `None` for half the squared error.
+        rescale_values: Whether values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`, which
+            compresses large ones: the target is then `h(R + gamma^m h^-1(Q_target(s', a')))`.
+        replay: A `ReplaySettings`: capacity, batch size, n-step returns, priorities.
+        normalize_observations: Whether observations are normalised by running statistics.
         name: Name of the model.
 
     Raises:
@@ -59,8 +59,8 @@ class DQN(ReplayingModel, QLearning):
     References:
         Mnih et al., 2015, https://doi.org/10.1038/nature14236; double: https://arxiv.org/abs/1509.06461; dueling:
         https://arxiv.org/abs/1511.06581; noise: https://arxiv.org/abs/1706.10295; priorities:
-        https://arxiv.org/abs/1511.05952; scale: https://arxiv.org/abs/1805.11593; all of
-        them: https://arxiv.org/abs/1710.02298.
+        https://arxiv.org/abs/1511.05952; scale: https://arxiv.org/abs/1805.11593; all combined:
+        https://arxiv.org/abs/1710.02298.
 
     Example:
     ```python
@@ -123,13 +123,13 @@ class DQN(ReplayingModel, QLearning):
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
     ) -> None:
-        """Checks that observations are stacks of frames if they are said to be, too."""
+        """Checks in addition that observations are stacks of frames if `frame_axis` is given."""
         super().check_network(network, observation_space, action_space)
         if self.replay.frame_axis is not None:
             frames_of(observation_space, self.replay.frame_axis)
 
     def build(self, env: EnvOrSpaces) -> None:
-        """Adds the target network to what every agent has."""
+        """Creates the target network besides what every agent has."""
         super().build(env)
         self.target_network = target_of(self.network)
 
@@ -138,7 +138,7 @@ class DQN(ReplayingModel, QLearning):
         return [*super().metric_names(), "replay_size"]
 
     def begin_training(self) -> None:
-        """Starts with a target network like the network."""
+        """Copies the weights to the target network."""
         self.target_network.set_weights(self.network.get_weights())
 
     # ---- learning ---------------------------------------------------------------------------------------------
@@ -148,13 +148,13 @@ class DQN(ReplayingModel, QLearning):
         return bootstrap_values(self._values(self.target_network, observation), online)
 
     def target(self, reward: tf.Tensor, discount: tf.Tensor, next_value: tf.Tensor) -> tf.Tensor:
-        """What a value is to come to, from what came on the way and the value of what came after."""
+        """The target of a value, rescaled if `rescale_values`; each argument of the same shape."""
         if self.rescale_values:
             return rescale(reward + discount * inverse_rescale(next_value))
         return super().target(reward, discount, next_value)
 
     def after_update(self, data: Nest) -> None:
-        """Brings the target network up to date."""
+        """Updates the target network."""
         if isinstance(self.target_update, int):
             pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
             due = tf.equal(self.optimizer.iterations % self.target_update, 0)

@@ -1,4 +1,4 @@
-"""How an agent with action values departs from the greedy action while it trains."""
+"""Exploration of agents with action values."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from keras_rl_prob.types import Nest
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(eq=False)
 class EpsilonGreedy(Settings):
-    """Another policy's action with probability epsilon, the greedy one otherwise.
+    """A random or scripted action with probability epsilon, otherwise the greedy one.
 
     Args:
-        epsilon: A float or a Keras schedule over environment steps. `None` falls from 1 to 0.05 in 10,000 steps:
-            `keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)`, which is the linear schedule;
-            `keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.9999)` is the compound one. Values above 1 count as 1.
-        minimum: What epsilon does not fall below.
-        policy: The other policy: a Python callable that takes a batch of observations, a nest of arrays `[B, ...]`, and returns
-            actions `[B]`, both as the environment has them, such as a scripted bot. `None` draws among the actions that are
-            allowed, which also happens where the other policy wants one that an action mask forbids.
+        epsilon: A float or a Keras schedule over environment steps. `None` decreases from 1 to 0.05 in 10,000 steps:
+            `keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)`, which is linear;
+            `keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.9999)` is exponential. Values above 1 count as 1.
+        minimum: Lower bound of epsilon.
+        policy: A scripted policy to explore with: a Python callable from a batch of observations, a nest of arrays `[B, ...]`,
+            to actions `[B]`, both in the environment's own form. `None` draws uniformly among the allowed actions; so do rows
+            for which the policy returns an action that the action mask forbids.
 
     Example:
     ```python
@@ -67,11 +67,11 @@ class EpsilonGreedy(Settings):
         """Chooses actions.
 
         Args:
-            values: float32 `[B, actions]`; those of forbidden actions are -1e9.
-            observation: Nest `[B, ...]` that the values belong to, as the environment gave it.
+            values: float32 `[B, actions]`; -1e9 for forbidden actions.
+            observation: Nest `[B, ...]` of the observations, as the environment returned them.
             env_steps: int64 scalar.
             seed: int32 `[2]`.
-            start: Integer; the number that the environment has for the first action, which is 0 here.
+            start: Integer; the environment's number of the first action, which is 0 here.
 
         Returns:
             int32 `[B]`.
@@ -87,7 +87,7 @@ class EpsilonGreedy(Settings):
         return tf.where(explores, other, greedy)
 
     def _asked(self, values, observation, explores, start):
-        """What the other policy wants, int32 `[B]`; it is only asked where a row explores."""
+        """Actions of the scripted policy, int32 `[B]`; it is only called if a row explores."""
         policy: Any = self.policy
 
         def act(*flat):

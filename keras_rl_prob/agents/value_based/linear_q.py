@@ -18,21 +18,21 @@ class LinearQ(QLearning):
 
         r + gamma max_a Q(s', a)
 
-    in the order of play; environments side by side make up a batch. The policy that acts is that of before the rollout:
-    with `rollout_steps=1` each step is learned from before the next is taken, more is faster.
+    in the order of play; the environments form a batch. The policy that acts is that before the rollout: with
+    `rollout_steps=1` each step is learned from before the next one is taken; larger values are faster.
 
-    `compile()` without an optimizer takes `SGD(0.01)`.
+    `compile()` without an optimizer uses `SGD(0.01)`.
 
     Args:
         network: Functional model for one step: `{"action": QValues((actions,))(values)}`. `None` makes
             `krp.networks.linear_q(env)`, which needs `pip install "keras_rl_prob[linear]"`.
-        rollout_steps: Rows from each environment before their updates.
+        rollout_steps: Rows collected from each environment before the updates on them.
         discount: Gamma.
         exploration: `EpsilonGreedy` or `Boltzmann`; `None` is `EpsilonGreedy()`.
-        huber_delta: Where the loss turns from quadratic to linear, or `None` for half the squared error.
-        reward_clip: Rewards are clipped to plus and minus this, or `None`.
-        normalize_observations: Whether numbers in observations are normalised by running statistics; the default network
-            does so itself, by statistics that stay as they are.
+        huber_delta: Error at which the loss turns from quadratic to linear, or `None` for half the squared error.
+        reward_clip: Rewards are clipped to `[-reward_clip, reward_clip]`; `None` for no clipping.
+        normalize_observations: Whether observations are normalised by running statistics; the default network does so
+            itself, with constant statistics.
         name: Name of the model.
 
     Raises:

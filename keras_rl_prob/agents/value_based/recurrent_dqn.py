@@ -1,4 +1,4 @@
-"""Deep Q-learning with memory, in the manner of R2D2."""
+"""Recurrent deep Q-learning (R2D2)."""
 
 from typing import Any, ClassVar
 
@@ -22,21 +22,21 @@ from keras_rl_prob.types import Loss, Nest
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class RecurrentDQN(DQN):
-    """`DQN` for networks with memory, in the manner of R2D2.
+    """`DQN` for networks with memory, as in R2D2.
 
-    What is replayed are sequences (`SequenceReplaySettings`), from the recurrent state that was stored with them; their first
-    rows only bring that state up to date, for the network and for the target network. Sequences may span episodes, for the
-    state is zeroed where one starts. Values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
+    The replay memory holds sequences (`SequenceReplaySettings`) with the recurrent state at their start; their first rows
+    (the burn-in) only update that state, for the network and for the target network. Sequences may span episodes, since the
+    state is reset where an episode starts. Values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
 
         h(R + gamma^m h^-1(Q_target(s', a')))
 
     Args:
         network: Functional model for one step with a `StatefulRNN`: `{"action": QValues((actions,))(values)}`. `None` makes
             `krp.networks.q_network(env, (64, 64), cell="lstm", dueling=dueling, noisy=noisy)`.
-        rollout_steps: As of `DQN`; a multiple of the replay's `period`.
-        updates: As of `DQN`.
-        double: As of `DQN`.
-        rescale_values: As of `DQN`.
+        rollout_steps: As in `DQN`; a multiple of the replay's `period`.
+        updates: As in `DQN`.
+        double: As in `DQN`.
+        rescale_values: As in `DQN`.
         replay: A `SequenceReplaySettings`.
         **kwargs: The other arguments of `DQN`.
 
@@ -87,12 +87,12 @@ class RecurrentDQN(DQN):
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
     ) -> None:
-        """Checks that the network has memory, too."""
+        """Checks in addition that the network has memory."""
         super().check_network(network, observation_space, action_space)
         check_has_memory(network, "RecurrentDQN", "DQN")
 
     def build(self, env: EnvOrSpaces) -> None:
-        """Adds what runs the target network over sequences."""
+        """Prepares the target network for sequences besides what `DQN` builds."""
         super().build(env)
         self._target_unrolled = Unrolled(self.target_network)
 
@@ -100,7 +100,7 @@ class RecurrentDQN(DQN):
         return SequenceSource(self, env, seed, self.replay)
 
     def loss_and_logs(self, data: Nest) -> Loss:
-        """The loss of `keras_rl_prob.sources.sequences.StoredSequences`, and a dict of scalars."""
+        """The loss for `keras_rl_prob.sources.sequences.StoredSequences`, and a dict of scalars to be reported."""
         self.resample_noise(data.seed)
         online = self._values_of(self._unrolled, data)  # [L + n, N, actions]
         target = self._values_of(self._target_unrolled, data)
@@ -133,7 +133,7 @@ class RecurrentDQN(DQN):
         return unrolled(*rows(slice(start, None)), state, training=noisy)[0]["action"]
 
     def _loss_of_sequences(self, data, value, target, counted):
-        """Mean over the rows `[L, N]` that count; the errors become priorities."""
+        """Mean of the loss over the rows `[L, N]` that count, and scalars to be reported; the errors become priorities."""
         self.check_target(value, target)
         error = counted * (target - value)
         size = tf.abs(error)
