@@ -1,4 +1,4 @@
-"""Extension of Griffe, which reads the docstrings for the reference: makes it understand Keras' style of them."""
+"""Extension of Griffe, which reads the docstrings for the reference: adds support for Keras-style docstrings."""
 
 import re
 import textwrap

@@ -1,4 +1,4 @@
-"""`make demo`: an agent learns to balance a pole whose speed it cannot see, in under a minute."""
+"""`make demo`: an agent learns to balance a pole without observing velocities, in under a minute."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import sys
 
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
 
-import keras_rl_prob as krp  # isort: skip  # before Keras: it keeps TensorFlow quiet
+import keras_rl_prob as krp  # isort: skip  # before Keras, to silence TensorFlow
 
 import keras
 
@@ -17,7 +17,7 @@ ENV = "krp/CartPoleNoVel-v1"
 
 
 def main():
-    """Trains, evaluates over 100 episodes, and leaves the agent, logs for TensorBoard, a plot and a video in the folder."""
+    """Trains, evaluates over 100 episodes, and writes the agent, logs for TensorBoard, a plot and a video to the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/demo"), help="default: runs/demo")
     parser.add_argument("--epochs", type=int, default=10, help="default: 10, of 40,960 environment steps each")
@@ -53,7 +53,7 @@ def main():
     print(f"mean return {result['return']:.1f}, mean length {result['length']:.1f}")
     record_episode(agent, ENV, args.folder / "episode.mp4")
     record_episode(agent, ENV, args.folder / "episode.gif")
-    print(f"Look at {args.folder / 'curve.png'} and {args.folder / 'episode.mp4'}, and at")
+    print(f"See {args.folder / 'curve.png'} and {args.folder / 'episode.mp4'}, and at")
     print(f"{pathlib.Path(sys.executable).with_name('tensorboard')} --logdir {args.folder}")
 
 
