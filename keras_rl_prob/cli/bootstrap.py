@@ -1,4 +1,4 @@
-"""How sure a mean over few seeds is."""
+"""Confidence intervals of means over a few seeds."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Confidence interval of the mean by the percentile bootstrap.
 
-    Means of as many values drawn with replacement, again and again; the interval leaves out the lowest and the highest
-    `(1 - level) / 2` of them. With fewer than about ten values it is narrower than it should be.
+    Resamples the values with replacement many times and takes the means; the interval leaves out the lowest and the highest
+    `(1 - level) / 2` of these means. With fewer than about ten values it is too narrow.
 
     Args:
         values: Sequence of floats, one for each seed.
-        level: How much of the distribution of the means the interval holds.
-        resamples: How many means are drawn.
-        seed: Of the draws; the same values always give the same interval.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of resamples.
+        seed: Seed of the resampling; the same values always give the same interval.
 
     Returns:
         `(low, high)`, floats.

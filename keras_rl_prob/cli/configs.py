@@ -1,4 +1,4 @@
-"""`--config` and `--set`: what a user asks for as a configuration."""
+"""`--config` and `--set`: the configuration that the command line's arguments describe."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from keras_rl_prob import presets
 from keras_rl_prob.cli.errors import UserError, blaming
 
 PYTHONIC = {"None": None, "True": True, "False": False}
-# What is raised where a configuration cannot be made real.
+# Exceptions of configurations from which no agent or environment can be made.
 WRONG = (ValueError, TypeError, ImportError, gymnasium.error.Error)
 
 
@@ -31,19 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=positive, metavar="N", help="short for --set fit.epochs=N")
     parser.add_argument(
-        "--seed", type=seed, metavar="N", help="decides everything random; default: drawn, and recorded"
+        "--seed", type=seed, metavar="N", help="determines all random numbers; default: a random one, which is recorded"
     )
 
 
 def from_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """The complete configuration that the arguments ask for."""
+    """The complete configuration for the arguments."""
     config = asked(args)
     with blaming(None, *WRONG):
         return presets.complete(config)
 
 
 def asked(args: argparse.Namespace) -> dict[str, Any]:
-    """The configuration that `--config`, `--set`, `--epochs` and `--seed` ask for: no more than they say, and a seed."""
+    """The configuration for `--config`, `--set`, `--epochs` and `--seed`, without defaults, and with a seed."""
     config = load(args.config)
     config.setdefault("seed", random.randrange(2**31))
     if args.seed is not None:
@@ -64,13 +64,13 @@ def load(name: str) -> dict[str, Any]:
         with blaming("--config takes a preset or a .json file", ValueError):
             return presets.get(name)
     config = read(path)
-    with blaming(f"{path} is no configuration", ValueError):
+    with blaming(f"{path} is not a configuration", ValueError):
         presets.check(config)
     return {"name": path.parent.name if path.stem == "config" else path.stem} | config
 
 
 def read(path: pathlib.Path) -> Any:
-    """What is in a JSON file."""
+    """The content of a JSON file."""
     with blaming(f"{path} cannot be read as JSON", ValueError, OSError):
         return json.loads(path.read_text(encoding="utf-8"))
 
@@ -87,27 +87,27 @@ def overrides(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
 
 def positive(text: str) -> int:
-    """The positive integer that a text on the command line stands for."""
+    """Parses a positive integer."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
     return int(text)
 
 
 def seed(text: str) -> int:
-    """The seed that a text on the command line stands for."""
+    """Parses a seed."""
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**31 - 1}. Received: {text!r}")
     return int(text)
 
 
 def check_last_seed(first: int, count: int) -> None:
-    """Raises a `UserError` where `count` seeds from `first` on are too many."""
+    """Raises a `UserError` if `count` seeds from `first` on exceed the largest seed."""
     if first + count > 2**31:
         raise UserError(f"--seed must leave room for {count} seeds below 2**31. Received: {first}")
 
 
 def value(text: str) -> Any:
-    """What a text on the command line stands for: JSON, or else a string."""
+    """Parses a value: JSON, or else a string."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,11 +1,11 @@
-"""What is the user's to mend, as opposed to what is a bug."""
+"""Errors of the user, as opposed to bugs."""
 
 import contextlib
 from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """Something that was asked for cannot be; its text says what and why, in a line or two."""
+    """A request of the user is not possible; the text says why in a line or two."""
 
 
 @contextlib.contextmanager
@@ -13,15 +13,15 @@ def blaming(what: str | None, *errors: type[BaseException]) -> Iterator[None]:
     """Turns errors of these types into a `UserError` about `what`.
 
     Args:
-        what: What the user gave, or `None` where the errors speak for themselves.
+        what: What the user passed, or `None` if the errors already say so.
         *errors: Classes of exceptions.
 
     Example:
-    >>> with blaming("`x.json` is no configuration", ValueError):
+    >>> with blaming("`x.json` is not a configuration", ValueError):
     ...     raise ValueError("Expecting value")
     Traceback (most recent call last):
         ...
-    keras_rl_prob.cli.errors.UserError: `x.json` is no configuration: Expecting value
+    keras_rl_prob.cli.errors.UserError: `x.json` is not a configuration: Expecting value
     """
     try:
         yield

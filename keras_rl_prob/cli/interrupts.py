@@ -12,12 +12,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Ends the training after the epoch under way when the first signal comes; the second one ends the process at once.
+    """Ends training after the current epoch at the first signal; a second one ends the process at once.
 
-    A context manager: signals have their usual meaning before and after.
+    A context manager: signals have their usual handlers before and after.
 
     Attributes:
-        received: Number of the signal that came, or `None`.
+        received: Number of the received signal, or `None`.
 
     Example:
     ```python
@@ -39,7 +39,7 @@ class StopOnSignal(keras.callbacks.Callback):
             signal.signal(number, handler)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Asks Keras to stop."""
+        """Stops training after a signal."""
         if self.received:
             self.model.stop_training = True
 
@@ -48,5 +48,5 @@ class StopOnSignal(keras.callbacks.Callback):
         for other in SIGNALS:
             signal.signal(other, signal.SIG_DFL)
         os.write(
-            2, b"\nStopping after this epoch, with everything saved. Once more to stop at once.\n"
+            2, b"\nStopping after this epoch, with everything saved. Interrupt again to stop at once.\n"
         )  # `print` is not safe here

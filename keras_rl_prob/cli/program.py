@@ -1,9 +1,9 @@
-"""Reinforcement learning from a shell: train, resume, evaluate, watch, compare and tune agents.
+"""Reinforcement learning on the command line: train, resume, evaluate, visualize, compare and tune agents.
 
 Start with
   keras-rl-prob list
   keras-rl-prob train --config cartpole
-and see what a command does, with examples, by
+For the help of a command, with examples:
   keras-rl-prob COMMAND --help
 """
 
@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program.
 
     Args:
-        argv: List of strings; the process' own arguments when left out.
+        argv: List of strings; by default the arguments of the process.
 
     Returns:
-        Exit status: 0 when done, 1 when a training or the machine failed, 2 when something asked for cannot be,
+        Exit status: 0 on success, 1 if training failed or for an error of the operating system, 2 for an error of the user,
         130 after Ctrl-C and 143 after SIGTERM.
 
     Raises:
@@ -50,9 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     args = _parser().parse_args(argv)
-    if "" not in sys.path and os.getcwd() not in sys.path:  # as `python -m` has it: `env.id=mymodule:My-v0` is found
+    if (
+        "" not in sys.path and os.getcwd() not in sys.path
+    ):  # as with `python -m`, so that `env.id=mymodule:My-v0` is found
         sys.path.insert(0, os.getcwd())
-    tf.get_logger().setLevel("ERROR")  # what TensorFlow thinks of how often it traces is of no use here
+    tf.get_logger().setLevel("ERROR")  # its warnings about retracing are of no use here
     try:
         return COMMANDS[args.command].run(args) or 0
     except KeyboardInterrupt:
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _words(error):
-    """What an error says, in a line or two."""
+    """The text of an error, in a line or two."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Run folders: what `train` leaves and the other commands read."""
+"""Run folders, which `train` writes and the other commands read."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def create(logdir: Path, name: str) -> pathlib.Path:
 
 
 def write_config(folder: pathlib.Path, config: dict[str, Any]) -> None:
-    """Writes a complete configuration into a run folder, whole or not at all."""
+    """Writes a complete configuration into a run folder, atomically."""
     text = json.dumps({**config, "version": krp.__version__}, indent=2)
     write_whole(folder / CONFIG, lambda part: part.write_text(f"{text}\n", encoding="utf-8"))
 
@@ -44,10 +44,12 @@ def read_config(folder: pathlib.Path) -> dict[str, Any]:
     """The configuration of a run folder."""
     path = pathlib.Path(folder) / CONFIG
     if not path.is_file():
-        raise UserError(f"{folder} is no run folder, it has no {CONFIG}: give one that `keras-rl-prob train` has made")
+        raise UserError(
+            f"{folder} is not a run folder: it has no {CONFIG}. Give one that `keras-rl-prob train` has made"
+        )
     config = configs.read(path)
     _name_module(path, config)
-    with blaming(f"{path} is no configuration", *configs.WRONG):
+    with blaming(f"{path} is not a configuration", *configs.WRONG):
         config = presets.complete(config)
         if not isinstance(config.get("seed"), int):
             raise ValueError("it has no seed")
@@ -55,11 +57,11 @@ def read_config(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _name_module(path, config):
-    """Says which module will be imported because a run folder, perhaps of somebody else, names it in `env.id`."""
+    """Prints which module `env.id` of a run folder, perhaps somebody else's, imports."""
     env = config.get("env") if isinstance(config, dict) else None
     module, colon, _ = str(env.get("id", "") if isinstance(env, dict) else "").rpartition(":")
     if colon:
-        print(f"{path} has the module {module!r} imported, for its environment", flush=True)
+        print(f"{path} imports the module {module!r} for its environment", flush=True)
 
 
 def seeds_of(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -72,14 +74,14 @@ def seeds_of(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def log_rows(folder: pathlib.Path) -> list[dict[str, str]]:
-    """The rows of a run's log, a list of dicts of strings."""
+    """The lines of a run's log, a list of dicts of strings."""
     path = pathlib.Path(folder) / LOG
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames and reader.fieldnames[0] != "epoch":
-            raise UserError(f"{path} is no log of epochs, it begins with {reader.fieldnames[0][:40]!r}")
+            raise UserError(f"{path} is not a log of epochs: it begins with {reader.fieldnames[0][:40]!r}")
         return list(reader)
 
 
@@ -96,9 +98,9 @@ def load_agent(folder: pathlib.Path, checkpoint: str = "best") -> Agent:
         there = sorted(p.name for p in pathlib.Path(folder).glob("*.keras"))
         raise UserError(f"There is no {path}. {folder} has {', '.join(there) or 'no .keras file yet'}")
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} cannot be loaded: it is cut off, or no .keras file at all")
+        raise UserError(f"{path} cannot be loaded: it is truncated, or not a .keras file")
     with blaming(f"{path} cannot be loaded", Exception):
         agent = keras.saving.load_model(path)
     if not isinstance(agent, krp.Agent):
-        raise UserError(f"{path} holds no agent but a {type(agent).__name__}")
+        raise UserError(f"{path} holds a {type(agent).__name__}, not an agent")
     return agent

@@ -1,4 +1,4 @@
-"""Training in a run folder, from its beginning or from where it stands."""
+"""Training in a run folder, from the beginning or resumed."""
 
 import pathlib
 import sys
@@ -18,12 +18,12 @@ from keras_rl_prob.types import Logs
 
 
 def is_complete(folder: pathlib.Path, config: dict[str, Any]) -> bool:
-    """Whether a run has come to its end."""
+    """Whether a run has finished."""
     return (folder / runs.FINAL).is_file() and len(runs.log_rows(folder)) >= config["fit"]["epochs"]
 
 
 def built(config: dict[str, Any]) -> Agent:
-    """The agent of a complete configuration, built for its environment, its weights decided by the `seed`."""
+    """The agent of a complete configuration, built for its environment, with weights determined by the `seed`."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(config["seed"])
     with blaming(None, *configs.WRONG):
@@ -33,17 +33,17 @@ def built(config: dict[str, Any]) -> Agent:
 
 
 def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any]) -> int | None:
-    """Trains an agent in its run folder from where that stands; returns the signal that cut it short, or `None`."""
+    """Trains an agent in its run folder, resuming its backup if there is one; returns the signal that stopped it, or `None`."""
     env, epochs, episodes = presets.make_env(config), config["fit"]["epochs"], config["fit"]["validation_episodes"]
     print(
         f"{type(agent).__name__} on {config['env']['id']}, seed {config['seed']}, until epoch {epochs}, in {folder}",
         flush=True,
     )
-    broken = f"The training in {folder} broke off. To go on: keras-rl-prob train --resume {folder}. The reason"
-    reasons = OSError, tf.errors.ResourceExhaustedError  # a full disk is either
+    broken = f"Training in {folder} failed. To continue: keras-rl-prob train --resume {folder}. The reason"
+    reasons = OSError, tf.errors.ResourceExhaustedError  # a full disk raises either
     with (
         StopOnSignal() as stop,
-        blaming(f"{folder} cannot go on", RestoreError),
+        blaming(f"{folder} cannot be resumed", RestoreError),
         blaming(broken, *reasons),
     ):
         agent.fit(
@@ -62,16 +62,16 @@ def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any]) -> int | Non
 
 
 class RestoreError(Exception):
-    """A backup that does not fit the agent or the training."""
+    """A backup does not fit the agent or the run."""
 
 
 class Backup(callbacks.Backup):
-    """The callback of the library, which says whose backup it is."""
+    """`krp.callbacks.Backup` whose errors name the run folder."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Restores."""
+        """Restores the backup."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Keras says of each layer before it raises
+            warnings.simplefilter("ignore")  # Keras warns about each layer before it raises
             try:
                 super().on_train_begin(logs)
             except Exception as error:
@@ -79,7 +79,7 @@ class Backup(callbacks.Backup):
 
 
 def _recorders(folder, config):
-    """The callbacks that write into a run folder."""
+    """The callbacks that write to a run folder."""
     best = [float(row["val_return"]) for row in runs.log_rows(folder) if row.get("val_return", "NA") != "NA"]
     recorders = [
         callbacks.BestCheckpoint(folder / runs.BEST, initial_value_threshold=max(best, default=None)),

@@ -81,7 +81,7 @@ def test_plot_draws_one_picture_of_all_runs(finished, copy, tmp_path, capsys):
     path = tmp_path / "new" / "curves.png"
     assert main(["plot", str(finished), str(copy), "--out", str(path), "--title", "Title"]) == 0
     assert Image.open(path).size[0] > 800
-    assert f"Look at {path}" in capsys.readouterr().out
+    assert f"Wrote {path}" in capsys.readouterr().out
 
 
 def test_plot_hands_over_the_logs_by_configuration(finished, copy, monkeypatch):

@@ -56,7 +56,7 @@ def change(run, **sections):
         (["--config", "cartpole", "--set", "agent.gamma=0.9"], "Did you mean `agent.discount`?"),
         (["--config", "cartpole", "--set", "agent.=1"], "`key` must be names with dots between them"),
         (["--config", "mine.yaml"], "--config takes a preset or a .json file"),
-        (["--resume", "nowhere"], "nowhere is no run folder, it has no config.json"),
+        (["--resume", "nowhere"], "nowhere is not a run folder: it has no config.json"),
     ],
 )
 def test_what_cannot_be_trained_leaves_no_folder(arguments, message, tmp_path, capsys, monkeypatch):
@@ -98,7 +98,7 @@ def test_seeds_that_follow_must_fit_too(command, tmp_path, capsys, monkeypatch):
     ("content", "message"),
     [
         ("{", "cannot be read as JSON"),
-        ('{"agent": 3}', "is no configuration: `agent` must be a dict, or null. Received: agent=3"),
+        ('{"agent": 3}', "is not a configuration: `agent` must be a dict, or null. Received: agent=3"),
         ('{"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}}', "it has no seed"),
     ],
 )
@@ -123,9 +123,9 @@ def test_checkpoints_that_are_none(copy, tmp_path, capsys):
     content = best.read_bytes()
     inputs = keras.Input((4,))
     for write, message in (
-        (lambda: best.write_bytes(content[:5000]), "it is cut off, or no .keras file"),
-        (lambda: best.write_bytes(b"garbage" * 1000), "it is cut off, or no .keras file"),
-        (lambda: keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(best), "holds no agent but a Functional"),
+        (lambda: best.write_bytes(content[:5000]), "it is truncated, or not a .keras file"),
+        (lambda: best.write_bytes(b"garbage" * 1000), "it is truncated, or not a .keras file"),
+        (lambda: keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(best), "holds a Functional, not an agent"),
         (lambda: keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(best), "safe_mode=False"),
         (best.unlink, "has final.keras"),
     ):
@@ -161,7 +161,7 @@ def test_backups_that_do_not_fit(copy, capsys):
         spoil()
         assert main(["train", "--resume", str(copy), "--epochs", "9"]) == 2
         text = told(capsys)
-        assert f"{copy} cannot go on: " in text
+        assert f"{copy} cannot be resumed: " in text
         assert message in text
         weights.write_bytes(content)
 
@@ -169,7 +169,7 @@ def test_backups_that_do_not_fit(copy, capsys):
 def test_a_log_that_is_none(copy, capsys):
     (copy / "log.csv").write_text("some notes\nof mine\n")
     assert main(["train", "--resume", str(copy), "--epochs", "9"]) == 2
-    assert "is no log of epochs, it begins with 'some notes'" in told(capsys)
+    assert "is not a log of epochs: it begins with 'some notes'" in told(capsys)
     assert (copy / "log.csv").read_text() == "some notes\nof mine\n"
     assert main(["plot", str(copy)]) == 2
     told(capsys)
@@ -194,7 +194,7 @@ def test_a_full_disk_says_how_to_go_on(copy, capsys, monkeypatch):
     assert main(["train", "--resume", str(copy), "--epochs", "4"]) == 2
     text = told(capsys)
     assert "No space left on device" in text
-    assert f"To go on: keras-rl-prob train --resume {copy}" in text
+    assert f"To continue: keras-rl-prob train --resume {copy}" in text
 
 
 def test_bugs_are_tracebacks(copy, monkeypatch):
@@ -229,6 +229,6 @@ def test_the_module_of_a_run_is_named_before_it_is_imported(copy, capsys, monkey
     monkeypatch.setattr("sys.path", [path for path in __import__("sys").path if path not in ("", str(tmp_path))])
     assert main(["evaluate", str(copy), "--episodes", "2"]) == 0
     printed = capsys.readouterr().out
-    named = f"{copy / 'config.json'} has the module 'poles_of_mine' imported, for its environment"
+    named = f"{copy / 'config.json'} imports the module 'poles_of_mine' for its environment"
     assert 0 <= printed.index(named) < printed.index("imported\n", printed.index(named) + len(named))
     assert "mean return" in printed

@@ -46,7 +46,7 @@ def test_a_signal_ends_the_experiment_and_says_how_to_go_on(experimented, capsys
     monkeypatch.setattr(training, "built", lambda config: None)
     monkeypatch.setattr(training, "fit", lambda agent, folder, config: 15)
     assert main(["experiment", "--resume", str(experimented)]) == 143
-    assert f"To go on: keras-rl-prob experiment --resume {experimented}" in capsys.readouterr().out
+    assert f"To continue: keras-rl-prob experiment --resume {experimented}" in capsys.readouterr().out
 
 
 def test_the_table(capsys):
@@ -69,6 +69,6 @@ def test_seeds_are_in_the_order_of_their_numbers(tmp_path):
 @pytest.mark.parametrize("more", [["--config", "pendulum"], ["--set", "a.b=1"], ["--epochs", "3"], ["--seed", "3"]])
 def test_an_experiment_is_resumed_with_its_own_settings(tmp_path, more, capsys):
     assert main(["experiment", "--resume", str(tmp_path), *more]) == 2
-    assert "takes no others" in capsys.readouterr().err
+    assert "no others are possible" in capsys.readouterr().err
     assert main(["experiment", "--resume", str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err

@@ -24,8 +24,8 @@ def test_sigterm_ends_after_the_epoch_and_resume_ends_where_an_uninterrupted_run
         errors = process.stderr.read()
     run = only(tmp_path)
     assert process.returncode == 143
-    assert printed[-1] == f"Stopped after epoch 1 of 3. To go on: keras-rl-prob train --resume {run}\n"
-    assert errors.strip() == "Stopping after this epoch, with everything saved. Once more to stop at once."
+    assert printed[-1] == f"Stopped after epoch 1 of 3. To continue: keras-rl-prob train --resume {run}\n"
+    assert errors.strip() == "Stopping after this epoch, with everything saved. Interrupt again to stop at once."
     assert len(rows(run)) == 1
     assert not (run / "final.keras").exists()
 

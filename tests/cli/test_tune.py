@@ -125,7 +125,7 @@ def test_a_search_that_cannot_be_is_refused_before_there_is_a_folder(more, messa
 
 def test_resume_takes_a_search_and_nothing_else(searched, tmp_path, capsys):
     assert main(["tune", "--resume", str(tmp_path)]) == 2
-    assert "is no search, it has no tuning.json" in capsys.readouterr().err
+    assert "is not a search: it has no tuning.json" in capsys.readouterr().err
     (tmp_path / "tuning.json").write_text("{}")
     assert main(["tune", "--resume", str(tmp_path)]) == 2
     assert re.search("is not what .* has written", capsys.readouterr().err)
@@ -161,7 +161,7 @@ def test_when_no_trial_has_a_result_there_is_no_best(tmp_path, capsys, monkeypat
     assert main([*TUNE, "--logdir", str(tmp_path), "--trials", "2"]) == 1
     told = capsys.readouterr()
     last = told.err.splitlines()[-1]  # after what KerasTuner says of each trial
-    assert re.search(r"^keras-rl-prob tune: No trial of .* has come to an end. The first: .*no such luck", last)
+    assert re.search(r"^keras-rl-prob tune: No trial of .* has finished. The first failed with: .*no such luck", last)
     (folder,) = tmp_path.iterdir()
     assert not (folder / "best.json").exists()
 

@@ -1,1 +1,1 @@
-"""What the program is told to do, a module each."""
+"""The commands of the command line, one module each."""

@@ -1,7 +1,7 @@
 """Play episodes with the agent of a run and report their mean return and length.
 
-The agent acts as it thinks best (the mode of its policy) unless --stochastic is given, and the
-episodes are the same whenever the command is given again with the same --seed.
+The agent acts deterministically (the mode of its policy) unless --stochastic is given.
+The same --seed gives the same episodes.
 
 Examples:
   keras-rl-prob evaluate runs/20260131T093000-pendulum
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=pathlib.Path, metavar="RUN", help="a run folder")
     parser.add_argument("--episodes", type=configs.positive, default=100, metavar="N", help="default: 100")
     parser.add_argument("--checkpoint", default="best", metavar="best|final|FILE", help="which agent; default: best")
-    parser.add_argument("--stochastic", action="store_true", help="draw actions from the policy")
+    parser.add_argument("--stochastic", action="store_true", help="sample actions from the policy")
     parser.add_argument("--seed", type=configs.seed, default=0, metavar="N", help="default: 0")
 
 

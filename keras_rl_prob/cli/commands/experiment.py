@@ -1,9 +1,10 @@
-"""Train the same configuration with several seeds, one after the other, and compare them.
+"""Train the same configuration with several seeds, one after the other, and compare the results.
 
 The folder <logdir>/<time>-<config>-experiment holds a run folder for each seed (seed_1, ...) and
-curve.png with their mean in a band from the worst to the best. The table gives the final agent
-of each seed over deterministic episodes, and the 95 % bootstrap confidence interval of the mean.
-After Ctrl-C or SIGTERM, --resume goes on with the seed under way and those that are left.
+curve.png, the mean of their learning curves with a band from the worst to the best. The table
+has the mean return of the final agent of each seed over deterministic episodes, and the 95 %
+bootstrap confidence interval of the mean. After Ctrl-C or SIGTERM, --resume continues with the
+interrupted seed and the remaining ones.
 
 Examples:
   keras-rl-prob experiment --config pendulum --seeds 5
@@ -36,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--episodes", type=configs.positive, metavar="N", help=f"of each evaluation; default: {EPISODES}"
     )
     parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
-    parser.add_argument("--resume", type=pathlib.Path, metavar="EXPERIMENT", help="the folder of one to go on with")
+    parser.add_argument(
+        "--resume", type=pathlib.Path, metavar="EXPERIMENT", help="the folder of an experiment to resume"
+    )
 
 
 def run(args: argparse.Namespace) -> int | None:
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int | None:
         if not training.is_complete(folder, config):
             signal = training.fit(training.built(config), folder, config)
             if signal:
-                print(f"Stopped. To go on: keras-rl-prob experiment --resume {folder.parent}")
+                print(f"Stopped. To continue: keras-rl-prob experiment --resume {folder.parent}")
                 return 128 + signal
         agent = runs.load_agent(folder, "final")
         env = presets.make_env(config, validation=True, num_envs=evaluation_envs(episodes, 1))
@@ -67,7 +70,7 @@ def _created(args):
     args.seed = 1 if args.seed is None else args.seed
     configs.check_last_seed(args.seed, args.seeds)
     config = configs.from_arguments(args)
-    training.built(config)  # what is wrong with it shows before there is a folder
+    training.built(config)  # raises errors before a folder is created
     folder = runs.create(args.logdir, f"{config['name']}-experiment")
     folders = [folder / f"seed_{seed}" for seed in range(args.seed, args.seed + args.seeds)]
     for seed, run_folder in enumerate(folders, args.seed):
@@ -79,9 +82,9 @@ def _created(args):
 
 
 def _resumed(args):
-    """The run folders of an experiment that was cut short."""
+    """The run folders of an experiment to resume."""
     if args.config or args.seed is not None or list(configs.overrides(args)):
-        raise UserError("--resume goes on with the settings of the experiment, and takes no others")
+        raise UserError("--resume continues with the settings of the experiment; no others are possible")
     note = args.resume / EXPERIMENT
     noted = configs.read(note) if note.is_file() else {}
     if not isinstance(noted, dict):
@@ -90,7 +93,7 @@ def _resumed(args):
 
 
 def _report(returns, episodes):
-    """Prints a line for each seed, and what can be said of all of them."""
+    """Prints a line for each seed, and statistics over all seeds."""
     for name, value in returns.items():
         print(f"{name:<10} {value:>10.2f}")
     values = list(returns.values())

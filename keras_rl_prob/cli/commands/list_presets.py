@@ -1,6 +1,6 @@
 """List the presets and the native environments.
 
-Any other environment can be put into a preset:
+A preset can be used with another environment:
   keras-rl-prob train --config cartpole --set env.id=LunarLander-v3
 """
 

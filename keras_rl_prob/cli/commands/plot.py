@@ -1,6 +1,6 @@
-"""Draw the learning curves of runs into one picture.
+"""Plot the learning curves of runs in one figure.
 
-Runs that differ in nothing but their seeds are one curve, the mean, in a band from the worst to
+Runs that differ only in their seeds are one curve, the mean, with a band from the worst to
 the best. The folder of an experiment stands for all of its runs. Needs the extra `plot`.
 
 Examples:
@@ -28,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draws and says where."""
+    """Plots and prints the path."""
     draw([run for folder in args.runs for run in runs.seeds_of(folder)], args.out, args.title)
-    print(f"Look at {args.out}")
+    print(f"Wrote {args.out}")
 
 
 def draw(folders: Sequence[pathlib.Path], path: Path, title: str | None = None) -> None:
-    """Draws the runs in these folders to `path`."""
+    """Plots the runs in these folders to the file `path`."""
     configs = {folder: runs.read_config(folder) for folder in folders}
     logs: dict[str, list[pathlib.Path]] = {}
     for folder, label in labels(configs).items():
@@ -45,13 +45,13 @@ def draw(folders: Sequence[pathlib.Path], path: Path, title: str | None = None) 
 
 
 def labels(configs: Mapping[Any, dict[str, Any]]) -> dict[Any, str]:
-    """What to call the curve that a run belongs to: its configuration's name, and settings where that is not enough.
+    """Labels of curves: the names of their configurations, with settings where names are not enough.
 
     Args:
         configs: Dict from anything to configurations.
 
     Returns:
-        Dict from the same to strings, equal where the configurations are but for the seed.
+        Dict from the same keys to labels, equal where configurations differ only in the seed.
 
     Example:
     >>> labels({"a": {"name": "x", "seed": 1}, "b": {"name": "x", "seed": 2}, "c": {"name": "y", "seed": 1}})
@@ -70,7 +70,7 @@ def labels(configs: Mapping[Any, dict[str, Any]]) -> dict[Any, str]:
 
 def _flat(entries, path=""):
     for name, value in entries.items():
-        if path or name not in (*NOTES, "fit"):  # how long and how often it was evaluated
+        if path or name not in (*NOTES, "fit"):  # `fit`: number of epochs and evaluations
             if isinstance(value, dict) and value:
                 yield from _flat(value, f"{path}{name}.")
             else:

@@ -1,18 +1,18 @@
-"""Train an agent, or go on with a training that was cut short.
+"""Train an agent, or resume a run that was interrupted.
 
-A training leaves everything about it in a new folder <logdir>/<time>-<config>:
+A run writes everything to a new folder <logdir>/<time>-<config>:
   config.json    all settings, the seed and the version; `train --config` takes it too
   log.csv        one line for each epoch
   best.keras     the agent with the best val_return so far
-  final.keras    the agent at the end; a training is complete when it is there
-  backup/        where the training stands after its last epoch, for --resume
+  final.keras    the agent at the end, written when the run is complete
+  backup/        the training state after the last epoch, for --resume
   tensorboard/   for `tensorboard --logdir` (with the extra `tensorboard`)
   curve.png      the learning curve (with the extra `plot`)
 
-Ctrl-C and SIGTERM end the training after the epoch under way, with everything saved; a second one
-ends it at once, with everything of the epochs before. --resume goes on as if nothing had
-happened: on native environments (tf/...) the result is the same to the last bit. To train for
-longer, give a complete training more epochs; learning rates that decay stay at their end.
+Ctrl-C and SIGTERM end the run after the current epoch, with everything saved; a second one
+ends it at once, with everything of the epochs before. --resume continues as if the run had
+not been interrupted: on native environments (tf/...) the result is bit-identical. To train a complete
+run for longer, give it more epochs; learning rates that decay stay at their final value.
 
 Examples:
   keras-rl-prob train --config pendulum
@@ -35,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `train` takes."""
     configs.add_arguments(parser)
     parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
-    parser.add_argument("--resume", type=pathlib.Path, metavar="RUN", help="a run folder to go on with")
+    parser.add_argument("--resume", type=pathlib.Path, metavar="RUN", help="a run folder to resume")
 
 
 def run(args: argparse.Namespace) -> int | None:
-    """Trains; the exit status is 0 when the training is complete, else that of the signal."""
+    """Trains; the exit status is 0 if the run is complete, else that of the signal."""
     if args.resume:
         config = resumed(args)
         if training.is_complete(args.resume, config):
@@ -60,19 +60,21 @@ def run(args: argparse.Namespace) -> int | None:
     if signal:
         done = len(runs.log_rows(folder))
         print(
-            f"Stopped after epoch {done} of {config['fit']['epochs']}. To go on: keras-rl-prob train --resume {folder}"
+            f"Stopped after epoch {done} of {config['fit']['epochs']}. To continue: keras-rl-prob train --resume {folder}"
         )
         return 128 + signal
-    print(f"Done. To see how good it is: keras-rl-prob evaluate {folder}")
+    print(f"Done. To evaluate the agent: keras-rl-prob evaluate {folder}")
     return 0
 
 
 def resumed(args: argparse.Namespace) -> dict[str, Any]:
-    """The configuration of the run to go on with, which has no other settings than it had, except perhaps more epochs."""
+    """The configuration of the run to resume; only its number of epochs can be changed."""
     config = runs.read_config(args.resume)
     changes = dict(configs.overrides(args))
     if args.config or args.seed is not None or set(changes) - {"fit.epochs"}:
-        raise UserError("--resume goes on with the settings of the run. Only more epochs can be given, by --epochs N")
+        raise UserError(
+            "--resume continues with the settings of the run. Only more epochs can be given, with --epochs N"
+        )
     with blaming(None, *configs.WRONG):
         epochs = changes.get("fit.epochs", config["fit"]["epochs"])
         checks.integer("fit.epochs", epochs)

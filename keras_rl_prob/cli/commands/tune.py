@@ -1,11 +1,12 @@
-"""Search for better settings by training with many, chosen at random (KerasTuner's RandomSearch).
+"""Search for better settings by random search (KerasTuner's RandomSearch).
 
-A trial trains an agent with settings drawn from the search space; what counts is the best
+A trial trains an agent with settings sampled from the search space; its score is the best
 val_return of its epochs. The folder <logdir>/<time>-<config>-tuning holds KerasTuner's results
-and best.json, the best settings as a configuration for `train --config`. --search gives the
-search space: KEY=LOW:HIGH is a range, of integers if both are, KEY=LOW:HIGH:log one on a
-logarithmic scale, KEY=A,B,C a choice. Without --search it is, as far as the agent has these:
-  optimizer.learning_rate=1e-4:3e-3:log   (or what its schedule begins with)
+and best.json, the best settings as a configuration for `train --config`. --search sets the
+search space: KEY=LOW:HIGH is a range, of integers if both bounds are integers, KEY=LOW:HIGH:log
+a range on a logarithmic scale, KEY=A,B,C a choice. The default has those of the following that
+the agent has:
+  optimizer.learning_rate=1e-4:3e-3:log   (or the initial value of its schedule)
   agent.entropy_coef=1e-4:3e-2:log        agent.clip_ratio=0.1:0.3
   agent.gae_lambda=0.9,0.95,0.98          agent.discount=0.95,0.99,0.995
   agent.update_epochs=2,4,8
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--trials", type=configs.positive, metavar="N", help=f"how many in all; default: {TRIALS}")
     parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
-    parser.add_argument("--resume", type=pathlib.Path, metavar="TUNING", help="the folder of a search to go on with")
+    parser.add_argument("--resume", type=pathlib.Path, metavar="TUNING", help="the folder of a search to resume")
 
 
 def run(args: argparse.Namespace) -> int | None:
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int | None:
     keras_tuner = _keras_tuner()
     tuning = _resumed(args) if args.resume else _asked(args)
     with blaming(None, *configs.WRONG):
-        _agent(tuning, keras_tuner.HyperParameters())  # what is wrong shows before there is a folder
+        _agent(tuning, keras_tuner.HyperParameters())  # raises errors before a folder is created
         config = presets.complete(tuning["config"])
     folder = args.resume or runs.create(args.logdir, f"{config['name']}-tuning")
     _write(folder / TUNING, tuning)
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int | None:
             env, **config["fit"], validation_data=validation, num_envs=num_envs, seed=config["seed"], verbose=2
         )
     except KeyboardInterrupt:
-        print(f"Stopped. To go on: keras-rl-prob tune --resume {folder}")
+        print(f"Stopped. To continue: keras-rl-prob tune --resume {folder}")
         return 130
     except RuntimeError as error:  # too many trials have failed
         raise UserError(str(error).strip().splitlines()[-1]) from error
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int | None:
 
 
 def _asked(args):
-    """What to search, and around which configuration."""
+    """The search space and the configuration that it changes."""
     config = configs.asked(args)
     if not all(text.partition("=")[0] and text.partition("=")[2] for text in args.search):
         raise UserError(f"{SYNTAX}. Received: {args.search}")
@@ -103,11 +104,11 @@ def _asked(args):
 def _resumed(args):
     """The same, from the folder of a search."""
     if args.config or args.seed is not None or args.search or list(configs.overrides(args)):
-        raise UserError("--resume goes on with the settings of the search. Only --trials can be given")
+        raise UserError("--resume continues with the settings of the search. Only --trials can be given")
     path = args.resume / TUNING
     if not path.is_file():
         raise UserError(
-            f"{args.resume} is no search, it has no {TUNING}: give a folder that `keras-rl-prob tune` has made"
+            f"{args.resume} is not a search: it has no {TUNING}. Give a folder that `keras-rl-prob tune` has made"
         )
     tuning = configs.read(path)
     if not isinstance(tuning, dict) or not {"config", "search", "trials"} <= set(tuning):
@@ -139,13 +140,11 @@ def _drawn(hp, key, text):
         choices = [configs.value(part) for part in text.split(",")]
         choices = [float(x) for x in choices] if {type(x) for x in choices} == {int, float} else choices
         if len({type(x) for x in choices}) > 1 or not all(map(_is_drawable, choices)):
-            raise ValueError(
-                f"--search KEY=A,B,C takes finite numbers, or strings, or true,false. Received: {key}={text}"
-            )
+            raise ValueError(f"--search KEY=A,B,C takes finite numbers, strings, or true,false. Received: {key}={text}")
         return hp.Boolean(key) if choices in ([True, False], [False, True]) else hp.Choice(key, choices)
     low, high = configs.value(low), configs.value(rest[0])
     if rest[1:] not in ([], ["log"]) or not (_is_number(low) and _is_number(high) and low < high):
-        raise ValueError(f"{SYNTAX}, numbers the first below the second. Received: {key}={text}")
+        raise ValueError(f"{SYNTAX}, with LOW below HIGH. Received: {key}={text}")
     if rest[1:] and low <= 0:
         raise ValueError(f"--search KEY=LOW:HIGH:log takes positive numbers. Received: {key}={text}")
     make = hp.Int if isinstance(low, int) and isinstance(high, int) else hp.Float
@@ -166,7 +165,7 @@ def _report(tuner, tuning, folder):
     if not trials:
         messages = [trial.message for trial in tuner.oracle.trials.values() if trial.message]
         first = messages[0].strip().splitlines()[-1] if messages else "see the files trial.json in its folder"
-        print(f"keras-rl-prob tune: No trial of {folder} has come to an end. The first: {first}", file=sys.stderr)
+        print(f"keras-rl-prob tune: No trial of {folder} has finished. The first failed with: {first}", file=sys.stderr)
         return 1
     values = trials[0].hyperparameters.values
     _write(folder / BEST, _with(tuning, values))

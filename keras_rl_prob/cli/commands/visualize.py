@@ -1,4 +1,4 @@
-"""Record episodes of the agent of a run as videos.
+"""Record episodes of a run's agent as videos.
 
 Native environments (tf/...) are drawn by the Gymnasium environment with the same physics.
 Needs the extra `video`.
@@ -47,11 +47,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _drawn(config):
-    """The environment to draw: where the run's is native, Gymnasium's with the same physics and the same time limit."""
+    """The environment to draw; for a native one, Gymnasium's environment with the same physics and time limit."""
     env = config["env"]
     if not env["id"].startswith("tf/"):
         return presets.make_env(config, validation=True)
     kwargs = env["kwargs"] | env["validation_kwargs"]
     if set(kwargs) - {"max_episode_steps"}:
-        raise UserError(f"{env['id']} cannot be drawn with other arguments than its own. Received: {kwargs}")
+        raise UserError(f"{env['id']} can only be drawn with its default arguments. Received: {kwargs}")
     return spec(gymnasium_id(env["id"]), **kwargs) if kwargs else env["id"]
