@@ -1,4 +1,4 @@
-"""Keras callbacks that watch an agent: how good it is, what it looks like, and when it has seen enough."""
+"""Keras callbacks for agents: evaluation, videos, logs and plots, backups, and a limit of environment steps."""
 
 from keras_rl_prob.callbacks.backup import Backup
 from keras_rl_prob.callbacks.best_checkpoint import BestCheckpoint

@@ -1,4 +1,4 @@
-"""`Backup`: `BackupAndRestore` that writes of a replay memory what is new."""
+"""`Backup`: `BackupAndRestore` that writes only the new part of a replay buffer."""
 
 import pathlib
 from typing import Any
@@ -14,19 +14,19 @@ from keras_rl_prob.types import Logs, Path
 
 
 class Backup(keras.callbacks.BackupAndRestore):
-    """Keras' `BackupAndRestore` for agents with a large replay memory, of which an epoch changes a part.
+    """Keras' `BackupAndRestore` for agents with a large replay buffer; it writes only what an epoch has changed.
 
-    The memory is in the folder `memory` of the backup, in segments of 16 MB of rows each, images compressed. At the end of an
-    epoch the segments with new rows are written, then the weights, which name the segments; all of them whole or not at all,
-    so that a crash at any moment leaves the backup of this epoch or of the one before. Backups of `BackupAndRestore` are
-    restored too. For agents without a replay memory the two are the same.
+    The buffer is in the folder `memory` of the backup, in segments of 16 MB of rows each; images are compressed. At the end of
+    an epoch the segments with new rows are written, then the weights file, which lists the segments. All files are written
+    atomically, so that a crash at any time leaves the backup of this epoch or of the one before. Backups of `BackupAndRestore`
+    can be restored too. For agents without a replay buffer the two callbacks are the same.
 
     Args:
-        backup_dir: Folder of the backup, for nothing else.
-        delete_checkpoint: Whether to remove it when the training has ended.
+        backup_dir: Folder of the backup, which must not be used for anything else.
+        delete_checkpoint: Whether to remove it when training has finished.
 
     Raises:
-        ValueError: When training begins: a segment is missing or damaged. The agent is as it was before.
+        ValueError: At the beginning of training, if a segment is missing or damaged. The agent is not changed.
 
     Example:
     ```python
@@ -41,7 +41,7 @@ class Backup(keras.callbacks.BackupAndRestore):
         self._segments: Any = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Restores, once all segments have been found as they were written."""
+        """Checks all segments, then restores the backup."""
         self._segments = Segments(pathlib.Path(self.backup_dir) / "memory")
         weights = backup_weights(self)
         if weights.is_file():

@@ -1,4 +1,4 @@
-"""`BestCheckpoint`: the best of the agents that were evaluated."""
+"""`BestCheckpoint`: saves the agent with the best evaluation."""
 
 from typing import Any
 
@@ -9,17 +9,18 @@ from keras_rl_prob.types import Logs, Path
 
 
 class BestCheckpoint(keras.callbacks.ModelCheckpoint):
-    """Keras' `ModelCheckpoint` that saves the best only, where not every epoch has a value to compare.
+    """Keras' `ModelCheckpoint(save_best_only=True)`, for epochs without a monitored value too.
 
-    `fit(validation_freq=...)` evaluates in some epochs and not in others; Keras' own callback takes the latter for the best.
-    The file holds the agent alone, not where its training stands, of which the replay memory of an Atari game is gigabytes:
-    a `fit` of what it holds is a new training. `BackupAndRestore` and Keras' `ModelCheckpoint` keep what an exact resume needs.
+    `fit(validation_freq=...)` does not evaluate in every epoch; Keras' own callback saves in epochs without a value.
+    The file has the agent only, without the training state, whose replay buffer can take gigabytes for Atari games:
+    `fit` with the loaded agent starts a new training run. `BackupAndRestore` and Keras' `ModelCheckpoint` save what an exact
+    resume needs.
 
     Args:
         filepath: Where to save, a name that ends with `.keras`, or with `.weights.h5` for `save_weights_only=True`.
         monitor: Entry of an epoch's logs.
         mode: `"max"` or `"min"`.
-        **kwargs: Other arguments of `keras.callbacks.ModelCheckpoint` but `save_best_only`.
+        **kwargs: Other arguments of `keras.callbacks.ModelCheckpoint`, except `save_best_only`.
 
     Example:
     ```python

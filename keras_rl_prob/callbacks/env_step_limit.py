@@ -1,4 +1,4 @@
-"""The end of a training that is measured in environment steps."""
+"""A limit of environment steps."""
 
 import keras
 
@@ -7,12 +7,12 @@ from keras_rl_prob.types import Logs
 
 
 class EnvStepLimit(keras.callbacks.Callback):
-    """Stops the training at the end of the first rollout that brings the agent to `limit` environment steps.
+    """Stops training after the first rollout with which the agent reaches `limit` environment steps.
 
-    The epoch that this happens in ends early and is otherwise an epoch like any other: it is validated, logged and saved.
+    The current epoch ends early, but is validated, logged and saved like any other.
 
     Args:
-        limit: Environment steps in total, those of earlier trainings of the agent included.
+        limit: Environment steps in total, including those of earlier training runs of the agent.
 
     Raises:
         ValueError: `limit` is not a positive integer.
@@ -28,6 +28,6 @@ class EnvStepLimit(keras.callbacks.Callback):
         self.limit = checks.integer("limit", limit)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Looks at the step count, after every rollout."""
+        """Checks the step count, after every rollout."""
         if logs["env_steps"] >= self.limit:
             self.model.stop_training = True

@@ -1,4 +1,4 @@
-"""Evaluation on a schedule of its own."""
+"""Evaluation every so many epochs."""
 
 import contextlib
 
@@ -10,26 +10,26 @@ from keras_rl_prob.types import Logs
 
 
 class EvaluateReturn(keras.callbacks.Callback):
-    """Plays whole episodes after every `every` epochs and puts `<name>_return` and `<name>_length` into the epoch's logs.
+    """Plays whole episodes every `every` epochs and adds `<name>_return` and `<name>_length` to the epoch's logs.
 
-    Keras hands the same logs to all callbacks in the order of their list, so what is to see these entries
-    (`EarlyStopping`, `ModelCheckpoint`, `RunLog`, ...) comes after this one; Keras' `History` and progress bar always do.
+    Keras passes the same logs to all callbacks in the order of their list, so callbacks that use these entries
+    (`EarlyStopping`, `ModelCheckpoint`, `RunLog`, ...) must come after this one; Keras' `History` and progress bar always do.
 
-    The first epoch of a training is evaluated whatever `every` is, and epochs without an evaluation repeat the results of
-    the last one. So every epoch has the entries, and they are always numbers: callbacks that remember a best value never
-    start from NaN, which nothing is better than, and `ModelCheckpoint(save_best_only=True)` never saves for want of a value.
+    The first epoch of a run is always evaluated, and epochs without an evaluation repeat the results of
+    the last one. So every epoch has the entries, and they are always numbers: callbacks that keep a best value never
+    start from NaN, and `ModelCheckpoint(save_best_only=True)` never saves without a value.
     Patience counts epochs, not evaluations.
 
-    The agent, its random numbers and the training environments are left as they are. The episodes are traced and compiled
-    once for a whole training.
+    The agent, its random numbers and the training environments are not changed. The evaluation is traced and compiled
+    once per run.
 
     Args:
-        env: Environment to evaluate in, as in `fit`. An object must be another one than that which is trained on.
-        every: Epochs from one evaluation to the next.
-        episodes: Episodes of an evaluation.
+        env: Environment to evaluate in, as in `fit`. An environment object must not be the one used for training.
+        every: Number of epochs from one evaluation to the next.
+        episodes: Number of episodes per evaluation.
         deterministic: Whether to take the mode of the policy instead of samples.
-        seed: Integer; the episodes are the same in every evaluation as far as the policy is.
-        name: What the entries begin with.
+        seed: Integer; all evaluations use the same random numbers.
+        name: Prefix of the entries.
 
     Raises:
         ValueError: `every` or `episodes` is not a positive integer.
@@ -64,12 +64,12 @@ class EvaluateReturn(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Opens the environments."""
-        self._opened.close()  # those of a training that was broken off
+        self._opened.close()  # those of an interrupted run
         self._latest = None
         self._evaluation = self.model.evaluation(self.env, self.episodes, self.deterministic, self.seed, self._opened)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Evaluates if it is time to, and adds the entries."""
+        """Evaluates if due, and adds the entries."""
         if self._latest is None or (epoch + 1) % self.every == 0:
             self._latest = self._evaluate()
         logs.update(self._latest)

@@ -1,4 +1,4 @@
-"""The learning curve of a run, while it is drawn."""
+"""The learning curve of a run, plotted during training."""
 
 import pathlib
 from typing import Any
@@ -13,16 +13,16 @@ TRAINING, EVALUATION = "#9ab8d8", "#1f4e79"
 
 
 class PlotLearningCurve(keras.callbacks.Callback):
-    """Draws the return over environment steps, anew after every epoch.
+    """Plots the return over environment steps after every epoch.
 
-    One curve is of the episodes that training finished, the other of the evaluations by `validation_data` or an
+    One curve has the mean return of training episodes, the other that of evaluations, by `validation_data` or by an
     `EvaluateReturn` earlier in the list of callbacks. Needs Matplotlib: `pip install "keras_rl_prob[plot]"`.
 
     Args:
-        path: Where the picture goes, PNG or what else its suffix says; its folder is made if need be.
-        title: Text above the curve; the agent's name when left out.
-        log: CSV file of a `RunLog` earlier in the list of callbacks: the curve is what that holds, so that a resumed
-            run has its first part too. Without it the curve begins with this object.
+        path: File of the plot; the suffix sets the format, such as PNG. Its folder is created if necessary.
+        title: Title of the plot; default: the agent's name.
+        log: CSV file of a `RunLog` earlier in the list of callbacks, from which the curve is plotted, so that it includes
+            the epochs before a resume. Without it the curve has the epochs since this object was created.
 
     Raises:
         ImportError: Matplotlib is missing.
@@ -37,10 +37,10 @@ class PlotLearningCurve(keras.callbacks.Callback):
         super().__init__()
         self.path, self.title, self.log = pathlib.Path(checks.path("path", path)), title, log
         self._rows: list[dict[str, Any]] = []
-        figure_class()  # rather than after the first epoch
+        figure_class()  # raises its `ImportError` here, not after the first epoch
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Draws."""
+        """Plots."""
         self._rows = [*self._rows, logs or {}] if self.log is None else read_log(self.log)
         trained, evaluated = curve(self._rows, "return"), curve(self._rows, *EVALUATIONS)
         with picture(self.path, self.title or self.model.name) as axes:

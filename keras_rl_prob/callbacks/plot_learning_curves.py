@@ -1,4 +1,4 @@
-"""Learning curves as pictures for a report: logs in, a picture out."""
+"""Plots of learning curves from logs."""
 
 import contextlib
 import csv
@@ -18,17 +18,17 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4
 
 
 def plot_learning_curves(runs: Mapping[str, Sequence[Path]], path: Path, title: str | None = None) -> None:
-    """Draws the return over environment steps of several runs: a line for the mean of the seeds, a band for their range.
+    """Plots the return over environment steps of several runs: a line for the mean over seeds, a band for their range.
 
-    The band goes from the worst seed to the best; the seeds themselves are thin lines. Mean and band cover the steps that all
+    The band goes from the worst seed to the best; each seed is a thin line. Mean and band cover the steps that all
     seeds of a label have reached, interpolated linearly between epochs. Returns are those of evaluations, `val_return` or
-    else `eval_return`, where all seeds of a label have them, and else those of the training episodes; the picture says
+    else `eval_return`, if all seeds of a label have them, and else those of training episodes; the plot says
     which. Needs Matplotlib: `pip install "keras_rl_prob[plot]"`.
 
     Args:
         runs: Dict from a label to the list of its CSV logs, one for each seed, as `RunLog` and `CSVLogger` write them.
-        path: Where the picture goes, PNG or what else its suffix says; its folder is made if need be.
-        title: Text above the curves.
+        path: File of the plot; the suffix sets the format, such as PNG. Its folder is created if necessary.
+        title: Title of the plot.
 
     Raises:
         ValueError: `runs` is empty, or a log has no environment steps with a return.
@@ -59,12 +59,12 @@ def plot_learning_curves(runs: Mapping[str, Sequence[Path]], path: Path, title: 
 
 @contextlib.contextmanager
 def picture(path: Path, title: str | None, note: str | None = None) -> Iterator[Any]:
-    """Axes over environment steps; what has been drawn on them at the end becomes the file `path`, with a legend.
+    """Context manager of Matplotlib axes over environment steps; at its end the plot is saved to `path`, with a legend.
 
     Args:
-        path: Where the picture goes, PNG or what else its suffix says.
-        title: Text above the axes.
-        note: Text above the legend.
+        path: File of the plot; the suffix sets the format.
+        title: Title of the plot.
+        note: Title of the legend.
     """
     path = pathlib.Path(path)
     figure = figure_class()(figsize=(7, 4.5), layout="constrained")
@@ -82,20 +82,20 @@ def picture(path: Path, title: str | None, note: str | None = None) -> Iterator[
 
 
 def read_log(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV log, a list of dicts of strings."""
+    """The lines of a CSV log, a list of dicts of strings."""
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def curve(rows: Sequence[Mapping[str, Any]], *columns: str) -> np.ndarray:
-    """The points of the first of `columns` that has any.
+    """The points of the learning curve in the first of `columns` that has any values.
 
     Args:
         rows: List of dicts of numbers, or of strings as in a CSV file.
         *columns: Names of returns.
 
     Returns:
-        float64 `[2, points]`: environment steps in ascending order, and returns; only where both are finite.
+        float64 `[2, points]`: environment steps in ascending order, and returns; points that are not finite are left out.
     """
     for column in columns:
         points = np.array([(_number(row.get("env_steps")), _number(row.get(column))) for row in rows]).reshape(-1, 2)
@@ -106,7 +106,7 @@ def curve(rows: Sequence[Mapping[str, Any]], *columns: str) -> np.ndarray:
 
 
 def _seeds(logs):
-    """What the returns of a label are of, and the curve of each of its logs."""
+    """The kind of returns of a label, and the curve of each of its logs."""
     logs = {str(log): read_log(log) for log in logs}
     for kind, columns in {"evaluations": EVALUATIONS, "training episodes": ("return",)}.items():
         curves = {path: curve(rows, *columns) for path, rows in logs.items()}
@@ -138,7 +138,7 @@ def _number(value):
 
 
 def figure_class() -> type:
-    """Matplotlib's `Figure`: no windows, no global state."""
+    """Matplotlib's `Figure`, which needs no window and no global state."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 (optional dependency)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""An episode of an agent as a video file."""
+"""Records an episode of an agent as a video file."""
 
 import contextlib
 import itertools
@@ -16,28 +16,28 @@ from keras_rl_prob.agents.network_checks import check_same_spaces
 from keras_rl_prob.learning.persistence import write_whole
 from keras_rl_prob.types import Path
 
-GIF_RATE = 25  # frames a second at most; GIF counts in hundredths of a second
+GIF_RATE = 25  # frames a second at most; GIF has a resolution of hundredths of a second
 
 
 def record_episode(
     agent: Agent, env: str | EnvSpec | Callable[[], gymnasium.Env], path: Path, max_frames: int = 500, seed: int = 0
 ) -> dict[str, float]:
-    """Plays one deterministic episode and writes it as a GIF or MP4, whole or not at all.
+    """Plays one deterministic episode and records it as a GIF or MP4; the file is written atomically.
 
     Args:
-        agent: A built agent. It is left as it is.
-        env: Id of an environment, one with settings (`krp.envs.spec`), or a callable that makes one: `lambda:
+        agent: A built agent. It is not changed.
+        env: Id of an environment, a `krp.envs.spec`, or a callable that makes an environment: `lambda:
             gymnasium.make(..., render_mode="rgb_array")`. Native ids are drawn by Gymnasium's environment of the same physics.
-        path: Where the video goes, ending in `.gif` or `.mp4`; folders are made if need be.
-        max_frames: Frames after which the recording stops.
+        path: File of the video, ending in `.gif` or `.mp4`; folders are created if necessary.
+        max_frames: Maximum number of frames.
         seed: Seed of the episode.
 
     Returns:
-        `{"return": ..., "length": ...}` of what was played.
+        `{"return": ..., "length": ...}` of the recorded part of the episode.
 
     Raises:
-        ValueError: `env` cannot be drawn or has other spaces than the agent, or `path` has another suffix.
-        ImportError: The library that writes such files is missing.
+        ValueError: `env` cannot be rendered or its spaces differ from the agent's, or `path` has another suffix.
+        ImportError: The library that writes this format is not installed.
 
     Example:
     ```python
@@ -60,13 +60,13 @@ def record_episode(
         try:
             write_whole(path, lambda temporary: write(temporary, frames, rate))
         except Exception as error:
-            error.add_note(f"Raised while an episode of {made} was recorded to {path}. The agent is unharmed.")
+            error.add_note(f"Raised while an episode of {made} was recorded to {path}. The agent is unchanged.")
             raise
     return {"return": float(sum(rewards)), "length": len(rewards)}
 
 
 def check_recordable(env: str | EnvSpec | Callable[[], gymnasium.Env], path: Path) -> None:
-    """Raises what is wrong with the arguments of a recording before anything is played.
+    """Checks the arguments of a recording before anything is played.
 
     Args:
         env: What `record_episode` gets.
@@ -81,7 +81,7 @@ def check_recordable(env: str | EnvSpec | Callable[[], gymnasium.Env], path: Pat
 
 
 def _drawn_id(env):
-    """The id of a Gymnasium environment that looks like `env`."""
+    """The id of the Gymnasium environment that renders `env`."""
     try:
         return gymnasium_id(env) if isinstance(env, str) and env.startswith("tf/") else envs.spec(env)
     except (AttributeError, TypeError, ValueError, StopIteration) as error:
@@ -92,7 +92,7 @@ def _drawn_id(env):
 
 
 def gymnasium_id(native_id: str) -> str:
-    """The id of the environment whose physics a native one has, after which that is named; `StopIteration` for none."""
+    """The id of the Gymnasium environment with the physics of a native one, by its name; `StopIteration` for none."""
     name = native_id.removeprefix("tf/")
     return next(known for known in (name, f"krp/{name}") if known in gymnasium.registry)
 
@@ -130,7 +130,7 @@ def _frame(env):
 
 
 def _write_gif(path, frames, rate):
-    """At most 25 frames a second, in 64 colours, wide ones at half their size."""
+    """Writes at most 25 frames per second, in 64 colours; wide frames are halved in size."""
     image, stride = _pillow(), max(1, int(rate // GIF_RATE))
     pictures = (image.fromarray(frame) for frame in itertools.islice(frames, 0, None, stride))
     pictures = (p.resize((p.width // 2, p.height // 2)) if p.width > 400 else p for p in pictures)
@@ -139,7 +139,7 @@ def _write_gif(path, frames, rate):
 
 
 def _write_mp4(path, frames, rate):
-    """H.264, whose usual players want even sizes."""
+    """Writes H.264, for which most players require even frame sizes."""
     cropped = (frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames)
     first = next(cropped)
     height, width, _ = first.shape

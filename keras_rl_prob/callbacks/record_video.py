@@ -1,4 +1,4 @@
-"""Episodes of the agent as videos, while it trains or when it is done."""
+"""Records episodes as videos during or after training."""
 
 import os
 import pathlib
@@ -14,23 +14,23 @@ from keras_rl_prob.types import Logs, Path
 
 
 class RecordVideo(keras.callbacks.Callback):
-    """Plays a deterministic episode and writes it as a GIF or MP4, when training ends or after every `every` epochs.
+    """Plays a deterministic episode and records it as a GIF or MP4, when training ends or every `every` epochs.
 
-    The agent, its random numbers and the training environments are left as they are. Needs Pillow for GIFs, MoviePy for MP4s
-    and what the environment draws with: `pip install "keras_rl_prob[video]"`.
+    The agent, its random numbers and the training environments are not changed. Needs Pillow for GIFs, MoviePy for MP4s
+    and the environment's rendering library: `pip install "keras_rl_prob[video]"`.
 
     Args:
-        env: Id of an environment, one with settings (`krp.envs.spec`), or a callable that makes one: `lambda:
+        env: Id of an environment, a `krp.envs.spec`, or a callable that makes an environment: `lambda:
             gymnasium.make(..., render_mode="rgb_array")`. Native ids are drawn by Gymnasium's environment of the same physics.
-        path: Where the video goes, ending in `.gif` or `.mp4`; folders are made if need be. `{epoch}` in it becomes the
-            number of the epoch, from 1 on as in `ModelCheckpoint`.
-        every: Epochs from one video to the next; `None` for one when training ends.
-        max_frames: Frames after which the recording stops.
+        path: File of the video, ending in `.gif` or `.mp4`; folders are created if necessary. `{epoch}` in it is replaced by
+            the number of the epoch, starting from 1 as in `ModelCheckpoint`.
+        every: Number of epochs from one video to the next; `None` for a single video when training ends.
+        max_frames: Maximum number of frames.
         seed: Seed of the episode.
 
     Raises:
-        ValueError: `env` cannot be drawn, or `path` has another suffix or other fields than `{epoch}`.
-        ImportError: The library that writes such files is missing.
+        ValueError: `env` cannot be rendered, or `path` has another suffix or other fields than `{epoch}`.
+        ImportError: The library that writes this format is not installed.
 
     Example:
     ```python
@@ -55,20 +55,20 @@ class RecordVideo(keras.callbacks.Callback):
         self._epoch = 0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Makes the folder, so that what is wrong with it shows before the training."""
+        """Creates the folder, so that its errors are raised before training."""
         folder = self._path_after(0).parent
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"`path` must be in a folder that can be written to. Received: path={self.path!r}")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Records an episode if it is time to."""
+        """Records an episode if due."""
         self._epoch = epoch
         if self.every is not None and (epoch + 1) % self.every == 0:
             self._record()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Records an episode if that is all there is to be."""
+        """Records an episode if `every` is `None`."""
         if self.every is None:
             self._record()
 

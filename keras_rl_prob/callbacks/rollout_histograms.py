@@ -1,4 +1,4 @@
-"""What the agent does and believes, for TensorBoard."""
+"""Histograms of actions, values and policies for TensorBoard."""
 
 import importlib.util
 import time
@@ -13,18 +13,18 @@ from keras_rl_prob.types import Logs, Path
 class RolloutHistograms(keras.callbacks.Callback):
     """Writes histograms of the epoch's last rollout, and a few scalars, over environment steps.
 
-    Histograms, all below `rollout/`: `advantage`, `value`, `target` (of the value), `log_prob`, of agents that have these,
-    and for each head `action` (what the environment got), `entropy` (with action values, of their softmax) and, of
-    continuous heads, `mean` and `stddev` of the policy. With several heads these end in where the head is in the action
+    Histograms, all below `rollout/`: `advantage`, `value`, `target` (of the value), `log_prob`, for agents that have these,
+    and for each head `action` (as passed to the environment), `entropy` (for action values, that of their softmax) and, for
+    continuous heads, `mean` and `stddev` of the policy. With several heads the names end in the head's place in the action
     space, as in the logs: `action_tool`, `entropy_arm_0`. Scalars, below
-    `training/`: `learning_rate`, `env_steps_per_second` (of collecting and learning, without what else happens in an epoch)
+    `training/`: `learning_rate`, `env_steps_per_second` (of collecting and learning, without validation and callbacks)
     and, with a `KLPenalty`, `kl_beta`.
 
-    The logs themselves are what Keras' own `TensorBoard` writes; the two go side by side. Needs TensorBoard:
+    Keras' own `TensorBoard` writes the logs; use both together. Needs TensorBoard:
     `pip install "keras_rl_prob[tensorboard]"`.
 
     Args:
-        log_dir: Folder of the event files; one of its own below the folder that TensorBoard is shown.
+        log_dir: Folder of the event files, a separate subfolder of the `--logdir` of TensorBoard.
 
     Raises:
         ImportError: TensorBoard is missing.
@@ -58,7 +58,7 @@ class RolloutHistograms(keras.callbacks.Callback):
         self._rate = (logs["env_steps"] - self._steps) / (time.perf_counter() - self._start)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Writes."""
+        """Writes histograms and scalars."""
         with self._writer.as_default(step=int(logs["env_steps"])):
             for name, value in self._scalars().items():
                 tf.summary.scalar(f"training/{name}", value)
@@ -77,7 +77,7 @@ class RolloutHistograms(keras.callbacks.Callback):
         return scalars
 
     def _histograms(self, rollout):
-        """Dict of arrays with the numbers of the rows that are environment steps."""
+        """Dict of arrays with the values of all rows that are environment steps."""
         valid = rollout["valid"]
         rows = keras.tree.map_structure(lambda x: x[valid], rollout)  # [T, B, ...] to [rows, ...]
         histograms = {name: rows[name] for name in ("advantage", "value", "target", "log_prob") if name in rows}

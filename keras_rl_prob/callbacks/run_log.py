@@ -13,18 +13,18 @@ from keras_rl_prob.types import Logs, Path
 
 
 class RunLog(keras.callbacks.CSVLogger):
-    """Writes a row of logs after every epoch, and goes on with the file of a run that was cut short.
+    """Writes a line of logs after every epoch, and continues the file of an interrupted run.
 
-    When the first epoch ends, the rows of earlier epochs stay and all others go: what was logged after the last backup and
-    is now repeated, and a line that the end of the process tore. So every epoch is there once, and a training from epoch 0
-    begins the file anew. Entries that the first epoch does not have, as with `validation_freq=5`, get their column when they
-    appear; rows without a value have `NA` there, as in Keras' `CSVLogger`.
+    When the first epoch ends, the lines of earlier epochs are kept and all others removed: epochs that were logged after the
+    last backup and are now repeated, and an incomplete last line. So every epoch is there once, and a run from epoch 0 starts a
+    new file. Entries that the first epoch does not have, as with `validation_freq=5`, get a column when they appear; lines
+    without a value have `NA` there, as in Keras' `CSVLogger`.
 
     Args:
-        path: Where the file goes; its folder is made if need be.
+        path: Path of the file; its folder is created if necessary.
 
     Raises:
-        ValueError: The file exists and is no log of epochs.
+        ValueError: The file exists and is not a log of epochs.
 
     Example:
     ```python
@@ -42,7 +42,7 @@ class RunLog(keras.callbacks.CSVLogger):
         super().__init__(checks.path("path", path), append=True)
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Opens the file, so that what is wrong with it shows before the training."""
+        """Opens the file, so that its errors are raised before training."""
         path = pathlib.Path(self.filename)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -50,13 +50,13 @@ class RunLog(keras.callbacks.CSVLogger):
         super().on_train_begin(logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Adds a row."""
+        """Adds a line."""
         if self.writer is None or not set(logs) <= set(self.keys):
             self._continue_before(epoch, logs)
         super().on_epoch_end(epoch, logs)
 
     def _continue_before(self, epoch, logs):
-        """Rewrites the file with the rows before `epoch` and with columns for all of `logs`."""
+        """Rewrites the file with the lines before `epoch` and with columns for all of `logs`."""
         self.csv_file.close()
         path = pathlib.Path(self.filename)
         rows = [row for row in _read(path) if int(row["epoch"]) < epoch]
@@ -71,11 +71,9 @@ class RunLog(keras.callbacks.CSVLogger):
 
 
 def _read(path):
-    """The complete rows of a log, a list of dicts of strings."""
+    """The complete lines of a log, a list of dicts of strings."""
     text = path.read_bytes().decode(errors="replace")
     if not text.startswith("epoch"[: len(text)]):
-        raise ValueError(
-            f"`path` must be a new file, or a CSV log of epochs to go on with. Received: path={str(path)!r}"
-        )
+        raise ValueError(f"`path` must be a new file, or a CSV log of epochs to continue. Received: path={str(path)!r}")
     columns, *rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines())) or [[]]
     return [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns) and row[0].isdecimal()]

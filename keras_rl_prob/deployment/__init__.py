@@ -1,1 +1,1 @@
-"""Policies outside of training: step by step in Python, and as files without this library."""
+"""Policies outside training: step by step in Python, and exported files that run without this library."""

@@ -1,4 +1,4 @@
-"""An agent's policy as a file that runs where this library, Keras and Python are not: TensorFlow's SavedModel, and ONNX."""
+"""Exports an agent's policy as a TensorFlow SavedModel or ONNX file, which runs without this library, Keras or Python."""
 
 import functools
 import os
@@ -18,40 +18,39 @@ from keras_rl_prob.keras_internals import inputs_behind, layer_behind
 from keras_rl_prob.learning.persistence import write_whole
 from keras_rl_prob.types import Nest, Path
 
-SAVED_MODEL = "saved_model.pb"  # what makes a folder an export
+SAVED_MODEL = "saved_model.pb"  # a folder with this file is an export
 
 
 def export_policy(agent: keras.Model, filepath: Path, format: str | None = None) -> None:
-    """Exports the policy of an agent: one step of it, with the recurrent state as an input and as an output.
+    """Exports the policy of an agent: one step, with the recurrent state as an input and as an output.
 
-    Observations go in as an environment gives them and actions come out as it takes them: normalisation, squashing,
-    clipping, where classes start and the dtypes of the spaces are part of the graph. The action is the mode of the policy.
-    Every tensor has a batch axis of any size. What the flat functions take and give:
+    Inputs are observations as an environment returns them, outputs are actions as it takes them: normalisation, squashing,
+    clipping, the first class of each `Discrete` and the dtypes of the spaces are part of the graph. The action is the mode of
+    the policy. Every tensor has a batch axis of any size. The inputs and outputs of the flat functions:
 
     | input | output |
     | --- | --- |
     | `observation`, or `observation_<path>` for each component of a Dict or Tuple | `action`, or `action_<path>` |
-    | `is_first`, bool `[B]`: which rows begin an episode, and so forget the state | |
+    | `is_first`, bool `[B]`: where an episode begins, so that the state is reset | |
     | `state_0`, `state_1`, ...: zeros at first, none without memory | `next_state_0`, `next_state_1`, ... |
 
-    They are the signature `serving_default` of a SavedModel, and all that an ONNX file has (ONNX wants no name twice, hence
-    `next_`). A SavedModel also has, for `tf.saved_model.load` in Python, with nests like the spaces:
-    `serve(observation, is_first, state)` and, to draw actions instead of taking the mode,
-    `sample(observation, is_first, state, seed)` with an int32 `seed` `[2]`, both of which return `(action, state)`; and
-    `initial_state(batch_size)`.
+    They are the signature `serving_default` of a SavedModel, and the whole interface of an ONNX file (names must be unique in
+    ONNX, hence `next_`). A SavedModel also has functions for `tf.saved_model.load` in Python, which take and return nests like
+    the spaces: `serve(observation, is_first, state)` and, to sample actions instead of taking the mode, `sample(observation,
+    is_first, state, seed)` with an int32 `seed` `[2]`, both of which return `(action, state)`; and `initial_state(batch_size)`.
 
-    What only a critic sees is no input. A file is written whole or not at all: it is run beside the agent first, and takes the
-    place of an earlier export only when both agree.
+    Observations that only a critic uses are not inputs. Files are written atomically: an export is first compared with the
+    agent, and replaces an earlier export only if both choose the same actions.
 
     Args:
         agent: A built agent.
         filepath: Folder of a SavedModel, or file of an ONNX model.
-        format: `"tf_saved_model"` or `"onnx"`; `None` for what the name says, ONNX where it ends with `.onnx`.
+        format: `"tf_saved_model"` or `"onnx"`; `None` for ONNX if the name ends with `.onnx`, else a SavedModel.
 
     Raises:
-        ValueError: `format` is unknown or not that of the name, the policy has operations that ONNX lacks, what was written
-            does not act as the agent, or `filepath` is a folder of other things.
-        ImportError: `"onnx"` without tf2onnx.
+        ValueError: `format` is unknown or does not match the name, the policy has operations that ONNX does not support, the
+            export does not act like the agent, or `filepath` is a folder with other files.
+        ImportError: tf2onnx or onnxruntime is not installed, for `"onnx"`.
 
     Example:
     ```python
@@ -79,13 +78,13 @@ def export_policy(agent: keras.Model, filepath: Path, format: str | None = None)
 
 
 class Step:
-    """One step of an agent's policy, with observations as an environment gives them and actions as it takes them.
+    """One step of an agent's policy, with observations as an environment returns them and actions as it takes them.
 
     Args:
         agent: A built agent.
 
     Attributes:
-        observation_space: The part of the agent's that its actions depend on; a critic alone may see more.
+        observation_space: The components of the agent's observation space that its actions depend on; a critic may use more.
         specs: Nests of `tf.TensorSpec`s with a batch axis: observation, `is_first` and recurrent state.
     """
 
@@ -101,7 +100,7 @@ class Step:
     def __call__(
         self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor | None = None
     ) -> tuple[Nest, Nest]:
-        """Returns `(action, state)`; the mode of the policy without a `seed`, int32 `[2]`, and else a sample."""
+        """Returns `(action, state)`; a sample with a `seed`, int32 `[2]`, and else the mode of the policy."""
         seen, rows = iter(tf.nest.flatten(observation)), tf.shape(is_first)[0]
         leaves = zip(self._used, spaces.leaves(self.agent.observation_space), strict=True)
         flat = [next(seen) if used else tf.zeros((rows, *leaf.shape), leaf.dtype) for used, leaf in leaves]
@@ -128,24 +127,24 @@ class Step:
 
 
 def _names(prefix, space):
-    """Names of a space's leaves that graphs allow."""
+    """Names of a space's leaves that are valid in graphs."""
     return [f"{prefix}_{name}" if name else prefix for name in spaces.graph_names(space)]
 
 
 def _seen_by_actions(network):
-    """Which inputs of a network its actions depend on, a bool for each."""
+    """Whether the actions of a network depend on each of its inputs, a list of bools."""
     tensors, seen = keras.tree.flatten(network.output["action"]), {}
     while tensors:
         x = tensors.pop()
         if id(x) not in seen:
-            seen[id(x)] = x  # kept, so that no other gets its id
+            seen[id(x)] = x  # kept alive, so that its id is not reused
             tensors += inputs_behind(x)
     layers = {layer_behind(x) for x in seen.values()}
     return [layer_behind(x) in layers for x in network.inputs]
 
 
 def _part(space, used):
-    """A space without those components of Dicts of which nothing is used; `used` yields a bool for each of its leaves."""
+    """A space without the components of Dicts that are not used; `used` yields a bool for each of its leaves."""
     if not isinstance(space, gym_spaces.Dict):
         parts = [next(used) for _ in spaces.leaves(space)]
         return space if any(parts) else None
@@ -155,12 +154,12 @@ def _part(space, used):
 
 
 def _check(step, path, run):
-    """Raises a `ValueError` unless what was written acts as the agent on random observations, in batches of 1 and 7.
+    """Raises a `ValueError` unless the export acts like the agent on random observations, in batches of 1 and 7.
 
     Args:
-        step: The `Step` that was written.
-        path: Where it was written.
-        run: Function of flat inputs that gives what the file makes of them, a dict of arrays.
+        step: The exported `Step`.
+        path: Path of the export.
+        run: Function from flat inputs to the outputs of the file, a dict of arrays.
     """
     for rows in (1, 7):
         batch = gymnasium.vector.utils.batch_space(step.observation_space, rows)
@@ -206,7 +205,7 @@ def _arrays(tensors):
 
 
 def _replace_folder(path, write):
-    """Calls `write(temporary)`, then puts the folder in the place of `path`; whatever fails leaves the old one."""
+    """Calls `write(temporary)`, then replaces the folder `path`; after an error the old folder is still there."""
     if path.exists() and not (path / SAVED_MODEL).exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(
             f"`filepath` must be a new or an empty folder, or an earlier export. Received: filepath={path}"
@@ -260,7 +259,7 @@ def _write_onnx(step, path):
 
 
 def _bind_constants(graph, function, from_array):
-    """Makes what a function has captured besides variables part of an ONNX graph, instead of inputs that nobody knows."""
+    """Makes captured constants of a function part of an ONNX graph, instead of unknown inputs."""
     for value, placeholder in function.graph.captures:
         if placeholder.dtype != tf.resource:
             graph.initializer.append(from_array(value.numpy(), placeholder.name))

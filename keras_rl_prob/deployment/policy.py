@@ -1,4 +1,4 @@
-"""Acting outside of training: step by step, and for whole batches."""
+"""Acting outside training: step by step, and for whole batches."""
 
 import keras
 import numpy as np
@@ -9,13 +9,13 @@ from keras_rl_prob.types import Nest
 
 
 class Policy:
-    """An agent that acts one step at a time and remembers what it has seen since `reset`.
+    """An agent's policy, which acts one step at a time and keeps the recurrent state since `reset`.
 
     Args:
         agent: A built agent.
         num_envs: Batch size of the observations, or `None` for single observations without a batch axis.
         deterministic: Whether to take the mode of the policy instead of samples.
-        seed: Integer for the samples.
+        seed: Integer seed of the samples.
 
     Example:
     ```python
@@ -38,7 +38,7 @@ class Policy:
         self.reset()
 
     def _traced(self, deterministic):
-        """A step as one concrete function, which costs less to call than a `tf.function` that looks for its trace."""
+        """A step as one concrete function, which is faster to call than a `tf.function`, which looks up its trace."""
 
         def act(observation, is_first, state, seed):
             action, _, state = self._agent.act(observation, is_first, state, seed, deterministic)
@@ -55,7 +55,7 @@ class Policy:
         )
 
     def reset(self) -> None:
-        """Forgets everything: the next observation starts an episode."""
+        """Resets the recurrent state: the next observation starts an episode."""
         self._state = self._agent.initial_state(self._num_envs)
         self._is_first = np.ones(self._num_envs, bool)
 
@@ -64,8 +64,8 @@ class Policy:
 
         Args:
             observation: What a Gymnasium environment returned (of a vector environment if `num_envs` was given).
-            is_first: bool `[num_envs]`; which environments have just been reset. Left out, only the first observation
-                after `reset` starts episodes.
+            is_first: bool `[num_envs]`; which environments have just been reset. By default only the first observation after
+                `reset` starts episodes.
 
         Returns:
             An action as the environment takes it.

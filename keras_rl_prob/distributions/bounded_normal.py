@@ -11,8 +11,8 @@ from keras_rl_prob.types import Shape
 
 tfd = tfp.distributions
 
-# The trapezoidal rule on the standard normal density. With 32 nodes it errs by at most 1e-7 (scale 1), 2e-6 (2) and
-# 2e-4 (3); Gauss-Hermite quadrature, whose outer nodes lie 10 standard deviations out, by 8e-8, 4e-4 and 4e-3.
+# The trapezoidal rule on the standard normal density. With 32 nodes its error is at most 1e-7 (scale 1), 2e-6 (2) and 2e-4 (3);
+# that of Gauss-Hermite quadrature, whose outer nodes lie 10 standard deviations out, 8e-8, 4e-4 and 4e-3.
 _NODES = np.linspace(-5.5, 5.5, 32)
 _WEIGHTS = np.exp(-0.5 * _NODES**2) / np.sum(np.exp(-0.5 * _NODES**2))
 
@@ -57,32 +57,31 @@ class _Squash(tfp.bijectors.AutoCompositeTensorBijector):
 
 
 class BoundedNormal(tfp.distributions.TransformedDistribution):
-    """`low + (high - low) * (tanh(x) + 1) / 2` of a normal `x`: a density on an interval that ends at its bounds.
+    """The distribution of `low + (high - low) * (tanh(x) + 1) / 2` for a normal `x`, on the interval `[low, high]`.
 
     In float32 tanh(x) is 1 from x = 9.01 on, so `x` cannot be recovered from `y`. Keep the *raw* value `x` instead:
 
     ```python
     raw = distribution.sample_raw(seed=seed)
     action = distribution.squash(raw)
-    log_prob = distribution.log_prob_raw(raw)       # log p(action), exact however close to a bound
+    log_prob = distribution.log_prob_raw(raw)       # log p(action), exact even close to a bound
     ```
 
-    `log_prob(y)` exists too; its inverse is clipped to the largest float below 1, so it is finite at the bounds.
+    `log_prob(y)` clips the argument of the inverse tanh to the largest float below 1, so that it is finite at the bounds.
 
     `mean`, `variance`, `stddev` and `entropy` have no closed form. They are integrals over `x` by a fixed quadrature:
-    deterministic, differentiable, and wrong by less than 2e-6 (nats, half ranges) for a `scale` up to 2, 3e-4 up to 3,
-    5e-2 at 10.
-    `mode` is, by convention, the squashed `loc`, which is the median; the density's own maximum may be at a bound.
-    The KL divergence between two of these with equal bounds is the one between their normals, and exact.
+    deterministic, differentiable, and with an error below 2e-6 (in nats, or relative to half the range) for a `scale` up to 2,
+    3e-4 up to 3, 5e-2 at 10. `mode` is, by convention, the squashed `loc`, which is the median; the density's own maximum may
+    be at a bound. The KL divergence between two of these with equal bounds is the one between their normals, and exact.
 
     Args:
         loc: float `[..., *event]`, mean of `x`.
         scale: float `[..., *event]`, standard deviation of `x`.
         low: float, broadcasts with `loc`: lower bound of `y`.
         high: float, broadcasts with `loc`: upper bound of `y`, above `low`.
-        event_ndims: int, how many trailing axes form one event (over which log-probabilities and entropies are sums).
+        event_ndims: int, number of trailing axes that form one event (over which log-probabilities and entropies are summed).
             Use it in place of `tfd.Independent`, which hides the raw methods.
-        mask: optional bool `[..., *event]`. Where False the component is absent: its value is `squash(loc)` always, its
+        mask: optional bool `[..., *event]`. Where False the component is absent: its value is always `squash(loc)`, its
             log-probability, entropy and divergence are 0, without a gradient to its parameters.
 
     Example:
@@ -153,7 +152,7 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
 
     @property
     def event_ndims(self) -> int:
-        """How many trailing axes form one event."""
+        """Number of trailing axes that form one event."""
         return self._event_ndims
 
     @property
@@ -162,7 +161,7 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
         return self._mask
 
     def sample_raw(self, sample_shape: Shape = (), seed: int | tf.Tensor | None = None) -> tf.Tensor:
-        """Draws values of the normal, `[*sample_shape, ..., *event]`; `squash` maps them onto the interval."""
+        """Samples of the normal, `[*sample_shape, ..., *event]`; `squash` maps them onto the interval."""
         return self.distribution.sample(sample_shape, seed=seed)
 
     def squash(self, raw: tf.Tensor) -> tf.Tensor:
@@ -170,7 +169,7 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
         return self.bijector.forward(raw)
 
     def unsquash(self, y: tf.Tensor) -> tf.Tensor:
-        """The raw values of `y` in `[low, high]`, finite at the bounds too; next to them only about those that it came from."""
+        """The raw values of `y` in `[low, high]`, finite at the bounds; close to the bounds they are inexact."""
         return self.bijector.inverse(y)
 
     def mode_raw(self) -> tf.Tensor:
@@ -196,7 +195,7 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
         return tf.reduce_sum(present, axis=list(range(-self.event_ndims, 0)))
 
     def _expectation(self, function):
-        """E[function(x)] for each component; a masked component is certain to be at `loc`."""
+        """E[function(x)] for each component; a masked component is always at `loc`."""
         nodes, weights = tf.constant(_NODES, self.dtype), tf.constant(_WEIGHTS, self.dtype)
         scale = self.scale if self.mask is None else tf.where(self.mask, self.scale, tf.zeros_like(self.scale))
         shape = [-1] + [1] * self.distribution.distribution.batch_shape.rank
@@ -229,7 +228,7 @@ class BoundedNormal(tfp.distributions.TransformedDistribution):
 
 
 def _check_order(low, high):
-    """Raises if the bounds are known by now and not in order."""
+    """Raises a `ValueError` if the bounds are statically known and not in order."""
     low, high = tf.get_static_value(low), tf.get_static_value(high)
     if low is not None and high is not None and not np.all(low < high):
         raise ValueError(f"`high` must be above `low`. Received: low={low}, high={high}")
@@ -243,7 +242,7 @@ def _below_one(dtype):
 
 @tfd.RegisterKL(BoundedNormal, BoundedNormal)
 def _kl_bounded_normal(a, b, name=None):
-    """KL(a || b): a bijection that both share leaves it unchanged."""
+    """KL(a || b), which the common bijection leaves unchanged."""
     for ours, theirs in ((a.low, b.low), (a.high, b.high)):
         ours, theirs = tf.get_static_value(ours), tf.get_static_value(theirs)
         if ours is not None and theirs is not None and not np.array_equal(ours, theirs):

@@ -12,14 +12,14 @@ tfd = tfp.distributions
 
 
 class Joint:
-    """The product of independent distributions that are the leaves of a nest: one per component of an action.
+    """The product of independent distributions, the leaves of a nest: one per component of an action.
 
-    Serves Tuple, Dict, MultiDiscrete, MultiBinary and hybrid action spaces, and a single distribution alike.
+    For Tuple, Dict, MultiDiscrete, MultiBinary and hybrid action spaces, and for a single distribution.
     Log-probability, entropy and KL divergence are sums over the leaves.
 
     Samples are *raw*: the value before the squashing for a `BoundedNormal` (or any leaf with `sample_raw`, `mode_raw`,
-    `log_prob_raw` and `squash`), the action itself for all others. `log_prob` wants raw values and `action(raw)` is
-    what the environment gets, so a rollout stores raw values and tanh is never inverted.
+    `log_prob_raw` and `squash`), the action itself for all others. `log_prob` takes raw values, and the environment gets
+    `action(raw)`, so a rollout stores raw values and the tanh is never inverted.
 
     Args:
         distributions: nest (tuple, list, dict or a single leaf) of `tfd.Distribution` whose batch shapes are all equal.

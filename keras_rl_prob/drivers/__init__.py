@@ -1,4 +1,4 @@
-"""The in-graph loop between agent and environment, and the `tf.data` source made of it."""
+"""The in-graph loop between agent and environment, and a `tf.data` source of its rollouts."""
 
 from keras_rl_prob.drivers.driver import Driver, Rollout
 from keras_rl_prob.drivers.episode_driver import EpisodeDriver

@@ -11,18 +11,18 @@ from keras_rl_prob.types import Nest
 
 
 class Rollout(NamedTuple):
-    """`T` rows of `B` environments, and what followed the last of them.
+    """`T` rows of `B` environments, and the state after the last row.
 
     Attributes:
         observation: Nest `[T, B, ...]`.
         is_first: bool `[T, B]`; the row starts an episode.
         valid: bool `[T, B]`; False where the row is a final observation, whose action was ignored.
-        record: Nest `[T, B, ...]`; what the agent's `act` asked to have kept.
-        reward: float32 `[T, B]`; received for the row's action.
+        record: Nest `[T, B, ...]`; the records that the agent's `act` returned.
+        reward: float32 `[T, B]`; reward for the row's action.
         discount: float32 `[T, B]`; 0 where the row's action terminated the episode, else 1.
         ended: bool `[T, B]`; the row's action ended the episode, by termination or truncation.
-        final_value: Nest `[T, B, ...]`; what the agent's `final_value` made of the final observation where the environment
-            reset within the same step after a truncation, else 0. The empty tuple where final observations are rows.
+        final_value: Nest `[T, B, ...]`; the agent's `final_value` of the final observation where the environment reset within
+            the same step after a truncation, else 0. The empty tuple where final observations are rows.
         state: Nest `[T / sequence_length, B, ...]`; recurrent state at the first row of each sequence.
         next_step: `TimeStep` `[B, ...]` after the last row.
         next_state: Nest `[B, ...]`; recurrent state after the last row.
@@ -42,7 +42,7 @@ class Rollout(NamedTuple):
 
 
 class Actor(Protocol):
-    """What a driver knows of an agent."""
+    """The interface of an agent that a driver uses."""
 
     def initial_state(self, batch_size: int) -> Nest:
         """Recurrent state at the start of an episode, a nest `[batch_size, ...]`."""
@@ -53,13 +53,13 @@ class Actor(Protocol):
         """`(action, record, state)` of one step."""
 
     def final_value(self, observation: Nest, state: Nest) -> Nest:
-        """What is kept of final observations that come beside the rows."""
+        """The values to record for final observations that are not rows, a nest `[B, ...]`."""
 
 
 class Driver:
     """Steps an agent through a batch of environments; each `collect` continues where the last one stopped.
 
-    The states of the environments, the agent's memory and the random key are variables of the driver.
+    The states of the environments, the agent's recurrent state and the random key are variables of the driver.
 
     Args:
         agent: Has `initial_state(batch_size)`, `act(observation, is_first, state, seed) -> (action, record, state)` and
@@ -67,7 +67,7 @@ class Driver:
         env: A native or Gymnasium environment (see `keras_rl_prob.envs.make`).
         steps: Rows in a rollout, `T`.
         sequence_length: Rows between two stored recurrent states; divides `steps`.
-        seed: Integer; determines the environments' resets and the actions.
+        seed: Integer seed of the environments' resets and the actions.
         jit_compile: Whether to compile the loop with XLA if the environments are native. With Python environments the agent
             acts in the plain graph, where calling a compiled function at every step would cost more than it saves.
 
@@ -90,29 +90,29 @@ class Driver:
         self._key = tf.Variable(key, trainable=False, name="key")
 
     def _start(self, env, seed):
-        """What the first rollout starts with: environments, their first rows and the agent's memory; and the random key."""
+        """The state before the first rollout (environments, first rows, recurrent state of the agent), and the random key."""
         key = tf.random.stateless_uniform((2, 2), (seed, 0), None, None, tf.int32)
         return (*env.reset(key[0]), self._agent.initial_state(self.num_envs)), key[1]
 
     def restart(self, env: BatchEnv, seed: int) -> None:
-        """Resets the environments: from here on, everything is as in a new driver of `env`, which has the same signature."""
+        """Resets to the state of a new driver for `env`, which has the same signature."""
         carry, key = self._start(env, seed)
         tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
         self._key.assign(key)
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What the next rollout depends on; of Python environments, whose insides cannot be stored, only the random key."""
+        """Variables that determine the next rollout; of Python environments, whose state cannot be stored, only the key."""
         return [*(tf.nest.flatten(self._variables) if self._env.compilable else []), self._key]
 
     @property
     def record_specs(self) -> Nest:
-        """Nest of `tf.TensorSpec`s `[B, ...]` of what the agent has kept of a step."""
+        """Nest of `tf.TensorSpec`s `[B, ...]` of the record of a step."""
         return self._specs[0][3]
 
     @property
     def final_value_specs(self) -> Nest:
-        """Nest of `tf.TensorSpec`s `[B, ...]` of what is kept of final observations beside rows; `()` for nothing."""
+        """Nest of `tf.TensorSpec`s `[B, ...]` of the agent's `final_value`; `()` where final observations are rows."""
         return self._specs[0][7]
 
     @property
@@ -121,11 +121,11 @@ class Driver:
         return self._key.read_value()
 
     def collect(self) -> Rollout:
-        """Plays `steps` rows with the current agent; returns a `Rollout`."""
+        """Collects a `Rollout` of `steps` rows with the current policy."""
         carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)
         rows, carry, final_value, states = self._rollout(carry, self._key.read_value())
         tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
-        with tf.control_dependencies(tf.nest.flatten(carry)):  # not where an environment has failed
+        with tf.control_dependencies(tf.nest.flatten(carry)):  # not if an environment has raised an exception
             self._key.assign_add([0, self.steps])
         observation, is_first, valid, record, reward, discount, ended = rows
         return Rollout(
@@ -134,7 +134,9 @@ class Driver:
 
     def _loop(self, carry, key):
         """`steps` rows as `steps / sequence_length` sequences, the recurrent state kept at the start of each."""
-        length = self._sequence_length if tf.nest.flatten(carry[2]) else self.steps  # nothing to store without memory
+        length = (
+            self._sequence_length if tf.nest.flatten(carry[2]) else self.steps
+        )  # without memory there is no state to store
         sequences = self.steps // length
         row_specs, state_specs = self._specs
 
@@ -155,7 +157,7 @@ class Driver:
         return tuple(rows), carry_after, final_value, states
 
     def _row(self, carry, seed):
-        """One step of agent and environments; the row holds what the agent saw, what it did and what came of it."""
+        """One step of agent and environments; the row has the observation, the record of the action, and its results."""
         env_state, step, state = carry
         action, record, next_state = self._agent.act(step.observation, step.is_first, state, seed)
         env_state, next_step = self._env.step(env_state, action)
@@ -172,7 +174,7 @@ class Driver:
         return (env_state, next_step, next_state), row
 
     def _value_beside(self, step, state):
-        """What the agent keeps of final observations that are not rows, computed only when an episode was truncated."""
+        """The agent's `final_value` of final observations that are not rows, computed only if an episode was truncated."""
         if self.final_value_specs == ():
             return ()
         truncated, specs = step.is_last & (step.discount > 0), self.final_value_specs
@@ -188,7 +190,7 @@ class Driver:
         )
 
     def _row_specs(self, env_state, step, state):
-        """Shapes and dtypes of a row, from what the agent does with the first observation, and of the recurrent state."""
+        """Specs of a row, found by tracing the agent on the first observation, and of the recurrent state."""
 
         @functools.partial(tf.function, autograph=False)
         def record_and_beside(observation, is_first, state, seed, final):

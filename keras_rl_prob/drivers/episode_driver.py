@@ -1,4 +1,4 @@
-"""Rollouts that are one whole episode of each environment."""
+"""Rollouts of one whole episode per environment."""
 
 import tensorflow as tf
 
@@ -9,17 +9,17 @@ from keras_rl_prob.drivers.driver import Driver
 class EpisodeDriver(Driver):
     """A `Driver` whose `collect` resets all environments and plays one episode in each, of at most `steps` rows.
 
-    Rows after the end of an episode are not valid and have no reward. An episode that is not over after `steps` rows is
-    cut off there, as by a time limit.
+    Rows after the end of an episode are not valid and have no reward. An episode that has not ended after `steps` rows is
+    truncated, as by a time limit.
     """
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """The random key, on which alone the next rollout depends."""
+        """The random key, which alone determines the next rollout."""
         return [self._key]
 
     def collect(self) -> Rollout:
-        """Plays one episode in each environment with the current agent; returns a `Rollout`."""
+        """Collects a `Rollout` of one episode in each environment with the current policy."""
         env_state, step = self._env.reset(self._key + [1, 0])
         carry = (env_state, step, self._agent.initial_state(self._env.num_envs))
         tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
@@ -35,7 +35,7 @@ class EpisodeDriver(Driver):
         )
 
     def _with_value_at(self, cut, rollout):
-        """The values of final observations that are not rows; where an episode was `cut`, of what follows the last row."""
+        """The values of final observations that are not rows; where `cut`, of the observation after the last row."""
         if isinstance(rollout.final_value, tuple):
             return ()
         value = self._agent.final_value(rollout.next_step.observation, rollout.next_state)

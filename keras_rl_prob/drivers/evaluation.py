@@ -11,21 +11,21 @@ from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.trajectory import TimeStep
 
 FIRST_CALL = 16  # steps
-CALL = 0.5  # seconds; Python answers to Ctrl-C between calls
+CALL = 0.5  # seconds; Python handles Ctrl-C between calls
 
 
 class Played(NamedTuple):
-    """How far an evaluation has come.
+    """The state of an evaluation.
 
     Attributes:
-        steps: int32 scalar; rows so far.
+        steps: int32 scalar; number of rows so far.
         env_state: Nest `[B, ...]`.
         step: `TimeStep` `[B, ...]` that the agent sees next.
         state: Nest `[B, ...]`; the agent's recurrent state.
-        score: float32 `[B]`; return so far of the episode under way.
+        score: float32 `[B]`; return of the current episode so far.
         length: float32 `[B]`; its environment steps so far.
-        episodes: int32 `[B]`; how many have ended.
-        scores, lengths: float32 `[B]`; sums over those.
+        episodes: int32 `[B]`; number of finished episodes.
+        scores, lengths: float32 `[B]`; sums over finished episodes.
     """
 
     steps: tf.Tensor
@@ -42,10 +42,10 @@ class Played(NamedTuple):
 def play_episodes(
     agent: Actor, env: BatchEnv, deterministic: bool, jit_compile: bool = True
 ) -> Callable[[BatchEnv, int, int, int], dict[str, float]]:
-    """Returns a function that plays so many whole episodes in each environment.
+    """Returns a function that plays a number of whole episodes in each environment.
 
-    Every environment plays the same number of episodes, so that short ones are not over-represented; what an environment
-    plays while the others finish is not counted. Nothing that the agent or another driver holds is changed.
+    Every environment plays the same number of episodes, so that short ones are not over-represented; steps of an environment
+    while the others finish are not counted. The agent and other drivers are not changed.
 
     Args:
         agent: Has `initial_state(batch_size)` and
@@ -55,14 +55,15 @@ def play_episodes(
         jit_compile: Whether to compile with XLA if the environments are native.
 
     Returns:
-        A function of the environment to reset, which is `env` or what that stands for, the number of episodes, a positive
-        integer, an integer seed, and the largest number of steps of an episode; the same seed gives the same episodes. It
-        returns a dict of the mean undiscounted `"return"` and the mean `"length"` in environment steps, floats, and of the
-        number of episodes that were `"cut"` off: they count as far as they had come, and their environments play no more.
+        A function of four arguments: the environment to reset, which is `env` or the one that it stands for; the number of
+        episodes, a positive integer; an integer seed; and the maximum number of steps of an episode. The same seed gives the
+        same episodes. It returns a dict with the mean undiscounted `"return"` and the mean `"length"` in environment steps,
+        floats, and the number of episodes that were `"cut"` off at the maximum: they count with their return so far, and their
+        environments play no further episodes.
     """
 
     def play(played, key, episodes_per_env, max_steps, until):
-        """Plays on, up to a number of rows; whether that is not enough comes with it."""
+        """Continues for a maximum number of rows; also returns whether episodes are left to play."""
 
         def is_playing(played):
             return tf.reduce_any((played.episodes < episodes_per_env) & (played.length < max_steps))
@@ -118,12 +119,12 @@ def play_episodes(
 
 
 def _next_rows(rows, seconds):
-    """How many rows to play in the next call, after so many took so long."""
+    """Number of rows to play in the next call, from the time that the last call took."""
     return rows * 2 if seconds < CALL / 2 else max(1, int(rows * CALL / seconds))
 
 
 def _means(played, episodes_per_env):
-    """What `play_episodes` promises; an episode that has not ended in an environment that should have played more is cut."""
+    """The results of `play_episodes`; unfinished episodes of environments that have episodes left to play are cut off."""
     cut = tf.cast(played.episodes < episodes_per_env, tf.float32)
     episodes = tf.reduce_sum(cut) + tf.reduce_sum(tf.cast(played.episodes, tf.float32))
     totals = {"return": played.scores + cut * played.score, "length": played.lengths + cut * played.length}

@@ -1,4 +1,4 @@
-"""An environment-backed `tf.data` source: each element is a rollout and the data of the gradient steps on it."""
+"""A `tf.data` source of rollouts: each element is a rollout and the data of the gradient steps on it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +9,13 @@ from keras_rl_prob.types import Nest
 
 
 def rollout_source(collect: Callable[[], Any], prepare: Callable[[Any], Nest]) -> tf.data.Dataset:
-    """A dataset without end that collects a rollout only when the last update on the one before has landed.
+    """An infinite data set that collects a rollout only after the last update on the previous one.
 
-    Nothing runs ahead of the consumer (prefetching and autotuning are off): a rollout collected early would have been
-    collected by an agent that is out of date.
+    Prefetching and autotuning are off: a rollout that was collected early would come from an outdated policy.
 
     Args:
         collect: Function without arguments that returns a rollout.
-        prepare: Function from a rollout to a nest of tensors, what is learned from.
+        prepare: Function from a rollout to a nest of tensors, the data of its updates.
 
     Returns:
         A `tf.data.Dataset`.
@@ -25,7 +24,9 @@ def rollout_source(collect: Callable[[], Any], prepare: Callable[[Any], Nest]) -
     @tf.autograph.experimental.do_not_convert
     def next_rollout(_):
         rollout = collect()
-        with tf.control_dependencies(tf.nest.flatten(rollout)):  # where an environment fails, nothing is counted
+        with tf.control_dependencies(
+            tf.nest.flatten(rollout)
+        ):  # nothing is counted if an environment raises an exception
             return prepare(rollout)
 
     source = tf.data.Dataset.range(tf.int64.max).map(next_rollout)
@@ -33,5 +34,5 @@ def rollout_source(collect: Callable[[], Any], prepare: Callable[[Any], Nest]) -
     options.autotune.enabled = False
     options.experimental_optimization.inject_prefetch = False
     options.deterministic = True
-    options.threading.private_threadpool_size = 1  # one step waits for the other: threads would only hand over
+    options.threading.private_threadpool_size = 1  # steps are sequential: more threads would only pass work around
     return source.with_options(options)

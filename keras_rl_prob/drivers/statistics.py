@@ -1,4 +1,4 @@
-"""Returns and lengths of the episodes that a driver plays."""
+"""Returns and lengths of the episodes of rollouts."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ from keras_rl_prob.ops.returns import running_sums
 
 
 class EpisodeStatistics:
-    """Follows episodes across rollouts and reports the ones that finished.
+    """Tracks episodes across rollouts and reports those that ended.
 
     Args:
         num_envs: Batch size `B`.
@@ -18,20 +18,20 @@ class EpisodeStatistics:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """Scores and lengths of the episodes under way."""
+        """Returns and lengths of the current episodes so far."""
         return [self._score, self._length]
 
     def update(self, reward: tf.Tensor, valid: tf.Tensor, ended: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Takes in one rollout.
+        """Processes one rollout.
 
         Args:
             reward: float32 `[T, B]`, not normalised.
-            valid: bool `[T, B]`; False for rows that are no environment steps.
+            valid: bool `[T, B]`; False for rows that are not environment steps.
             ended: bool `[T, B]`; the row's action ended its episode.
 
         Returns:
-            A dict of float32 scalars: the sums `"return"` and `"length"` over the episodes that finished, and their
-            number `"episodes"`.
+            A dict of float32 scalars: the sums `"return"` and `"length"` over the episodes that ended, and their number
+            `"episodes"`.
         """
         carries = 1.0 - tf.cast(ended, tf.float32)  # [T, B]
         both = tf.stack([reward, tf.cast(valid, tf.float32)], -1)  # [T, B, 2]

@@ -1,4 +1,4 @@
-"""A search space of recurrent agents."""
+"""A KerasTuner hypermodel for recurrent agents."""
 
 import importlib.util
 import math
@@ -18,7 +18,7 @@ from keras_rl_prob.networks.cells import CELLS
 class HyperRecurrentPPO:
     """A hypermodel for KerasTuner: `RecurrentPPO` agents that differ in architecture and algorithm.
 
-    Any tuner takes it as its `hypermodel`. Left to itself, a search covers
+    Pass it to any tuner as its `hypermodel`. By default a search covers
 
     | hyperparameter | values | default |
     | --- | --- | --- |
@@ -34,25 +34,25 @@ class HyperRecurrentPPO:
     | `minibatches` | those of 1, 2, 4, 8 that divide `rollout_steps` | 4, or the largest |
     | `normalize_observations` | `False`, `True` | `False` |
 
-    all combinations of which fit any number of environments. An entry of KerasTuner's own `hyperparameters` takes the place
-    of the one with the same name here. `rollout_steps` is no hyperparameter, so that an epoch of `fit` has as many environment
-    steps in every trial. To search more, derive a class and override `network` or `build`; for `fit` derive it from
+    All combinations work with any number of environments. An entry in the tuner's `hyperparameters` replaces the one with the
+    same name. `rollout_steps` is not a hyperparameter, so that an epoch of `fit` has the same number of environment steps in
+    every trial. To search over more, derive a class and override `network` or `build`; to override `fit`, derive it from
     `keras_tuner.HyperModel` too: `class Mine(HyperRecurrentPPO, keras_tuner.HyperModel)`.
 
     Needs KerasTuner and TensorBoard, which KerasTuner imports: `pip install "keras_rl_prob[tuner]"`.
 
     Args:
-        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces; only the spaces
-            are looked at, here and now.
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces; only its spaces are
+            used, in the constructor.
         rollout_steps: Rows collected from each environment before the updates, in every trial.
-        jit_compile: As in `Agent.compile`. Compiling with XLA takes seconds and memory for every trial, and pays from about
-            200,000 environment steps a trial on.
+        jit_compile: As in `Agent.compile`. Compiling with XLA takes seconds and memory for every trial, and pays for trials of
+            more than about 200,000 environment steps.
         **unsupported: None; other arguments raise a `TypeError`.
 
     Raises:
         ImportError: KerasTuner or TensorBoard is not installed.
-        TypeError: `env` is no environment, or there is no such argument.
-        ValueError: `rollout_steps` is not a positive integer, `jit_compile` is none of its values, or a space is not supported.
+        TypeError: `env` is not an environment, or an argument is unknown.
+        ValueError: `rollout_steps` is not a positive integer, `jit_compile` is invalid, or a space is not supported.
 
     Example:
     ```python
@@ -78,24 +78,24 @@ class HyperRecurrentPPO:
         jit_compile = checks.flag("jit_compile", jit_compile, "auto")
         self.observation_space, self.action_space = spaces_of(env)
         self.rollout_steps, self.jit_compile = rollout_steps, jit_compile
-        super().__init__()  # of `keras_tuner.HyperModel` in a class that derives from it too
+        super().__init__()  # for classes that also derive from `keras_tuner.HyperModel`
 
     def __call__(self, hp: Any) -> RecurrentPPO:
-        """The same as `build`: tuners call a hypermodel that is no `keras_tuner.HyperModel`."""
+        """Calls `build`: tuners call hypermodels that are not a `keras_tuner.HyperModel`."""
         return self.build(hp)
 
     def build(self, hp: Any) -> RecurrentPPO:
         """A built and compiled agent.
 
         Args:
-            hp: `keras_tuner.HyperParameters`, from which the values of a trial are taken.
+            hp: `keras_tuner.HyperParameters` with the values of a trial.
 
         Returns:
             A `RecurrentPPO`.
 
         Raises:
-            TypeError: `hp` is something else.
-            ValueError: A hyperparameter was set to what the agent does not take.
+            TypeError: `hp` has another type.
+            ValueError: A hyperparameter has an invalid value.
         """
         _check_hyperparameters(hp)
         fitting = [n for n in (1, 2, 4, 8) if self.rollout_steps % n == 0]
@@ -118,7 +118,7 @@ class HyperRecurrentPPO:
         return agent
 
     def network(self, hp: Any) -> keras.Model:
-        """The network of a trial: tanh layers, memory or none, heads and value.
+        """The network of a trial: tanh layers, an optional recurrent layer, heads and value.
 
         Args:
             hp: `keras_tuner.HyperParameters`.
@@ -127,8 +127,8 @@ class HyperRecurrentPPO:
             A Functional `keras.Model` for one step, as `RecurrentPPO` takes it.
 
         Raises:
-            TypeError: `hp` is something else.
-            ValueError: `memory` was set to a cell that does not exist, or a number to one that cannot be.
+            TypeError: `hp` has another type.
+            ValueError: `memory` is an unknown cell, or a number is out of its range.
         """
         _check_hyperparameters(hp)
         memory = hp.Choice("memory", ["lstm", "gru", "none"])
@@ -157,7 +157,7 @@ def _check_installed():
 
 
 def _check_arguments(unsupported):
-    """Raises a `TypeError` for arguments that there are not."""
+    """Raises a `TypeError` for unknown arguments."""
     for name, value in unsupported.items():
         close = meant(name, ["env", "rollout_steps", "jit_compile"])
         hint = f" Did you mean `{close}`?" if close else " What is searched is set by the tuner's `hyperparameters`."
