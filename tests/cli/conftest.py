@@ -3,14 +3,15 @@
 import shutil
 
 import pytest
-from cli_run import TINY, only
-
-from keras_rl_prob.cli import main
 
 
 @pytest.fixture(scope="session")
 def experimented(tmp_path_factory):
     """The folder of an experiment with the seeds 4 and 5; not to be changed."""
+    from cli_run import TINY, only
+
+    from keras_rl_prob.cli import main
+
     logdir = tmp_path_factory.mktemp("experiment")
     command = ["experiment", "--config", "cartpole", "--seed", "4", "--seeds", "2", "--epochs", "3", "--episodes", "4"]
     assert main([*command, "--logdir", str(logdir), *TINY]) == 0
