@@ -387,7 +387,7 @@ REPLAY = {"rollout_steps": 4, "updates": 1, "batch_size": 4, "capacity": 200, "l
     [
         lambda: krp.PPO(rollout_steps=4, minibatches=1, update_epochs=1),
         lambda: krp.DQN(**REPLAY),
-        lambda: krp.A2C(rollout_steps=4),
+        pytest.param(lambda: krp.A2C(rollout_steps=4), marks=pytest.mark.long),  # its source is that of PPO
     ],
 )
 def test_an_error_of_the_environment_leaves_the_last_whole_rollout(make, tmp_path):

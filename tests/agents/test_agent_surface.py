@@ -15,12 +15,12 @@ from keras_rl_prob.testing import DictTask, HybridTask
 ENV = "tf/CartPoleNoVel-v1"
 
 
-def small(agent_class=krp.RecurrentPPO, network=None, **arguments):
+def small(agent_class=krp.RecurrentPPO, network=None, run_eagerly=False, **arguments):
     """A compiled agent that trains in a moment: 8 environments x 8 steps, 2 x 2 updates."""
     if network is None and agent_class is krp.RecurrentPPO:
         network = krp.networks.recurrent(ENV, units=8)
     agent = agent_class(network, **{"rollout_steps": 8, "minibatches": 2, "update_epochs": 2, **arguments})
-    agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False, run_eagerly=run_eagerly)
     return agent
 
 
@@ -60,7 +60,7 @@ def test_history_has_the_promised_logs(fresh):
 
 
 def test_no_finished_episode_is_nan_not_zero():
-    history = fit(small(krp.PPO), "tf/Pendulum-v1", epochs=1, steps_per_epoch=4).history
+    history = fit(small(krp.PPO, run_eagerly=True), "tf/Pendulum-v1", epochs=1, steps_per_epoch=4).history
     assert np.isnan(history["return"]).all()
 
 
@@ -72,7 +72,7 @@ def test_set_random_seed_gives_the_same_history_twice(kept):
         agent, path = kept
         agent.load_weights(path)
         agent.network.set_weights(made.network.get_weights())
-        return fit(agent, validation_data=ENV, validation_episodes=4).history, agent.get_weights()
+        return fit(agent, epochs=1, validation_data=ENV, validation_episodes=4).history, agent.get_weights()
 
     (first, weights), (second, same_weights), (other, _) = run(7), run(7), run(8)
     assert first == second
@@ -276,16 +276,23 @@ def test_images_stay_uint8_until_the_network():
 @pytest.mark.parametrize(("agent_class", "jit_compile"), [(krp.RecurrentPPO, True), (krp.DQN, False)])
 def test_mixed_precision_trains_with_values_in_float32(agent_class, jit_compile):
     small_replay = {"updates": 2, "batch_size": 8, "capacity": 256, "learning_starts": 32}
-    small_rollouts = {"minibatches": 2, "update_epochs": 1}
+    small_rollouts, seen = {"minibatches": 2, "update_epochs": 1}, []
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         settings = {"rollout_steps": 8, "normalize_observations": True}
         agent = agent_class(**settings, **(small_replay if agent_class is krp.DQN else small_rollouts))
         agent.compile(keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
-        history = agent.fit("tf/CartPole-v1", epochs=2, steps_per_epoch=4, num_envs=4, verbose=0).history
+        # the reported steps are those up to the rollout just learned from
+        watch = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: seen.append((int(logs["env_steps"]), int(agent.env_steps.numpy())))
+        )
+        arguments = {"epochs": 2, "steps_per_epoch": 4, "num_envs": 4, "verbose": 0, "callbacks": [watch]}
+        history = agent.fit("tf/CartPole-v1", **arguments).history
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert np.isfinite(history["loss"]).all()
+    assert len({steps for steps, _ in seen}) == len(seen) == 4
+    assert all(reported == played for reported, played in seen)
     assert all(variable.dtype == "float32" for variable in agent.network.trainable_variables)
     assert any(layer.compute_dtype == "bfloat16" for layer in agent.network.layers)
     assert agent.normalize(tf.ones((1, 4))).dtype == tf.float32
@@ -333,22 +340,26 @@ def test_a_second_fit_starts_from_the_weights_of_the_first(fresh):
     agent = fresh
     fit(agent)
     steps = int(agent.env_steps.numpy())
-    history = fit(agent, num_envs=4, steps_per_epoch=4).history
+    history = fit(agent, steps_per_epoch=4).history  # another number of environments: test_reuse.py
     assert len(history["loss"]) == 2
     assert int(agent.env_steps.numpy()) > steps
     assert int(agent.optimizer.iterations.numpy()) == 16 + 8
 
 
+# How each of them is opened: tests/envs/test_gymnasium_env.py.
 @pytest.mark.parametrize(
     "make_env",
     [
         lambda: gymnasium.make("CartPole-v1"),
-        lambda: lambda: gymnasium.make("CartPole-v1"),
-        lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="sync"),
+        pytest.param(lambda: lambda: gymnasium.make("CartPole-v1"), marks=pytest.mark.long),
+        pytest.param(lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="sync"), marks=pytest.mark.long),
         lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="async"),
-        lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="vector_entry_point"),
+        pytest.param(
+            lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="vector_entry_point"),
+            marks=pytest.mark.long,
+        ),
         lambda: krp.envs.make("tf/CartPole-v1", 4),
-        lambda: "krp/CartPoleNoVel-v1",
+        pytest.param(lambda: "krp/CartPoleNoVel-v1", marks=pytest.mark.long),
     ],
     ids=["Env", "callable", "sync", "async", "vectorised", "native", "krp id"],
 )

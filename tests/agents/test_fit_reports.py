@@ -60,8 +60,9 @@ def test_last_rollout_is_what_the_updates_learned_from(watched):
     assert (last["action"][0] <= box.high).all()
 
 
-# Without XLA: the exact `env_steps` of a training in test_a2c.py.
-@pytest.mark.parametrize("jit_compile", [pytest.param(False, marks=pytest.mark.long), True])
+# In every run: with half precision, under XLA and without, in test_agent_surface.py.
+@pytest.mark.long
+@pytest.mark.parametrize("jit_compile", [False, True])
 def test_reported_steps_are_those_up_to_the_rollout_just_learned_from(jit_compile):
     agent, seen = krp.A2C(rollout_steps=4), []
     agent.compile(jit_compile=jit_compile)
@@ -87,10 +88,11 @@ def test_each_head_has_its_own_entropy_and_kl(watched):
 
 
 def bar(capsys, verbose, callbacks=()):
-    agent = krp.PPO(rollout_steps=16, minibatches=2, update_epochs=1)
+    network = krp.networks.feed_forward("tf/CartPole-v1", (4,))
+    agent = krp.PPO(network, rollout_steps=32, minibatches=1, update_epochs=1)
     agent.compile(run_eagerly=True)
     history = agent.fit(
-        "tf/CartPole-v1", epochs=2, steps_per_epoch=4, num_envs=8, seed=1, verbose=verbose, callbacks=[*callbacks]
+        "tf/CartPole-v1", epochs=2, steps_per_epoch=1, num_envs=8, seed=1, verbose=verbose, callbacks=[*callbacks]
     ).history
     return capsys.readouterr().out, history
 

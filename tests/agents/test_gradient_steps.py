@@ -24,15 +24,29 @@ def make(agent_class, network=None):
     return agent_class(network, **(DQN if agent_class is krp.DQN else SMALL))
 
 
-@pytest.mark.parametrize("agent_class", [krp.PPO, krp.DQN])
-def test_a_scaled_loss_gives_the_same_training(agent_class):
-    plain = trained(make(agent_class), keras.optimizers.Adam(1e-2))
-    factor = trained(make(agent_class), keras.optimizers.Adam(1e-2, loss_scale_factor=2.0**10))
-    dynamic = trained(make(agent_class), keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-2)))
-    for agent in (factor, dynamic):
-        for x, y in zip(plain.network.weights, agent.network.weights, strict=True):
-            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)
-    assert int(plain.optimizer.iterations) == int(dynamic.optimizer.iterations) == 8
+SCALED = {
+    "factor": lambda: keras.optimizers.Adam(1e-2, loss_scale_factor=2.0**10),
+    "dynamic": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-2)),
+}
+
+
+@pytest.mark.parametrize(
+    ("agent_class", "scale"),
+    [
+        (krp.PPO, "dynamic"),
+        (krp.DQN, "factor"),
+        pytest.param(krp.PPO, "factor", marks=pytest.mark.long),
+        pytest.param(krp.DQN, "dynamic", marks=pytest.mark.long),
+    ],
+)
+def test_a_scaled_loss_gives_the_same_training(agent_class, scale):
+    plain, scaled = (
+        trained(make(agent_class), make_optimizer())
+        for make_optimizer in (lambda: keras.optimizers.Adam(1e-2), SCALED[scale])
+    )
+    for x, y in zip(plain.network.weights, scaled.network.weights, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)
+    assert int(plain.optimizer.iterations) == int(scaled.optimizer.iterations) == 8
 
 
 def test_gradients_that_overflow_their_scale_are_left_out_and_the_scale_shrinks():
@@ -97,7 +111,7 @@ class Curious(krp.PPO):
         return super().train_step(data) | {"index": tf.cast(data.index, tf.float32)}
 
 
-@pytest.mark.parametrize("built_first", [False, True])
+@pytest.mark.parametrize("built_first", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_layers_and_reports_of_a_subclass_are_trained_and_logged(built_first, tmp_path):
     agent = Curious(**SMALL)
     agent.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)

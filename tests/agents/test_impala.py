@@ -52,7 +52,9 @@ def learn(agent, rollouts):
 # ---- without lag ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("network", "mode"), [("feed-forward", "SameStep"), ("recurrent", "NextStep")])
+@pytest.mark.parametrize(
+    ("network", "mode"), [("feed-forward", "SameStep"), pytest.param("recurrent", "NextStep", marks=pytest.mark.long)]
+)
 def test_without_lag_it_is_a2c(network, mode):
     results = []
     for agent_class in (krp.A2C, krp.IMPALA):
@@ -119,10 +121,10 @@ def log_probability(logits, action):
 @pytest.mark.parametrize(
     ("network", "mode", "clips"),
     [
-        ("feed-forward", "NextStep", CLIPS),
+        pytest.param("feed-forward", "NextStep", CLIPS, marks=pytest.mark.long),
         ("feed-forward", "SameStep", CLIPS),
         ("recurrent", "NextStep", CLIPS),
-        ("recurrent", "SameStep", CLIPS),
+        pytest.param("recurrent", "SameStep", CLIPS, marks=pytest.mark.long),
         ("feed-forward", "NextStep", None),
     ],
 )
@@ -193,7 +195,7 @@ def test_the_loss_of_the_policy_is_its_definition(kind):
 # ---- lag ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lag", [0, 3])
+@pytest.mark.parametrize("lag", [pytest.param(0, marks=pytest.mark.long), 3])  # none: test_without_lag_it_is_a2c
 def test_a_rollout_is_as_many_versions_old(lag):
     env = scripted(scripts=[[(99, "truncated")]])
     agent = krp.IMPALA(NETWORKS["feed-forward"](env), rollout_steps=2, lag=lag)

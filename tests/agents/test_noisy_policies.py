@@ -36,7 +36,10 @@ AGENTS = {
 }
 
 
-@pytest.mark.parametrize("kind", AGENTS)
+# PPO's updates are RecurrentPPO's, and A2C's those of Reinforce with a baseline.
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.long if kind in ("PPO", "A2C") else ()) for kind in AGENTS]
+)
 def test_the_noise_is_drawn_for_each_rollout(kind):
     agent, watch = AGENTS[kind](), Watch()
     agent.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
@@ -53,7 +56,7 @@ def test_the_noise_is_drawn_for_each_rollout(kind):
         np.testing.assert_allclose(record["parameters"], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("memory", [False, True])
+@pytest.mark.parametrize("memory", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_update_sees_the_noise_that_acted(memory):
     """With a learning rate of 0 the ratio stays 1, and so the KL 0, through all updates on the rollout."""
     agent_class = krp.RecurrentPPO if memory else krp.PPO

@@ -14,7 +14,7 @@ def make_agent(kind="DQN", capacity=400):
     keras.utils.set_random_seed(1)
     more = {"sequence_length": 4, "burn_in": 2, "period": 2} if kind == "RecurrentDQN" else {}
     agent = getattr(krp, kind)(capacity=capacity, learning_starts=40, rollout_steps=4, updates=1, batch_size=4, **more)
-    agent.compile(keras.optimizers.SGD(1e-2), jit_compile=False)
+    agent.compile(keras.optimizers.SGD(1e-2), run_eagerly=True)  # graphs that are made anew: test_reuse.py
     return agent
 
 
@@ -40,18 +40,25 @@ def calls(monkeypatch):
 CHANGES = {
     "nothing": lambda agent: None,
     "an argument": lambda agent: setattr(agent, "discount", 0.9),
-    "compile": lambda agent: agent.compile(keras.optimizers.SGD(1e-3), jit_compile=False),
+    "compile": lambda agent: agent.compile(keras.optimizers.SGD(1e-3), run_eagerly=True),
 }
 
 
 @pytest.mark.parametrize(
-    ("kind", "change"), [*(("DQN", change) for change in CHANGES), ("RecurrentDQN", "an argument")]
+    ("kind", "change"),
+    [
+        pytest.param("DQN", "nothing", marks=pytest.mark.long),  # test_contract.py, and the last two tests but one here
+        pytest.param("DQN", "an argument", marks=pytest.mark.long),
+        ("DQN", "compile"),
+        ("RecurrentDQN", "an argument"),
+    ],
 )
 def test_a_training_that_goes_on_makes_no_second_memory_whatever_has_changed(kind, change, tmp_path, calls):
     agent = make_agent(kind)
     first = fit(agent)["replay_size"][0]
     agent.save(tmp_path / "agent.keras")
     rings, loaded = agent.position().rings, keras.saving.load_model(tmp_path / "agent.keras")
+    loaded.run_eagerly = True
     assert len(rings) == (2 if kind == "RecurrentDQN" else 1)
     calls.clear()
     CHANGES[change](agent)
@@ -76,7 +83,7 @@ def test_experience_is_added_to_a_memory_once(tmp_path):
     agent.save(tmp_path / "agent.keras")
     agent.discount = 0.9
     loaded = keras.saving.load_model(tmp_path / "agent.keras")
-    loaded.discount = 0.9
+    loaded.discount, loaded.run_eagerly = 0.9, True
     for one in (agent, loaded):
         one.fit(ENV, num_envs=4, seed=3, steps_per_epoch=1, verbose=0, epochs=2, initial_epoch=1)
     for one, other in zip(agent.position().stored(), loaded.position().stored(), strict=True):
