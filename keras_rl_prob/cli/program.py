@@ -50,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     args = _parser().parse_args(argv)
-    if (
-        "" not in sys.path and os.getcwd() not in sys.path
-    ):  # as with `python -m`, so that `env.id=mymodule:My-v0` is found
+    if "" not in sys.path and os.getcwd() not in sys.path:  # as with `python -m`, for `env.id=mymodule:My-v0`
         sys.path.insert(0, os.getcwd())
     tf.get_logger().setLevel("ERROR")  # its warnings about retracing are of no use here
     try:

@@ -134,9 +134,7 @@ class Driver:
 
     def _loop(self, carry, key):
         """`steps` rows as `steps / sequence_length` sequences, the recurrent state kept at the start of each."""
-        length = (
-            self._sequence_length if tf.nest.flatten(carry[2]) else self.steps
-        )  # without memory there is no state to store
+        length = self._sequence_length if tf.nest.flatten(carry[2]) else self.steps  # no state without memory
         sequences = self.steps // length
         row_specs, state_specs = self._specs
 

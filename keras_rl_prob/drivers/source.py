@@ -24,9 +24,7 @@ def rollout_source(collect: Callable[[], Any], prepare: Callable[[Any], Nest]) -
     @tf.autograph.experimental.do_not_convert
     def next_rollout(_):
         rollout = collect()
-        with tf.control_dependencies(
-            tf.nest.flatten(rollout)
-        ):  # nothing is counted if an environment raises an exception
+        with tf.control_dependencies(tf.nest.flatten(rollout)):  # not counted if an environment raises
             return prepare(rollout)
 
     source = tf.data.Dataset.range(tf.int64.max).map(next_rollout)

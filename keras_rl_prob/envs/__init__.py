@@ -1,4 +1,4 @@
-"""Environments: native TensorFlow ones, Gymnasium's behind the same functional signature, wrappers and registration."""
+"""Environments: native TensorFlow ones, adapters for Gymnasium's with the same functional interface, wrappers, registration."""
 
 from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of
 from keras_rl_prob.envs.games import GFootballEnv

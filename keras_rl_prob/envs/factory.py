@@ -1,4 +1,4 @@
-"""`make`: everything that `fit(env)` accepts, as an environment with the driver's functional signature."""
+"""`make`: turns everything that `fit(env)` accepts into an environment with the functional interface of the driver."""
 
 import contextlib
 import functools
@@ -23,31 +23,31 @@ ACCEPTED = (
 
 
 class VectorLike(Protocol):
-    """Gymnasium's vector interface without its base class, as EnvPool's environments have it."""
+    """Gymnasium's vector interface without its base class, for example EnvPool's environments."""
 
     @property
     def num_envs(self) -> Any:
-        """How many environments there are."""
+        """Number of environments."""
 
     @property
     def single_observation_space(self) -> Any:
-        """What one of them shows."""
+        """Observation space of one environment."""
 
     @property
     def single_action_space(self) -> Any:
-        """What one of them takes."""
+        """Action space of one environment."""
 
     @property
     def reset(self) -> Any:
-        """Method that resets all."""
+        """Method that resets all environments."""
 
     @property
     def step(self) -> Any:
-        """Method that steps all."""
+        """Method that steps all environments."""
 
 
 BatchEnv: TypeAlias = NativeEnv | GymnasiumEnv
-"""A batch of environments whose steps are tensors, what `make` returns."""
+"""A batch of environments with tensors as inputs and outputs, as `make` returns it."""
 
 Env: TypeAlias = (
     str | EnvSpec | gymnasium.Env | gymnasium.vector.VectorEnv | VectorLike | BatchEnv | Callable[[], Any] | list[Any]
@@ -62,14 +62,14 @@ def make(env: Env, num_envs: int | None = None, default_num_envs: int = DEFAULT_
     """Builds the batch of environments that an agent trains on or is evaluated in.
 
     Args:
-        env: An environment id (`"tf/..."` for native ones, all else goes to Gymnasium), one with settings (`spec`), a
-            `gymnasium.Env` (a batch of one), a callable that makes a `gymnasium.Env`, a `gymnasium.vector.VectorEnv`, or
-            a `NativeEnv`. Or a list of ids for Gymnasium, of `spec`s and of callables, whose environments have equal spaces:
+        env: An environment id (`"tf/..."` for native ones, all others are Gymnasium ids), an id with settings (`spec`), a
+            `gymnasium.Env` (a batch of one), a callable that makes a `gymnasium.Env`, a `gymnasium.vector.VectorEnv`, or a
+            `NativeEnv`. Or a list of ids for Gymnasium, of `spec`s and of callables, whose environments have equal spaces:
             environment `i` of the batch is made from element `i % len(env)`.
-        num_envs: How many environments to make from an id, a callable or a list, of which it must be a multiple. An
-            environment that is already made keeps its own number.
-        default_num_envs: How many to make when `num_envs` is `None`. For a list each element is doubled until there are at
-            least so many.
+        num_envs: Number of environments to make from an id, a callable or a list; for a list a multiple of its length. An
+            existing environment keeps its own number.
+        default_num_envs: Number to make if `num_envs` is `None`. For a list the number of each element is doubled until there
+            are at least so many environments.
 
     Returns:
         A `NativeEnv` or a `GymnasiumEnv`.
@@ -93,7 +93,7 @@ def make(env: Env, num_envs: int | None = None, default_num_envs: int = DEFAULT_
 
 @contextlib.contextmanager
 def opened(env: Env, num_envs: int | None = None, default_num_envs: int = DEFAULT_NUM_ENVS) -> Iterator[BatchEnv]:
-    """`make` for a while: closes at the end what it made, and leaves open what the caller made."""
+    """Context manager of `make`: at the end closes environments that it made, but not those of the caller."""
     made = make(env, num_envs, default_num_envs)
     try:
         yield made
@@ -106,7 +106,7 @@ def spaces_of(env: EnvOrSpaces) -> tuple[gymnasium.Space, gymnasium.Space]:
     """The `(observation_space, action_space)` of an environment.
 
     Args:
-        env: Anything that `make` accepts, or such a pair of Gymnasium spaces, which is checked.
+        env: Anything that `make` accepts, or a pair of Gymnasium spaces, which is checked.
 
     Raises:
         TypeError: `env` is none of these.
@@ -121,7 +121,7 @@ def spaces_of(env: EnvOrSpaces) -> tuple[gymnasium.Space, gymnasium.Space]:
 
 
 def is_owned(env: Any) -> bool:
-    """Whether `make(env)` builds environments that the caller then closes, rather than borrowing the user's."""
+    """Whether `make(env)` makes new environments, which its caller must close, and does not use existing ones."""
     return not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv | NativeEnv | GymnasiumEnv)
 
 
@@ -158,7 +158,7 @@ def _make(env, count):
 
 
 def _maker(item):
-    """A callable for an element of a list."""
+    """A callable that makes an environment, for an element of a list."""
     if isinstance(item, str) and item.startswith("tf/"):
         raise ValueError(
             "Native environments come in batches of one kind, which cannot be put into a list; write what differs into the "
@@ -172,7 +172,7 @@ def _maker(item):
 
 
 def _number(kinds, num_envs, default):
-    """How many environments to make of so many kinds: the same number of each."""
+    """Number of environments to make for a list of `kinds` elements, with the same number of each."""
     if not kinds:
         raise ValueError("`env` as a list must have at least one element. Received: env=[]")
     if num_envs is None:
@@ -187,7 +187,7 @@ def _number(kinds, num_envs, default):
 
 
 def _alternating(makers, count, *made):
-    """Makes `count` environments by the makers in turn; `made` are the first of them. If one fails, all are closed."""
+    """Makes `count` environments with the makers in turn; `made` are the first of them. If one fails, all are closed."""
     envs: list[SingleEnv] = []
     with contextlib.ExitStack() as stack:
         for index in range(count):
@@ -217,7 +217,7 @@ def _alternating(makers, count, *made):
 
 
 def _looks_like_env(env):
-    """Whether something that is no `gymnasium.Env` has its methods, as those of the old gym do."""
+    """Whether an object that is not a `gymnasium.Env` has its methods, as environments of the old gym do."""
     return not isinstance(env, type) and all(callable(getattr(env, name, None)) for name in ("reset", "step"))
 
 

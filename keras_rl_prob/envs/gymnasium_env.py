@@ -1,4 +1,4 @@
-"""Gymnasium vector environments behind the functional signature that the driver calls."""
+"""Adapter of Gymnasium vector environments, with the functional interface of the driver."""
 
 import contextlib
 import copy
@@ -24,19 +24,19 @@ WORKER_DIED = EOFError, BrokenPipeError, ConnectionError
 
 
 class GymnasiumEnv:
-    """A `gymnasium.vector.VectorEnv` as `reset(seed)` and `step(env_state, action)` inside a TensorFlow graph.
+    """A `gymnasium.vector.VectorEnv` with `reset(seed)` and `step(env_state, action)` for TensorFlow graphs.
 
-    All three autoreset modes become the rows that `TimeStep` describes. An exception of the environment comes out as itself
-    under `python_calls.raising_as_itself`. So does what is raised here: where a number is not finite, or the `"action_mask"` in
-    an observation allows no action though the episode goes on.
+    All three autoreset modes give the rows that `TimeStep` describes. Exceptions of the environment are raised unchanged
+    under `python_calls.raising_as_itself`. So are exceptions of this class: for a non-finite number, or an `"action_mask"` in
+    an observation that allows no action before the episode has ended.
 
-    A graph takes over shapes and dtypes, but no value of the environment: it calls whatever environment the object stands for
-    when it runs (`placeholder`).
+    Graphs contain shapes and dtypes, but no values of the environment: when they run they call the environment that the object
+    stands for (`placeholder`).
 
     Args:
         vector_env: The vector environment; `close` closes it.
-        timeout: Seconds that the worker processes of an `AsyncVectorEnv` may take for a step or a reset before a
-            `TimeoutError` says which of them hang; they have ended then. `None` waits as long as they take.
+        timeout: Seconds that the worker processes of an `AsyncVectorEnv` may take for a step or a reset. After that they are
+            ended and a `TimeoutError` says which of them hang. `None` sets no limit.
     """
 
     compilable = False
@@ -62,18 +62,18 @@ class GymnasiumEnv:
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """What graphs take over from the environment; they serve every other one whose signature is equal."""
+        """Everything that graphs depend on; they can be used with any environment with an equal signature."""
         return GymnasiumEnv, self.num_envs, self._mode, *map(copy.deepcopy, (self.observation_space, self.action_space))
 
     def placeholder(self) -> Self:
-        """An environment of this signature for graphs to keep, which has no vector environment of its own."""
+        """An environment with this signature but without a vector environment, which graphs can keep."""
         kept: Any = copy.copy(self)
         kept.vector_env = kept._workers = kept._actual = None
         return kept
 
     @contextlib.contextmanager
     def standing_for(self, env: Any) -> Iterator[None]:
-        """Lets a placeholder step another environment of its signature for a while."""
+        """Context manager in which a placeholder stands for another environment with its signature."""
         before, self._actual = self._actual, env
         try:
             yield
@@ -97,7 +97,7 @@ class GymnasiumEnv:
         return never, TimeStep(observation, tf.zeros(batch), tf.ones(batch), tf.ones(batch, tf.bool), never, final)
 
     def step(self, env_state: tf.Tensor, action: Nest) -> tuple[tf.Tensor, TimeStep]:
-        """Steps every environment with a nest of actions `[B, ...]`; returns the new state and `TimeStep`."""
+        """Steps every environment with a nest of actions `[B, ...]`; returns the new environment state and `TimeStep`."""
         count, within = len(self._flat_specs), self._resets_within_step
         dtypes = [spec.dtype for spec in self._flat_specs] * (2 if within else 1)
         flat = self._call("_step", tf.nest.flatten(action), [tf.float32, tf.float32, tf.bool, *dtypes])
@@ -108,13 +108,13 @@ class GymnasiumEnv:
         return is_last, TimeStep(observation, reward, discount, env_state, is_last)
 
     def close(self) -> None:
-        """Closes the vector environment, also when one of its worker processes has died."""
+        """Closes the vector environment, even if one of its worker processes has died."""
         if self._workers is None:
             self.vector_env.close()
             return
         try:
             self.vector_env.close(terminate=True)
-        except (EOFError, OSError):  # Gymnasium first waits for the answer of a dead worker
+        except (EOFError, OSError):  # Gymnasium first waits for the answer of the dead worker
             self._workers.end()
 
     @property
@@ -162,7 +162,7 @@ class GymnasiumEnv:
         return [reward, discount, is_last, *encoded, *final]
 
     def _encode(self, observation):
-        """A batch of observations as arrays; a `ValueError` where that is no batch of the observation space."""
+        """A batch of observations as arrays; raises a `ValueError` if it is not a batch of the observation space."""
         try:
             encoded = self._observations.encode(observation)
             for array in encoded:
@@ -176,7 +176,7 @@ class GymnasiumEnv:
         return encoded
 
     def _start_new_episodes(self, observation, is_last, info, final):
-        """Resets what ended (DISABLED) or has been reset (SAME_STEP); puts the old episodes' last rows into `final`."""
+        """Observations of the new episodes: resets them (DISABLED), or they are reset already (SAME_STEP); fills `final`."""
         if self._mode is AutoresetMode.DISABLED:
             return self.vector_env.reset(options={"reset_mask": is_last})[0]
         final_obs = info.get("final_obs", info.get("final_observation"))
@@ -189,14 +189,14 @@ class GymnasiumEnv:
         for index in np.flatnonzero(is_last):
             if isinstance(final_obs, np.ndarray) and final_obs.dtype == object:  # one element for each environment
                 last = spaces.map_values(lambda x: np.asarray(x)[None], self.observation_space, final_obs[index])
-            else:  # one batch for all
+            else:  # one batch for all environments
                 last = spaces.map_values(functools.partial(_row, index), self.observation_space, final_obs)
             for array, value in zip(final, self._observations.encode(last), strict=True):
                 array[index] = value[0]
         return observation
 
     def _check_masks(self, encoded, over):
-        """Raises a `ValueError` for the first environment whose mask allows nothing, unless its episode is over."""
+        """Raises a `ValueError` for the first environment whose mask allows no action, unless its episode has ended."""
         for index, entries in self._masks:
             allowed = ((encoded[index] != 0) & entries).any(-1).reshape(self.num_envs, -1).all(-1) | over
             if not allowed.all():
@@ -208,7 +208,7 @@ class GymnasiumEnv:
 
     @contextlib.contextmanager
     def _naming_misfits(self):
-        """Says whose observation it was that Gymnasium could not put into the batch."""
+        """Names the environment whose observation Gymnasium could not put into the batch."""
         try:
             yield
         except (ValueError, TypeError, LookupError) as error:
@@ -218,7 +218,7 @@ class GymnasiumEnv:
             raise ValueError(f"{misfit} at step {self._steps}") from error
 
     def _check_mode(self, info):
-        """Raises a `ValueError` where an environment that declares no autoreset mode has been reset within the step."""
+        """Raises a `ValueError` if an environment that declares no autoreset mode has reset within the step."""
         infos = info if isinstance(info, list | tuple) else [info]
         known = FINAL & {key for one in infos if isinstance(one, dict) for key in one}
         if known:
@@ -229,7 +229,7 @@ class GymnasiumEnv:
             )
 
     def _call(self, name, inputs, dtypes):
-        """Calls a method when the graph runs; a note on what it raised says where that happened."""
+        """Calls a method when the graph runs, and adds a note to its exceptions that says where they were raised."""
 
         def method(*args):
             env = self._actual
@@ -239,10 +239,10 @@ class GymnasiumEnv:
                 died = env._workers is not None and isinstance(error, WORKER_DIED)
                 what = "a worker process of the environment has died" if died else "see above"
                 ended = env._workers is not None and env.vector_env.closed
-                anew = " Its worker processes have ended: make it anew." if ended else ""
+                anew = " Its worker processes have ended: create it again." if ended else ""
                 error.add_note(
                     f"Raised by the environment {described(env.vector_env)} at step {env._steps} of this run ({what}). "
-                    f"The agent is unharmed: mend the environment and call `fit` again to go on training.{anew}"
+                    f"The agent is unchanged: fix the environment and call `fit` again to continue training.{anew}"
                 )
                 raise
 
@@ -250,10 +250,10 @@ class GymnasiumEnv:
 
 
 def _autoreset_mode(vector_env):
-    """The `AutoresetMode` of a vector environment, and whether it says so itself."""
+    """The `AutoresetMode` of a vector environment, and whether it declares it."""
     mode = (vector_env.metadata or {}).get("autoreset_mode")
     if mode is None:
-        if not type(vector_env).__module__.startswith("envpool"):  # which resets with the next step
+        if not type(vector_env).__module__.startswith("envpool"):  # EnvPool resets in the next step
             warnings.warn(
                 f'{described(vector_env)} does not say how it resets: `metadata["autoreset_mode"]` is missing. '
                 "gymnasium.vector.AutoresetMode.NEXT_STEP is assumed.",
@@ -272,7 +272,7 @@ def _autoreset_mode(vector_env):
 
 def _check_finite(name, array):
     """Raises a `FloatingPointError` that names the first environment whose numbers are not finite."""
-    suspicious = array.dtype == np.float32 and not np.isfinite(array.sum())  # quicker than looking at every number
+    suspicious = array.dtype == np.float32 and not np.isfinite(array.sum())  # faster than checking every number
     if suspicious and not np.isfinite(array).all():
         rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
         index = int(np.argmin(rows))
@@ -280,12 +280,12 @@ def _check_finite(name, array):
 
 
 def _row(index, x):
-    """A batch of the one row of a batch."""
+    """A batch with a single element of a batch."""
     return x[index : index + 1]
 
 
 def _misfit(vector_env):
-    """What is wrong with the first observation that a `SyncVectorEnv` cannot put into its batch; else `None`."""
+    """The error in the first observation that a `SyncVectorEnv` could not put into its batch, or `None`."""
     base: Any = getattr(vector_env, "unwrapped", None)
     for env, observation in enumerate(getattr(base, "_env_obs", ())):
         misfit = None if observation is None else border.misfit(base.single_observation_space, observation)

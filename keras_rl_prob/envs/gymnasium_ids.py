@@ -1,4 +1,4 @@
-"""Environments of Gymnasium by id: with settings, one or many, and with the library that has them imported."""
+"""Gymnasium environments by id: with settings, single or vectorised; imports the libraries that register them."""
 
 import copy
 import importlib
@@ -23,20 +23,20 @@ EXTRAS = {"gymnasium.envs.box2d": "box2d", "gymnasium.envs.mujoco": "mujoco", "g
 
 
 def spec(env_id: str | EnvSpec, **kwargs: Any) -> EnvSpec:
-    """An environment id with settings, as everything here takes it in the place of an id.
+    """An environment id with settings, which can be used wherever an id can.
 
     Args:
         env_id: Id of a Gymnasium environment, or an `EnvSpec`.
-        **kwargs: What its constructor gets, and `max_episode_steps`. For ids of Atari (`ALE/...`) these are arguments of ALE's
+        **kwargs: Arguments of its constructor, and `max_episode_steps`. For Atari (`ALE/...`) these are arguments of ALE's
             vector environment: `stack_num`, `frameskip`, `episodic_life`, `reward_clipping`, `repeat_action_probability`,
             `noop_max`, `use_fire_reset` and so on.
 
     Returns:
-        A `gymnasium.envs.registration.EnvSpec` of its own.
+        A new `gymnasium.envs.registration.EnvSpec`.
 
     Raises:
-        ValueError: There is no such id.
-        ImportError: The library that has it is not installed.
+        ValueError: The id is unknown.
+        ImportError: The library that registers it is not installed.
 
     Example:
     >>> spec("Pendulum-v1", g=9.81, max_episode_steps=100).kwargs
@@ -51,9 +51,9 @@ def spec(env_id: str | EnvSpec, **kwargs: Any) -> EnvSpec:
 
 
 def make_one(env: str | EnvSpec, **kwargs: Any) -> gymnasium.Env:
-    """A single `gymnasium.Env` with the spaces of `make_many`, to be drawn for instance.
+    """A single `gymnasium.Env` with the spaces of `make_many`, for example for rendering.
 
-    MuJoCo draws in a process of its own, see `SeparateEnv`.
+    MuJoCo renders in a separate process, see `SeparateEnv`.
 
     Args:
         env: Id of a Gymnasium environment, or an `EnvSpec`.
@@ -67,11 +67,11 @@ def make_one(env: str | EnvSpec, **kwargs: Any) -> gymnasium.Env:
 
 
 def make_many(env: str | EnvSpec, count: int) -> gymnasium.vector.VectorEnv:
-    """A `gymnasium.vector.VectorEnv` of `count` environments: their own vector implementation where there is one.
+    """A `gymnasium.vector.VectorEnv` of `count` environments, in their own vector implementation if there is one.
 
     Args:
         env: Id of a Gymnasium environment, or an `EnvSpec`.
-        count: How many.
+        count: Number of environments.
     """
     wanted = spec(env)
     single = {} if wanted.vector_entry_point or "vectorization_mode" in wanted.kwargs else {"wrappers": [SingleEnv]}
@@ -92,7 +92,7 @@ def _registered(env_id):
             except ImportError as error:
                 raise ImportError(f'`{env_id}` needs pip install "keras_rl_prob[{extra}]". {error}') from None
     module, _, name = env_id.rpartition(":")
-    if module:  # as Gymnasium has it: "module:id" imports what registers the id
+    if module:  # as in Gymnasium, "module:id" imports the module that registers the id
         importlib.import_module(module)
     try:
         return gymnasium.spec(name)
@@ -110,5 +110,5 @@ def _made(maker, wanted, **kwargs):
         extras = [extra for module, extra in EXTRAS.items() if str(wanted.entry_point).startswith(module)]
         hint = f'pip install "keras_rl_prob[{extras[0]}]". ' if extras else ""
         raise ImportError(f"`{wanted.id}` needs something that is not installed: {hint}{error}") from error
-    except OSError as error:  # such as a ROM that is not there
+    except OSError as error:  # for example a missing ROM
         raise OSError(f"`{wanted.id}` could not be made: {error}") from error

@@ -1,4 +1,4 @@
-"""Episodes on record, for agents that learn from what others played."""
+"""Recording of episodes, for agents that learn from the play of other policies."""
 
 import contextlib
 from collections.abc import Callable
@@ -22,10 +22,10 @@ def record_episodes(
     """Plays episodes and records them.
 
     Args:
-        env: A `gymnasium.Env`, which stays open; or an id, one with settings (`krp.envs.spec`) or a callable that makes one.
-        policy: Callable from an observation to an action: a scripted bot, or `agent.policy()`, whose `reset` is called where an
-            episode starts. `None` plays at random.
-        episodes: How many.
+        env: A `gymnasium.Env`, which stays open; or an id, a `krp.envs.spec` or a callable that makes an environment.
+        policy: Callable from an observation to an action: a bot, or `agent.policy()`, whose `reset` is called at the start of
+            each episode. `None` takes random actions.
+        episodes: Number of episodes.
         seed: Integer for the first reset and for random actions.
 
     Returns:

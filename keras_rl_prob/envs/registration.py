@@ -1,4 +1,4 @@
-"""Makes this library's Gymnasium environments known to `gymnasium.make`."""
+"""Registers this library's Gymnasium environments for `gymnasium.make`."""
 
 import gymnasium
 
@@ -17,9 +17,9 @@ _ORIGINALS = {
 def register_environments() -> None:
     """Registers the classic-control environments with masked velocities, `krp/CartPoleNoVel-v1` and so on, and football.
 
-    Each of the former is the original (same dynamics, time limit and rendering) inside `MaskVelocity`. Those of football are
-    `krp/Football-<level>-v0`, one for each level of the game; the game is imported when one is made. Everything is registered
-    by name, so specs can travel to worker processes. Calling it again changes nothing.
+    Each of the former is the original (same dynamics, time limit and rendering) in `MaskVelocity`. The football environments
+    are `krp/Football-<level>-v0`, one for each level of the game; the game is imported when one is made. All are registered
+    with strings as entry points, so that specs can be pickled for worker processes. Further calls have no effect.
 
     Example:
     >>> register_environments()

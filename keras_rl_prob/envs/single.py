@@ -1,4 +1,4 @@
-"""What single environments return, looked at where it comes from."""
+"""Checks of the values that single environments return."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ CHECK = "`krp.testing.check_env` looks at a whole environment"
 
 
 class SingleEnv(gymnasium.Wrapper):
-    """Around each environment of a batch: names it where it returns something else than Gymnasium asks for.
+    """Wrapper around each environment of a batch, whose errors name it if its return values are not those of Gymnasium's API.
 
-    What is right in itself but no element of the observation space is found for a whole batch, where it is quicker. Infos stay
-    behind: nobody asks for them, and Gymnasium's batches break where those of two environments differ.
+    Observations that are not elements of the observation space are detected in the batch, which is faster. Infos are
+    dropped: they are not used, and Gymnasium cannot batch infos that differ between environments.
 
     Args:
         env: A `gymnasium.Env`.
@@ -43,7 +43,7 @@ class SingleEnv(gymnasium.Wrapper):
         result = self.env.step(action)
         if (
             type(result) is tuple and len(result) == 5
-        ):  # as nearly always: the rest would cost as much as a step of CartPole
+        ):  # the usual case: more checks would cost as much as a step of CartPole
             observation, reward, terminated, truncated, _ = result
             usual = type(reward) in NUMBERS and type(terminated) in FLAGS and type(truncated) in FLAGS
             if usual and observation is not None:
@@ -51,7 +51,7 @@ class SingleEnv(gymnasium.Wrapper):
         return self._looked_at(result)
 
     def _looked_at(self, result):
-        """What a step may return as well, or a `ValueError`."""
+        """The result of a step with other valid types; raises a `ValueError` if it is invalid."""
         if not isinstance(result, tuple | list) or len(result) != 5:
             expected = "a tuple of observation, reward, terminated, truncated and info"
             raise self._error("step", expected, _described(result), OLD_GYM)
@@ -77,14 +77,14 @@ class SingleEnv(gymnasium.Wrapper):
 
 
 def described(vector_env: gymnasium.vector.VectorEnv) -> str:
-    """What a batch of environments is called in errors: by the user's class, where it can be seen."""
+    """The name of a batch of environments in errors: the classes of the environments, if known."""
     single = getattr(getattr(vector_env, "unwrapped", None), "envs", None) or ()
     kinds = sorted({type(getattr(env, "unwrapped", env)).__name__ for env in single})
     return f"{' and '.join(kinds)} ({len(single)} of them)" if kinds else str(vector_env)
 
 
 def _is_scalar(value):
-    """Whether a value is a real number, be it in an array or a tensor without axes."""
+    """Whether a value is a real number, or a scalar array or tensor."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError):
@@ -93,7 +93,7 @@ def _is_scalar(value):
 
 
 def _described(result):
-    """A returned value in few words."""
+    """A short description of a returned value."""
     if isinstance(result, tuple | list):
         return f"a {type(result).__name__} of {len(result)} values"
     return f"a value of type {type(result).__name__}"

@@ -1,4 +1,4 @@
-"""Keras layers: heads that parameterise action distributions, action values, memory, noise, running normalisation."""
+"""Keras layers: heads that parameterise action distributions, action values, recurrent cells, noise, normalisation."""
 
 from keras_rl_prob.layers.dense_bernoulli import DenseBernoulli
 from keras_rl_prob.layers.dense_categorical import DenseCategorical

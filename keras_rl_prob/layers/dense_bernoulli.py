@@ -1,4 +1,4 @@
-"""A head for actions that are on or off."""
+"""A head for binary actions."""
 
 import keras
 import tensorflow as tf
@@ -15,7 +15,7 @@ class DenseBernoulli(Head):
     """Independent Bernoulli distributions, for MultiBinary action spaces; actions are int32 `[..., *output_shape]`.
 
     Parameters are logits `[..., *output_shape]`. A masked entry has logit -1e9: it is always 0, adds 0 to
-    log-probability, entropy and KL divergence, and passes no gradient.
+    log-probability, entropy and KL divergence, and gets no gradient.
 
     Args:
         output_shape: int or tuple of ints, the shape of one action.

@@ -1,4 +1,4 @@
-"""A head for actions that are choices among classes."""
+"""A head for discrete actions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,14 +18,14 @@ tfd = tfp.distributions
 class DenseCategorical(Head):
     """Independent categorical distributions, for Discrete and MultiDiscrete action spaces; actions are int32.
 
-    Parameters are logits `[..., *output_shape]`, of which the last axis is the classes. A masked class has logit -1e9:
-    it has probability 0, is never drawn and passes no gradient. If a mask allows no class at all, all of them are
+    Parameters are logits `[..., *output_shape]`, whose last axis is the classes. A masked class has logit -1e9:
+    it has probability 0, is never sampled and gets no gradient. If a mask allows no class at all, all of them are
     equally likely.
 
     Args:
         output_shape: int or tuple of ints: `(n,)` for one choice among n, `(k, n)` for k such choices, and so on.
-        num_classes: optional ints `output_shape[:-1]`, at most n, when the components of a MultiDiscrete action have
-            different numbers of classes. The surplus classes are never drawn, whatever the mask.
+        num_classes: optional ints `output_shape[:-1]`, at most n, if the components of a MultiDiscrete action have different
+            numbers of classes. The surplus classes are never sampled, whatever the mask.
         **kwargs: arguments of `Head` (`use_bias`, `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
             `bias_regularizer`) and of `keras.layers.Layer`.
 

@@ -1,4 +1,4 @@
-"""A head for real-valued actions."""
+"""A head for continuous actions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from keras_rl_prob.types import Nest, Shape
 
 tfd = tfp.distributions
 
-MIN_SCALE = 1e-3  # keeps log-probabilities finite when a policy becomes certain
+MIN_SCALE = 1e-3  # keeps log-probabilities finite when a policy becomes deterministic
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -32,15 +32,15 @@ class DenseNormal(Head):
     With soft bounds it is multiplied by half the range: `initial_scale` is in units of half the range there, in units
     of the action without bounds, and in those of tanh's argument with hard bounds.
 
-    A masked component is absent: it is always at `loc`, adds 0 to log-probability, entropy and KL divergence, and
-    passes no gradient.
+    A masked component is absent: it is always at `loc`, adds 0 to log-probability, entropy and KL divergence, and gets no
+    gradient.
 
     Args:
         output_shape: int or tuple of ints, the shape of one action.
         bounds: `None` or finite numbers that broadcast to `(*output_shape, 2)`, `(low, high)` on the last axis:
-            `[-1, 1]` for all components, or `[[-1, 1], [0, 2]]` one by one.
+            `[-1, 1]` for all components, or `[[-1, 1], [0, 2]]` for each.
         hard_bounds: bool, whether samples must stay within the bounds.
-        state_dependent_scale: bool, whether the scale depends on the features or is a learned vector.
+        state_dependent_scale: bool, whether the scale depends on the features; if not, it is a learned vector.
         loc_activation: Keras activation or `None`, for the location, before bounds.
         scale_activation: Keras activation that is positive and increasing, such as "softplus" or "exponential".
         initial_scale: float above 0.001, the scale before training (where the kernel adds nothing).
@@ -86,7 +86,7 @@ class DenseNormal(Head):
 
     @property
     def projection_shape(self) -> tuple[int, ...]:
-        """Shape of what the linear map gives for one row of features."""
+        """Shape of the linear map's output for one row of features."""
         return (*self.mask_shape, 2) if self.state_dependent_scale else self.mask_shape
 
     def build(self, input_shape: Shape) -> None:
@@ -96,7 +96,7 @@ class DenseNormal(Head):
             self.scale = self.add_weight(name="scale", shape=self.mask_shape, initializer="zeros", autocast=False)
 
     def call(self, inputs: Nest) -> tf.Tensor:
-        """Returns location, scale and perhaps the mask, float32 `[..., *output_shape, 2 or 3]`."""
+        """Returns location, scale and, if there is one, the mask, float32 `[..., *output_shape, 2 or 3]`."""
         outputs, mask = self.project(inputs)
         if self.state_dependent_scale:
             loc, scale = tf.unstack(outputs, axis=-1)
@@ -124,15 +124,15 @@ class DenseNormal(Head):
         return tfd.Independent(normal, event_ndims)
 
     def action(self, raw: tf.Tensor) -> tf.Tensor:
-        """The action `[..., *action_shape]` that a sample of the policy stands for; with hard bounds it is squashed."""
+        """The action `[..., *action_shape]` of a raw sample of the policy; with hard bounds the sample is squashed."""
         return self._standard_like(raw).squash(raw) if self.hard_bounds else raw
 
     def raw(self, action: tf.Tensor) -> tf.Tensor:
-        """What a policy would have drawn for an action `[..., *action_shape]`; with hard bounds the tanh is inverted."""
+        """The raw sample of an action `[..., *action_shape]`; with hard bounds the tanh is inverted."""
         return self._standard_like(action).unsquash(tf.cast(action, tf.float32)) if self.hard_bounds else action
 
     def _standard_like(self, x):
-        """A policy whose parameters do not matter, for its bounds."""
+        """A distribution with arbitrary parameters, for its bounds."""
         return BoundedNormal(tf.zeros_like(x, tf.float32), 1.0, self.low, self.high)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

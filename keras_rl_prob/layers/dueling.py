@@ -10,15 +10,15 @@ from keras_rl_prob.types import Shape
 class Dueling(keras.layers.Layer):
     """`Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)`.
 
-    With a mask the mean is over the actions that it allows, so that forbidden ones neither count nor get a gradient; where it
-    allows none, over all.
+    With a mask the mean is over the allowed actions, so that masked ones neither count nor get a gradient; if it allows none,
+    over all.
 
     Call arguments:
         inputs: List `[value, advantages]` of float `[..., 1]` and `[..., actions]`, or `[value, advantages, mask]` with a mask
             `[..., actions]`, bool or number, that is nonzero where an action may be chosen.
 
     Raises:
-        ValueError: The inputs are no such list.
+        ValueError: The inputs are not such a list.
 
     References:
         Wang et al., "Dueling network architectures for deep reinforcement learning", 2016,

@@ -11,15 +11,15 @@ from keras_rl_prob.types import Shape
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class FourierFeatures(keras.layers.Layer):
-    """`scale * cos(x W + b)` with weights that are drawn once and not trained.
+    """`scale * cos(x W + b)` with random weights that are not trained.
 
     With `W ~ N(0, 2 gamma)`, `b ~ U(0, 2 pi)` and `scale = sqrt(2 / units)`, inner products of features approximate
-    `exp(-gamma |x - y|^2)`; the layer's own draw is for gamma 1. Other draws, such as those of scikit-learn's
-    `RBFSampler`, are set with `set_weights([W, b])`.
+    `exp(-gamma |x - y|^2)`; the layer initialises them for gamma 1. Other weights, such as those of scikit-learn's
+    `RBFSampler`, can be set with `set_weights([W, b])`.
 
     Args:
-        units: How many features.
-        scale: What the cosines are multiplied by; `None` is `sqrt(2 / units)`.
+        units: Number of features.
+        scale: Factor of the cosines; `None` is `sqrt(2 / units)`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     References:
@@ -36,7 +36,7 @@ class FourierFeatures(keras.layers.Layer):
         self.scale = checks.number("scale", scale, above=0.0, none=True)
 
     def build(self, input_shape: Shape) -> None:
-        """Draws the weights."""
+        """Creates the random weights."""
         self.kernel = self.add_weight(
             shape=(input_shape[-1], self.units),
             initializer=keras.initializers.RandomNormal(stddev=2.0**0.5),

@@ -10,14 +10,16 @@ import tensorflow_probability as tfp
 
 from keras_rl_prob.types import Nest, Shape
 
-MASKED_LOGIT = -1e9  # a probability of exactly 0 in float32, yet finite, so that products and differences stay numbers
+MASKED_LOGIT = (
+    -1e9
+)  # gives a probability of exactly 0 in float32, yet is finite, so that products and differences are too
 
 
 class Head(keras.layers.Layer):
     """Maps features to one tensor of distribution parameters, and such a tensor to a distribution.
 
     Keras passes only tensors through a Functional model, so a head returns *parameters*; `distribution(params)` makes a
-    TensorFlow Probability object of them where one is wanted. Parameters are float32 under every dtype policy.
+    TensorFlow Probability distribution from them. Parameters are float32 under every dtype policy.
 
     Call arguments:
         inputs: float `[..., features]`, with any number of leading axes, or a list `[x, mask]` whose `mask`, bool or
@@ -66,7 +68,7 @@ class Head(keras.layers.Layer):
 
     @property
     def projection_shape(self) -> tuple[int, ...]:
-        """Shape of what the linear map gives for one row of features."""
+        """Shape of the linear map's output for one row of features."""
         return self.mask_shape
 
     def distribution(self, params: tf.Tensor) -> tfp.distributions.Distribution:
@@ -74,11 +76,11 @@ class Head(keras.layers.Layer):
         raise NotImplementedError
 
     def action(self, raw: tf.Tensor) -> tf.Tensor:
-        """The action `[..., *action_shape]` that a sample of the policy stands for, whatever it was drawn from."""
+        """The action `[..., *action_shape]` of a raw sample of the policy."""
         return raw
 
     def raw(self, action: tf.Tensor) -> tf.Tensor:
-        """What a policy would have drawn for an action `[..., *action_shape]`: itself, unless samples are squashed."""
+        """The raw sample of an action `[..., *action_shape]`: the action itself, unless samples are squashed."""
         return action
 
     def build(self, input_shape: Nest) -> None:
@@ -120,7 +122,7 @@ class Head(keras.layers.Layer):
         return (*features_shape[:-1], *self.mask_shape)
 
     def compute_output_spec(self, inputs: Nest) -> keras.KerasTensor:
-        """Returns a symbolic tensor like the parameters, whose dtype no policy changes."""
+        """Returns a symbolic tensor like the parameters, float32 under every dtype policy."""
         shapes = keras.tree.map_structure(lambda x: x.shape, inputs)
         return keras.KerasTensor(self.compute_output_shape(shapes), dtype="float32")
 
@@ -138,7 +140,7 @@ class Head(keras.layers.Layer):
 
 
 def _standardize_shape(output_shape):
-    """Returns a tuple of Python ints; NumPy's, as in Gymnasium's `Discrete.n`, are welcome."""
+    """Returns a tuple of Python ints; NumPy's, as in Gymnasium's `Discrete.n`, are accepted."""
     sizes = output_shape if isinstance(output_shape, (tuple, list)) else (output_shape,)
     if not all(isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0 for size in sizes):
         raise ValueError(f"`output_shape` must be a tuple of positive ints. Received: output_shape={output_shape}")

@@ -1,4 +1,4 @@
-"""A Dense layer whose weights are noisy while it explores."""
+"""A Dense layer with noisy weights, for exploration."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ KINDS = ("factorized", "independent")
 
 
 def noise_kind(name: str, value: Any, none: bool = False) -> Any:
-    """One of `KINDS`, from an argument that may have the British spelling too; `None` too if `none`.
+    """One of `KINDS`, from an argument that may have the British spelling; also `None` if `none`.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The argument is anything else.
     """
     value = "factorized" if value == "factorised" else value
     if value not in KINDS and not (none and value is None):
@@ -27,22 +27,22 @@ def noise_kind(name: str, value: Any, none: bool = False) -> Any:
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class NoisyDense(keras.layers.Layer):
-    """`Dense` with learned Gaussian noise on its weights, which takes the place of random actions.
+    """`Dense` with learned Gaussian noise on its weights, which explores instead of random actions.
 
         y = (mu_w + sigma_w * noise_w) x + mu_b + sigma_b * noise_b
 
-    With `training=True`; without noise else. The noise stays as it is until `resample` draws another: all rows of a batch,
-    and all steps up to then, see the same perturbed layer. It is 0 at first.
+    With `training=True`; otherwise there is no noise. The noise is constant until `resample` samples it again: all rows of a
+    batch, and all steps until then, use the same perturbed weights. Initially it is 0.
 
-    Independent noise is one standard normal number for each weight. Factorised noise is `f(e_in) f(e_out)^T`, of rank 1,
-    and `f(e_out)` for the bias, with `f(e) = sign(e) sqrt(|e|)` of one standard normal number for each input and output.
+    Independent noise is one standard normal number for each weight. Factorized noise is `f(e_in) f(e_out)^T`, of rank 1, and
+    `f(e_out)` for the bias, with `f(e) = sign(e) sqrt(|e|)` of one standard normal number for each input and output.
 
     Args:
         units: Width of the output.
         activation: Keras activation or `None`.
         kind: `"factorized"` or `"independent"`.
         sigma: Initial scale of the noise. `None` is the paper's: 0.5 / sqrt(inputs) for factorized noise, 0.017 for
-            independent noise. A number takes the place of 0.5 or of 0.017.
+            independent noise. A number replaces 0.5 or 0.017.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
@@ -92,7 +92,7 @@ class NoisyDense(keras.layers.Layer):
             setattr(self, name, self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name))
 
     def resample(self, seed: tf.Tensor) -> None:
-        """Draws new noise.
+        """Samples new noise.
 
         Args:
             seed: int32 `[2]`.

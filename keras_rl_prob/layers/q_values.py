@@ -1,4 +1,4 @@
-"""The head of a network that gives action values."""
+"""The head of a network of action values."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from keras_rl_prob.types import Nest
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 class QValues(DenseCategorical):
-    """Marks the values of a Discrete action's choices as a network's `"action"`; has no weights.
+    """Head for the action values of a Discrete action space, a network's `"action"`; it has no weights.
 
-    Its parameters are the values, as they came. Its distribution is the softmax of them, whose mode is the greedy action.
-    An action that a mask forbids has the value -1e9: it is never chosen, not even in exploration, no target bootstraps from
-    it, and it passes no gradient. A mask that forbids all actions forbids none, so that the final observation of a truncated
-    episode, whose mask is often empty, still has a value.
+    Its parameters are the values themselves. Its distribution is their softmax, whose mode is the greedy action.
+    A masked action has the value -1e9: it is never chosen, not even in exploration, no target bootstraps from
+    it, and it gets no gradient. A mask that allows no action counts as allowing all, so that the final observation of a
+    truncated episode, whose mask often allows none, still has a value.
 
     Args:
         output_shape: `(n,)` for n actions.
         name: As of any Keras layer.
-        dtype: As of any Keras layer; values are float32 all the same.
+        dtype: As of any Keras layer; values are always float32.
         trainable: As of any Keras layer.
 
     Call arguments:
@@ -63,5 +63,5 @@ class QValues(DenseCategorical):
 
     @staticmethod
     def legal(values: tf.Tensor) -> tf.Tensor:
-        """Which actions no mask forbids, bool, shaped like `values`."""
+        """Which actions are not masked, bool, with the shape of `values`."""
         return values > MASKED_LOGIT / 2

@@ -1,4 +1,4 @@
-"""Normalisation by statistics of everything seen so far."""
+"""Normalisation by running statistics."""
 
 from typing import Any
 
@@ -15,16 +15,17 @@ MAX_COUNT = 1e6  # float32 cannot count beyond 2^24
 class RunningNormalization(keras.layers.Layer):
     """`(x - mean) / sqrt(variance + epsilon)`, clipped to +-`clip`; before any update mean is 0 and variance 1.
 
-    Calling the layer never changes the statistics; `update` does. Each entry of a row has its own: a layer built for
-    `(None, *features)` keeps them with shape `features`, and takes inputs `[..., *features]` with any leading axes.
-    Build it explicitly if it might see sequences first: `layer.build((None, 4))`, `layer.build((None,))` for rewards.
+    Calling the layer never changes the statistics; `update` does. Each feature has its own: a layer built for `(None,
+    *features)` has statistics of shape `features`, and takes inputs `[..., *features]` with any leading axes. Build it
+    explicitly if it might see sequences first: `layer.build((None, 4))`, `layer.build((None,))` for rewards.
 
-    Batches are merged by the parallel form of Welford's algorithm; n is the batch's rows, d its mean minus ours:
+    Batches are merged by the parallel form of Welford's algorithm; n is the number of rows of the batch, d its mean minus the
+    running mean:
 
         w = n / (count + n);   mean += w d;   variance = (1 - w) variance + w batch_variance + w (1 - w) d^2
 
     `count` stops at a million, since float32 cannot count beyond 2^24 and an ever smaller w would be lost to rounding:
-    up to there the result is the mean and (population) variance of all rows, from there an exponential average.
+    up to then the result is the mean and (population) variance of all rows, afterwards an exponential average.
 
     Args:
         center: bool, whether to subtract the mean. Rewards are only scaled: subtracting would change the task.
@@ -58,7 +59,7 @@ class RunningNormalization(keras.layers.Layer):
         self.count = self.add_weight(name="count", shape=(), initializer="zeros", **options)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Normalises `[..., *features]` by the statistics as they are."""
+        """Normalises `[..., *features]` by the current statistics."""
         x = tf.cast(inputs, tf.float32)
         if self.center:
             x -= self.mean
@@ -76,7 +77,7 @@ class RunningNormalization(keras.layers.Layer):
 
         Args:
             inputs: number `[..., *features]`, finite where the mask is True.
-            mask: optional bool `[...]`, which rows count. Without any, nothing changes.
+            mask: optional bool `[...]`, which rows count. If none does, the statistics do not change.
         """
         if not self.built:
             raise ValueError("`update` needs a built layer: call `build((None, *features))` first")
@@ -98,7 +99,7 @@ class RunningNormalization(keras.layers.Layer):
         self.count.assign(tf.minimum(self.count + n, MAX_COUNT))
 
     def reset(self) -> None:
-        """Forgets everything seen so far."""
+        """Resets the statistics."""
         self.mean.assign(tf.zeros_like(self.mean))
         self.variance.assign(tf.ones_like(self.variance))
         self.count.assign(0.0)

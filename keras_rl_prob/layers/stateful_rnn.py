@@ -1,4 +1,4 @@
-"""Memory as a layer of a per-step network."""
+"""Recurrent memory as a layer of a network for one step."""
 
 import contextlib
 import contextvars
@@ -15,10 +15,10 @@ from keras_rl_prob.types import Nest, Shape
 
 @dataclasses.dataclass
 class UnrollScope:
-    """What `Unrolled` tells the `StatefulRNN` layers while it runs a network over folded rows `[T * B, ...]`.
+    """Data that `Unrolled` passes to the `StatefulRNN` layers while it runs a network over folded rows `[T * B, ...]`.
 
     Attributes:
-        keep: bool `[T, B]`, false where the state is zeroed before the row is processed.
+        keep: bool `[T, B]`, false where the state is reset to zero before the row is processed.
         states: Dict from layer to its state before the first row; a layer takes its entry out.
         final_states: Dict from layer to its state after the last row; a layer puts its entry in.
     """
@@ -46,8 +46,8 @@ def unroll_scope(keep: tf.Tensor, states: Iterable[tuple[keras.layers.Layer, Nes
 class StatefulRNN(keras.layers.Layer):
     """A recurrent cell in a network for one step, which has no time axis.
 
-    Called plainly, the layer makes one step from a zero state, `[B, F]` -> `[B, units]`. Inside `Unrolled`, and so in
-    every agent, it carries its state from row to row and zeroes it where an episode starts.
+    Called directly, the layer takes one step from a zero state, `[B, F]` -> `[B, units]`. Inside `Unrolled`, and so in every
+    agent, it passes its state from row to row and resets it to zero where an episode starts.
 
     `LSTMCell` and `GRUCell` with default activations run with hand-written gradients (see `ops.recurrent`), any other
     cell through a generic loop. Every state starts as zeros. State and outputs have the cell's compute dtype, as in
@@ -125,7 +125,7 @@ class StatefulRNN(keras.layers.Layer):
 
 def _run(cell, x, keep, state):
     """Runs `cell` over folded rows `x` `[T * B, ...]` -> (outputs `[T * B, units]`, state); `keep` is `[T, B]`."""
-    if type(cell) is keras.layers.StackedRNNCells:  # layer after layer over all of time is the same, and may be fast
+    if type(cell) is keras.layers.StackedRNNCells:  # layer by layer over time is equivalent, and may take the fast path
         states = []
         for inner, inner_state in zip(cell.cells, state, strict=True):
             x, inner_state = _run(inner, x, keep, inner_state)
@@ -154,7 +154,7 @@ def _is_fast(cell):
 def _run_fast(cell, x, keep, state):
     dtype = cell.compute_dtype
     kernel, recurrent_kernel = keras.ops.cast(cell.kernel, dtype), keras.ops.cast(cell.recurrent_kernel, dtype)
-    x = tf.matmul(tf.cast(x, dtype), kernel)  # one product for the whole sequence
+    x = tf.matmul(tf.cast(x, dtype), kernel)  # one matrix product for the whole sequence
     bias = tf.zeros((), dtype) if cell.bias is None else keras.ops.cast(cell.bias, dtype)
     if type(cell) is keras.layers.LSTMCell:
         return recurrent.lstm(_unfold(x + bias, keep), recurrent_kernel, keep, state)

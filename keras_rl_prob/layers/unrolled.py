@@ -1,4 +1,4 @@
-"""A per-step network as a pure function of a sequence and a state."""
+"""A network for one step as a pure function of a sequence and a state."""
 
 import keras
 import tensorflow as tf
@@ -9,12 +9,12 @@ from keras_rl_prob.types import Nest
 
 
 class Unrolled:
-    """Runs a network for one step over whole sequences, and hands its recurrent state in and out.
+    """Runs a network for one step over whole sequences; the recurrent state is an argument and a result.
 
-    The network, a Functional model as a rule, sees all rows of a sequence in one batch `[T * B, ...]`; only its
-    `StatefulRNN` layers, at any depth of sub-models, see time. Their state is zeroed before rows where `is_first`.
-    The state is a tuple with one entry per `StatefulRNN`, `()` for a feed-forward network. Lists in the outputs become
-    tuples, since a network that was saved and loaded no longer knows the difference.
+    The network, usually a Functional model, gets all rows of a sequence in one batch `[T * B, ...]`; only its
+    `StatefulRNN` layers, at any depth of sub-models, know the time axis. Their state is reset to zero before rows where
+    `is_first`. The state is a tuple with one entry per `StatefulRNN`, `()` for a feed-forward network. Lists in the outputs
+    become tuples, since saving and loading a network does not preserve the difference.
 
     Args:
         network: A Keras model without a time axis. Each `StatefulRNN` may occur in it once.
@@ -47,7 +47,7 @@ class Unrolled:
 
         Args:
             observations: Nest of tensors `[T, B, ...]`.
-            is_first: bool `[T, B]`, static shape; the state is zeroed before these rows.
+            is_first: bool `[T, B]`, static shape; the state is reset to zero before these rows.
             state: As returned by `initial_state(B)` or a previous call.
             training: Passed to the network.
 
@@ -78,11 +78,11 @@ class Unrolled:
         return keras.tree.map_structure(lambda y: tf.reshape(y, (steps, rows, *y.shape[1:])), outputs), state
 
     def step(self, observations: Nest, is_first: tf.Tensor, state: Nest, training: bool = False) -> tuple[Nest, Nest]:
-        """One row: as `__call__` without the time axis, `[B, ...]`, and without a loop."""
+        """Runs the network for one step: like `__call__`, without the time axis, `[B, ...]`."""
         return self._run(observations, tf.convert_to_tensor(is_first)[None], state, training)
 
     def _run(self, observations, is_first, state, training):
-        """Folded rows `[T * B, ...]`, `is_first` `[T, B]`."""
+        """Runs the network over folded rows `[T * B, ...]` with `is_first` `[T, B]`."""
         if not isinstance(state, tuple) or len(state) != len(self._memories):
             raise ValueError(
                 f"`state` must be a tuple with one entry per StatefulRNN of the network, {len(self._memories)}. "

@@ -1,4 +1,4 @@
-"""Tensors in, tensors out: the mathematics of reinforcement learning, time-major."""
+"""The equations of reinforcement learning as functions of time-major tensors."""
 
 from keras_rl_prob.ops.losses import adapt_kl_beta, clipped_surrogate, clipped_value_loss, kl_cutoff
 from keras_rl_prob.ops.masking import explained_variance, masked_mean, masked_normalize

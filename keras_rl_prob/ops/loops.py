@@ -9,15 +9,15 @@ from keras_rl_prob.types import Nest
 
 
 def compiled(function: Callable[..., Any], worthwhile: bool) -> Callable[..., Any]:
-    """A loop compiled with XLA also within a graph that is not, as one with convolutions on a CPU.
+    """Compiles a loop with XLA even in a graph that is not compiled, such as one with convolutions on a CPU.
 
     Args:
-        function: What holds the loop.
-        worthwhile: Whether there are enough steps for it: a plain graph takes some 30 microseconds more for each, compiling
+        function: Function that contains the loop.
+        worthwhile: Whether there are enough steps: a plain graph takes about 30 microseconds more per step, compiling
             takes up to a second once.
 
     Returns:
-        A function like `function`; itself if it is not worthwhile, and when run eagerly.
+        The compiled function; `function` itself if it is not worthwhile, or when run eagerly.
     """
     if tf.executing_eagerly() or not worthwhile:
         return function
@@ -25,5 +25,5 @@ def compiled(function: Callable[..., Any], worthwhile: bool) -> Callable[..., An
 
 
 def loop(condition: Callable[..., tf.Tensor], body: Callable[..., Any], start: Nest, steps: int) -> Any:
-    """`tf.while_loop` of at most so many steps, one after another."""
+    """`tf.while_loop` with a maximum number of sequential steps."""
     return tf.while_loop(condition, body, start, maximum_iterations=steps, parallel_iterations=1)

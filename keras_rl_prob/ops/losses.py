@@ -1,4 +1,4 @@
-"""The terms of policy-gradient losses, per item: means, masks, coefficients and stopped gradients are the caller's."""
+"""Terms of policy-gradient losses, per item: the caller applies means, masks, coefficients and stopped gradients."""
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ def clipped_surrogate(log_ratio: tf.Tensor, advantages: tf.Tensor, clip_ratio: f
     `min(r * A, clip(r, 1 - clip_ratio, 1 + clip_ratio) * A)` with `r = exp(log_ratio)`.
 
     Args:
-        log_ratio: Float tensor `[T, B]`, log-probability of the action now minus when it was taken.
+        log_ratio: Float tensor `[T, B]`, log-probability of the action now minus that when it was taken.
         advantages: Float tensor `[T, B]`.
         clip_ratio: Float; None for the unclipped `r * A`.
 
@@ -54,12 +54,12 @@ def clipped_value_loss(
 
 
 def kl_cutoff(kl: tf.Tensor, target: float, factor: float, coef: float) -> tf.Tensor:
-    """`coef * max(kl - factor * target, 0)^2`: nothing up to a multiple of the target divergence, then steep.
+    """`coef * max(kl - factor * target, 0)^2`: 0 up to a multiple of the target divergence, then quadratic.
 
     Args:
         kl: Float tensor of any shape, usually the mean divergence between the behaviour policy and the current one.
-        target: Float, the divergence aimed at per update.
-        factor: Float, the multiple of `target` that is free.
+        target: Float, the target divergence per update.
+        factor: Float, the multiple of `target` up to which the result is 0.
         coef: Float.
 
     Returns:
@@ -78,7 +78,7 @@ def adapt_kl_beta(beta: tf.Tensor, kl: tf.Tensor, target: float, tolerance: floa
         tolerance: Float, relative half-width of the band in which `beta` stays.
 
     Returns:
-        Tensor like `beta`, within `[1e-15, 1e17]`, or 0 where `beta` is 0: a penalty that is off stays off.
+        Tensor like `beta`, within `[1e-15, 1e17]`, or 0 where `beta` is 0: a penalty that is turned off stays off.
 
     References:
         [Schulman et al., 2017](https://arxiv.org/abs/1707.06347), section 4, which doubles and halves outside of

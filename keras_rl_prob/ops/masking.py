@@ -1,4 +1,4 @@
-"""Statistics over the rows that count: `mask` is true there, and the other rows never reach a value or a gradient."""
+"""Statistics over items where `mask` is true; the other items affect neither results nor gradients."""
 
 import tensorflow as tf
 

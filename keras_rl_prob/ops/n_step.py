@@ -1,4 +1,4 @@
-"""Several steps of reward in one: what value-based agents learn from."""
+"""N-step sums of rewards, for the targets of value-based agents."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 def n_step_sums(
     rewards: tf.Tensor, discounts: tf.Tensor, continues: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Discounted sum of the rewards of up to `n` steps, and the discount of what comes after them.
+    """Discounted sum of the rewards of up to `n` steps, and the discount of the value after them.
 
     `R = sum_{k < m} (prod_{j < k} discounts[j]) rewards[k]` and `D = prod_{j < m} discounts[j]`, where `m <= n` is the
     number of steps to the end of the episode, the last included. An n-step target is `R + D * value(observation m steps

@@ -1,11 +1,12 @@
-"""Learning from what another policy did: importance weights that are cut off, and what makes up for the rest.
+"""Off-policy correction: truncated importance weights, and bias corrections.
 
-`pi` is the policy that learns, `mu` the behaviour policy that acted; the ratio of a row is `pi(a[t]) / mu(a[t])`. Rewards,
-discounts, values and `continues` are those of `ops.returns`, all `[T, B]`: `continues` is 0 where the episode ended, so no
-trace crosses its end, and `next_values` is the value of what the row's action led to, so a truncation bootstraps.
+`pi` is the target policy, which is learned, `mu` the behaviour policy, which acted; the ratio of a row is `pi(a[t]) /
+mu(a[t])`. Rewards, discounts, values and `continues` are those of `ops.returns`, all `[T, B]`: `continues` is 0 where the
+episode ended, so no trace crosses its end, and `next_values` is the value of the observation that the row's action led to, so a
+truncation bootstraps.
 
-`valid` is False where a row does not count, as the ignored action of a final observation: whatever is there reaches no other
-row. Nothing here stops a gradient: results are targets and coefficients, for `tf.stop_gradient` in the caller's loss.
+`valid` is False where a row does not count, such as the ignored action of a final observation: it has no influence on other
+rows. Nothing here stops a gradient: results are targets and coefficients, for `tf.stop_gradient` in the caller's loss.
 """
 
 import tensorflow as tf
@@ -37,8 +38,8 @@ def vtrace(
     `advantages[s] = min(clip_pg_rho, ratio[s]) * (rewards[s] + discounts[s] * targets[s + 1] - values[s])`, where
     `next_values[s]` stands for `targets[s + 1]` in the last row of an episode or of the rollout.
 
-    Where `pi` is `mu` the targets are lambda-returns. `clip_rho` decides between which policies' value functions the targets
-    settle (`pi`'s for infinity, `mu`'s towards 0), `clip_c` only how fast; `clip_rho >= clip_c` in the paper.
+    Where `pi` is `mu` the targets are lambda-returns. `clip_rho` determines the policy whose value function the targets
+    converge to (`pi` for infinity, `mu` towards 0), `clip_c` only how fast; `clip_rho >= clip_c` in the paper.
 
     Args:
         log_ratios: Float tensor `[T, B]`, log-probability of the action now minus when it was taken.
@@ -48,9 +49,9 @@ def vtrace(
         next_values: Float tensor `[T, B]`.
         continues: Float or bool tensor `[T, B]`.
         lambda_: Float, or a tensor that broadcasts to `[T, B]`.
-        clip_rho: Float, the most that a TD error weighs; infinity for no bound. So for the other two.
-        clip_c: Float, the most that a trace passes on of what comes later.
-        clip_pg_rho: Float, the most that an advantage weighs.
+        clip_rho: Float, maximum weight of a TD error; infinity for no maximum, as for the other two.
+        clip_c: Float, maximum factor of the trace of later TD errors.
+        clip_pg_rho: Float, maximum weight of an advantage.
         valid: Bool tensor `[T, B]`; None if all rows count. Elsewhere `targets` are `values`, and `advantages` 0.
 
     Returns:
@@ -96,7 +97,7 @@ def retrace(
     """Retrace: targets for the value of the actions that were taken.
 
     `G[t] = rewards[t] + discounts[t] * (next_values[t] + continues[t] * traces[t + 1] * (G[t + 1] - action_values[t + 1]))`,
-    where the last row of the rollout has `next_values` alone. What `traces` are makes it
+    where the last row of the rollout has only `next_values`. The choice of `traces` gives
 
     * Retrace(lambda): `lambda_ * min(1, ratio)`, and with `lambda_ = 1` the target of ACER;
     * Tree-backup(lambda): `lambda_ * pi(a)`;
@@ -111,7 +112,7 @@ def retrace(
         action_values: Float tensor `[T, B]`, `Q` of the row's action.
         next_values: Float tensor `[T, B]`.
         continues: Float or bool tensor `[T, B]`.
-        traces: Float tensor `[T, B]`, how much of the row's error is passed on to the row before.
+        traces: Float tensor `[T, B]`, the fraction of the row's error that is passed back to the row before.
         valid: Bool tensor `[T, B]`; None if all rows count. Elsewhere the targets are `action_values`.
 
     Returns:
@@ -151,7 +152,7 @@ def _corrections(errors, discounts, continues, traces, valid):
 
 
 def _counted(x, mask):
-    """Zeros where the mask is False, whatever is there."""
+    """`x` with zeros where the mask is False, even for NaN."""
     return x if mask is None else tf.where(tf.cast(mask, tf.bool), x, tf.zeros_like(x))
 
 
@@ -170,21 +171,21 @@ def acer_policy_gradient(
 
     `[b = a] min(clip_rho, rho(a)) / pi(a) * (targets - V) + max(0, 1 - clip_rho / rho(b)) * (Q(b) - V)`.
 
-    The second term is the mean over `pi` of what the truncation took away, with `Q` for the unknown return; the `pi(b)` of
-    the mean and that of `d log pi(b) / d pi(b)` cancel. It is 0 unless a ratio exceeds `clip_rho`. The loss to go with a
+    The second term is the expectation over `pi` of what the truncation removed, with `Q` for the unknown return; the `pi(b)` of
+    the expectation and that of `d log pi(b) / d pi(b)` cancel. It is 0 unless a ratio exceeds `clip_rho`. The loss with this
     gradient `z` is `-sum_b stop_gradient(z(b)) pi(b)`.
 
     Args:
         probabilities: Float tensor `[..., A]`, `pi` of each action.
-        behaviour_probabilities: Float tensor `[..., A]`, `mu` of each action when the row was played.
-        actions: int32 `[...]`, what was done.
-        targets: Float tensor `[...]`, the value of that, by `retrace`.
+        behaviour_probabilities: Float tensor `[..., A]`, `mu` of each action when the row was collected.
+        actions: int32 `[...]`, the actions that were taken.
+        targets: Float tensor `[...]`, targets for their values, by `retrace`.
         q_values: Float tensor `[..., A]`, `Q` of each action.
-        clip_rho: Float, the most that the action that was taken weighs, `c` in the paper.
+        clip_rho: Float, maximum weight of the action that was taken, `c` in the paper.
         mask: Bool tensor `[..., A]`, True for allowed actions; None if all are. Elsewhere the gradient is 0.
 
     Returns:
-        Gradient `[..., A]` of what is to be maximised. Finite, 0, also where a probability is 0.
+        Gradient `[..., A]` of the objective, which is to be *maximised*; finite even where a probability is 0: it is 0 there.
 
     References:
         [Wang et al., 2016](https://arxiv.org/abs/1611.01224), eq. (9), written for the probabilities as in section 3.3.
@@ -208,7 +209,7 @@ def acer_policy_gradient(
 
 
 def trust_region(gradient: tf.Tensor, kl_gradient: tf.Tensor, delta: float, mask: tf.Tensor | None = None) -> tf.Tensor:
-    """The nearest gradient along which a divergence grows by at most `delta`, to first order.
+    """The closest gradient along which a divergence grows by at most `delta`, to first order.
 
     `z = g - max(0, (k . g - delta) / ||k||^2) k` solves: minimise `||g - z||^2 / 2` subject to `k . z <= delta`.
 
@@ -217,14 +218,14 @@ def trust_region(gradient: tf.Tensor, kl_gradient: tf.Tensor, delta: float, mask
         kl_gradient: `k`, float tensor `[..., A]`, gradient of the divergence with respect to the same. That of
             `KL(average || pi)` is `-average / pi` for probabilities, as in the paper, and `pi - average` for logits.
         delta: Float, not negative.
-        mask: Bool tensor `[..., A]`, True for allowed actions; None if all are. The others have no part in it and get 0.
+        mask: Bool tensor `[..., A]`, True for allowed actions; None if all are. The others are left out and get 0.
 
     Returns:
-        `z`, a tensor like `gradient`; `gradient` itself where it keeps to the bound.
+        `z`, a tensor like `gradient`; `gradient` itself where it satisfies the constraint.
 
     References:
-        [Wang et al., 2016](https://arxiv.org/abs/1611.01224), eq. (12). There the statistics are the probabilities, each moved
-        by itself as if they need not sum to 1: all of `k` is negative, so no rise of a probability is ever held back.
+        [Wang et al., 2016](https://arxiv.org/abs/1611.01224), eq. (12). There the statistics are the probabilities, treated as
+        independent, as if they need not sum to 1: all of `k` is negative, so raising a probability is never constrained.
 
     Example:
     >>> trust_region(tf.constant([3.0, 1.0]), tf.constant([2.0, 0.0]), delta=1.0).numpy().tolist()

@@ -1,12 +1,12 @@
-"""Recurrent cells over a time-major sequence, with the state zeroed where an episode starts.
+"""Recurrent cells over a time-major sequence, with the state reset to zero where an episode starts.
 
 `lstm` and `gru` take inputs that are already projected (one matrix product for a whole sequence) and have gradients
-written by hand: what does not depend on the backward recursion is computed for all steps at once, so that the backward
-loop is one small matrix product and a few multiplications, and the gradient of the recurrent kernel is a single product
-at the end. `unroll` runs any cell and leaves its gradient to TensorFlow.
+written by hand: everything that does not depend on the backward recursion is computed for all steps at once, so that the
+backward loop has one small matrix product and a few multiplications, and the gradient of the recurrent kernel is a single
+product at the end. `unroll` runs any cell and leaves its gradient to TensorFlow.
 
-`keep` `[T, R]` is 0 at the rows where an episode starts, else 1. The state is zeroed *before* such a row is processed.
-No loop is built for `T = 1`. `T` must be static (else `ValueError`), and all shapes must be for compilation with XLA.
+`keep` `[T, R]` is 0 at the rows where an episode starts, else 1. The state is reset *before* such a row is processed. No loop
+is built for `T = 1`. `T` must be static (else `ValueError`), and all shapes must be for compilation with XLA.
 """
 
 from collections.abc import Callable

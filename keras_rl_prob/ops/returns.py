@@ -3,12 +3,12 @@
 All arguments are time-major, `[T, B]` unless said otherwise, and describe transitions: row `t` is the transition from
 observation `t` to observation `t + 1`.
 
-* `rewards`: reward received on arriving.
-* `discounts`: gamma times `TimeStep.discount` of the arriving row, hence 0 where the episode *terminated*.
-* `values`, `next_values`: value of the observation left and of the one reached. `next_values[t]` equals `values[t + 1]`
-  except at the last row and where an episode was truncated.
+* `rewards`: reward of the transition.
+* `discounts`: gamma times `TimeStep.discount` after the transition, hence 0 where the episode *terminated*.
+* `values`, `next_values`: value of the observation before and after the transition. `next_values[t]` equals `values[t + 1]`
+  except in the last row and where an episode was truncated.
 * `continues`: 1, or 0 where the episode ended with this transition, by termination *or* truncation. A truncation thus
-  bootstraps from `next_values` but lets nothing of the following episode through.
+  bootstraps from `next_values` but does not use anything of the following episode.
 """
 
 from typing import Any
@@ -17,14 +17,14 @@ import tensorflow as tf
 
 from keras_rl_prob.ops.loops import compiled, loop
 
-UNROLLED, LONG = 8, 32  # rows up to which no loop is built, and up to which none is compiled
+UNROLLED, LONG = 8, 32  # numbers of rows up to which no loop is built, and up to which it is not compiled
 
 
 def reverse_linear_scan(decays: tf.Tensor, increments: tf.Tensor, initial: tf.Tensor | None = None) -> tf.Tensor:
     """Solves `x[t] = increments[t] + decays[t] * x[t + 1]` backwards over axis 0.
 
-    One row after another, in a loop unless there are few: a parallel scan takes three times as long to compile and runs no
-    faster (`benchmarks/scans.py`).
+    Sequential, in a loop unless there are few rows: a parallel scan takes three times as long to compile and is no faster
+    (`benchmarks/scans.py`).
 
     Args:
         decays: Float tensor `[T, ...]`, `T` static.
@@ -67,14 +67,14 @@ def _backward_loop(decays, increments, x):
 
 
 def running_sums(x: tf.Tensor, carries: tf.Tensor, initial: tf.Tensor) -> tf.Tensor:
-    """Sums of what came so far, forwards: `y[t] = x[t] + carries[t - 1] * y[t - 1]`, where `y[0] = x[0] + initial`.
+    """Discounted sums over past rows: `y[t] = x[t] + carries[t - 1] * y[t - 1]`, where `y[0] = x[0] + initial`.
 
-    The way to follow an episode's return through rollouts: `initial` is `y[-1] * carries[-1]` of the rollout before.
+    It can track an episode's return across rollouts: `initial` is `y[-1] * carries[-1]` of the rollout before.
 
     Args:
         x: Float tensor `[T, ...]`.
-        carries: Float tensor of the same shape, what the transition passes on: 0 where a sum ends, else a discount.
-        initial: Float tensor `[...]`, carried over from before.
+        carries: Float tensor of the same shape, factor of the sum after the transition: 0 where a sum ends, else a discount.
+        initial: Float tensor `[...]`, the sum before the first row.
 
     Returns:
         `y`, a tensor like `x`.
@@ -155,7 +155,7 @@ def lambda_returns(
 def discounted_returns(
     rewards: tf.Tensor, discounts: tf.Tensor, next_values: tf.Tensor, continues: tf.Tensor
 ) -> tf.Tensor:
-    """Discounted sum of the rewards to the end of the episode, or of the rollout and then bootstrapped (Monte Carlo).
+    """Monte Carlo returns: discounted sums of rewards to the end of the episode, or to that of the rollout with a bootstrap.
 
     `G[t] = rewards[t] + discounts[t] * (G[t + 1] where continues[t] else next_values[t])`, `G[T] = next_values[T - 1]`.
     Pass zeros as `next_values` for returns that never bootstrap.
@@ -175,7 +175,7 @@ def discounted_returns(
 def n_step_returns(
     rewards: tf.Tensor, discounts: tf.Tensor, next_values: tf.Tensor, continues: tf.Tensor, n: int
 ) -> tf.Tensor:
-    """Returns over at most `n` rewards, then bootstrapped.
+    """n-step returns: at most `n` rewards, then a bootstrap.
 
     `G[t]` sums the discounted rewards of the transitions `t ... t + m - 1` and adds the discounted
     `next_values[t + m - 1]`, where `m <= n` stops at the end of the episode and of the rollout.

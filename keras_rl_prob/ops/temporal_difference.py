@@ -1,4 +1,4 @@
-"""The terms of value-based losses, per item."""
+"""Terms of value-based losses, per item."""
 
 import tensorflow as tf
 
@@ -40,7 +40,7 @@ def bootstrap_values(target_values: tf.Tensor, online_values: tf.Tensor | None =
 
 
 def clipped(rewards: tf.Tensor, bound: float | None) -> tf.Tensor:
-    """Rewards between plus and minus `bound`, or as they are for None.
+    """Rewards clipped to [-`bound`, `bound`], or unchanged for None.
 
     Args:
         rewards: Float tensor.

@@ -1,4 +1,4 @@
-"""Values on a scale on which large ones are near each other."""
+"""Value rescaling, which compresses large values."""
 
 import tensorflow as tf
 

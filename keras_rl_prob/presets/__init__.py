@@ -1,4 +1,4 @@
-"""Settings that are known to learn, as literal dicts, and the agents that they describe."""
+"""Presets, configurations that are known to learn, as dicts; and agents made from configurations."""
 
 from keras_rl_prob.presets.catalog import get, names
 from keras_rl_prob.presets.configuration import assign, check

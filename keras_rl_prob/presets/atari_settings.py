@@ -3,7 +3,7 @@
 LEARNING_RATE = {
     "class": "PolynomialDecay",
     "initial_learning_rate": 5e-4,
-    "decay_steps": None,  # all of the training
+    "decay_steps": None,  # all gradient steps of the run
     "end_learning_rate": 5e-5,
 }
 ADAM = {
@@ -14,7 +14,7 @@ ADAM = {
 }
 ADAM_DQN = {"class": "Adam", "learning_rate": 1e-4, "epsilon": 1e-5, "global_clipnorm": 10.0}
 
-# Rewards are clipped, a lost life ends an episode; in validation neither.
+# In training rewards are clipped and a lost life ends an episode; in validation neither.
 FRAME = {"stack_num": 1, "repeat_action_probability": 0.0, "episodic_life": True}
 STACK = {"stack_num": 4, "repeat_action_probability": 0.0, "episodic_life": True}
 WHOLE_GAMES = {"episodic_life": False, "reward_clipping": False}
@@ -56,7 +56,7 @@ DQN_FIT = {"epochs": 200, "steps_per_epoch": 12480, "validation_episodes": 8, "v
 
 SETTINGS = {
     "beam_rider": {
-        "description": "shoot saucers on five beams, by one frame and memory; 10 million steps",
+        "description": "shoot saucers on five beams, from single frames with memory; 10 million steps",
         "env": {"id": "ALE/BeamRider-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -64,14 +64,14 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "beam_rider_dqn": {
-        "description": "beam_rider by double Q-learning on four frames",
+        "description": "beam_rider with double DQN on four frames",
         "env": {"id": "ALE/BeamRider-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": DQN,
         "optimizer": ADAM_DQN,
         "fit": DQN_FIT,
     },
     "beam_rider_ppo": {
-        "description": "beam_rider by four frames without memory",
+        "description": "beam_rider from four frames without memory",
         "env": {"id": "ALE/BeamRider-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": PPO,
         "network": IMAGE,
@@ -79,7 +79,7 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "breakout": {
-        "description": "knock bricks out of a wall, by one frame and memory; 10 million steps",
+        "description": "knock bricks out of a wall, from single frames with memory; 10 million steps",
         "env": {"id": "ALE/Breakout-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -87,14 +87,14 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "breakout_dqn": {
-        "description": "breakout by double Q-learning on four frames",
+        "description": "breakout with double DQN on four frames",
         "env": {"id": "ALE/Breakout-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": DQN,
         "optimizer": ADAM_DQN,
         "fit": DQN_FIT,
     },
     "breakout_ppo": {
-        "description": "breakout by four frames without memory",
+        "description": "breakout from four frames without memory",
         "env": {"id": "ALE/Breakout-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": PPO,
         "network": IMAGE,
@@ -102,7 +102,7 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "pong": {
-        "description": "table tennis, by one frame and memory; 3 million steps",
+        "description": "table tennis, from single frames with memory; 3 million steps",
         "env": {"id": "ALE/Pong-v5", "num_envs": 16, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
         "agent": {**RECURRENT_PPO, "minibatches": 8},
         "network": MEMORY,
@@ -110,14 +110,14 @@ SETTINGS = {
         "fit": {"epochs": 73, "steps_per_epoch": 640, "validation_episodes": 8, "validation_freq": 12},
     },
     "pong_dqn": {
-        "description": "pong by double Q-learning on four frames",
+        "description": "pong with double DQN on four frames",
         "env": {"id": "ALE/Pong-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": DQN,
         "optimizer": ADAM_DQN,
         "fit": DQN_FIT,
     },
     "pong_ppo": {
-        "description": "pong by four frames without memory",
+        "description": "pong from four frames without memory",
         "env": {"id": "ALE/Pong-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": PPO,
         "network": IMAGE,
@@ -125,7 +125,7 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "space_invaders": {
-        "description": "shoot invaders before they land, by one frame and memory; 10 million steps",
+        "description": "shoot invaders before they land, from single frames with memory; 10 million steps",
         "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -133,14 +133,14 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "space_invaders_dqn": {
-        "description": "space_invaders by double Q-learning on four frames",
+        "description": "space_invaders with double DQN on four frames",
         "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": DQN,
         "optimizer": ADAM_DQN,
         "fit": DQN_FIT,
     },
     "space_invaders_ppo": {
-        "description": "space_invaders by four frames without memory",
+        "description": "space_invaders from four frames without memory",
         "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": PPO,
         "network": IMAGE,

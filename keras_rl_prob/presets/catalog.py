@@ -16,7 +16,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> dict[str, Any]:
-    """Returns a preset as a dict of its own, to be changed at will.
+    """Returns a copy of a preset, a dict that may be changed.
 
     Args:
         name: One of `names()`.

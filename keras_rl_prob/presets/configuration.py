@@ -1,4 +1,4 @@
-"""What a configuration may say, and what it means where it says nothing."""
+"""Checks of configurations, and their defaults."""
 
 import copy
 import dataclasses
@@ -21,34 +21,34 @@ PLAIN: dict[str, dict[str, Any]] = {
     "compile": {"steps_per_execution": None, "jit_compile": "auto", "run_eagerly": False},
     "fit": {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1},
 }
-NAMED = ("cell", "noisy")  # arguments that are a name or nothing
-MADE = {"agent": "class", "network": "builder", "optimizer": "class"}  # section: the key that says what it makes
+NAMED = ("cell", "noisy")  # arguments that are a name or `None`
+MADE = {"agent": "class", "network": "builder", "optimizer": "class"}  # section: the key that names what it makes
 
 
 def check(config: dict[str, Any]) -> None:
-    """Raises a `ValueError` unless `config` is a configuration; where a key is unknown it names the nearest ones.
+    """Raises a `ValueError` unless `config` is a configuration; for an unknown key the message suggests the closest ones.
 
     A configuration is a dict as it comes from JSON:
 
-    * `env`: `id`; `num_envs`, the agent's `default_num_envs` if left out; `kwargs`, what else the environment's
-        constructor gets; `validation_kwargs`, what it gets besides or instead where the agent is evaluated or drawn.
-    * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor. An agent of
-        your own has the name `"package>Name"` that `keras.saving.register_keras_serializable("package")` gave it.
-    * `network`: `builder`, a function of `krp.networks`, and its arguments. Left out or `None` for the agent's default.
+    * `env`: `id`; `num_envs`, default: the agent's `default_num_envs`; `kwargs`, further arguments of the environment's
+        constructor; `validation_kwargs`, additional or other arguments for evaluation and videos.
+    * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor. Your own agent
+        has the name `"package>Name"` under which `keras.saving.register_keras_serializable("package")` registered it.
+    * `network`: `builder`, a function of `krp.networks`, and its arguments; default: the agent's default network.
     * `compile`: `steps_per_execution`, `jit_compile`, `run_eagerly`.
     * `fit`: `epochs`, `steps_per_epoch`, `validation_episodes`, `validation_freq`.
     * `name`, `description`, `seed`, `version`: for the record.
 
     An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or one of the
-    settings of agents, such as a `KLPenalty` or an `EpsilonGreedy`. The `class` of a `ReplaySettings` may be left out, and what
-    is in such settings may also be said of the agent itself (`agent.capacity`). A further network of an agent is a dict with a
-    `builder`. The `decay_steps` of a schedule over gradient steps may be `None` for all of the training's.
+    settings of agents, such as a `KLPenalty` or an `EpsilonGreedy`; for a `ReplaySettings` `class` may be left out, and
+    arguments of such settings may also be arguments of the agent itself (`agent.capacity`). A further network of an agent is
+    a dict with a `builder`. The `decay_steps` of a schedule over gradient steps may be `None` for all gradient steps of the run.
 
     Args:
         config: The configuration.
 
     Raises:
-        ValueError: Something is unknown, missing, or of another type than its default.
+        ValueError: A key is unknown or missing, or a value has another type than its default.
 
     Example:
     >>> check({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}, "optimiser": {"class": "Adam"}})
@@ -96,7 +96,7 @@ def _check_plain(config):
 
 
 def _check_optimizers(key, value, default):
-    """Raises a `ValueError` for what Keras takes without a word, and with which nothing is learned."""
+    """Raises a `ValueError` for values that Keras silently accepts, but with which nothing is learned."""
     name = key.rpartition(".")[2]
     if is_object(value) or name == "exclude_layers":
         return
@@ -107,7 +107,7 @@ def _check_optimizers(key, value, default):
 
 
 def environment(config: dict[str, Any]) -> dict[str, Any]:
-    """The section `env` of a configuration with its defaults; what is wrong with it is a `ValueError`."""
+    """The section `env` of a configuration with its defaults; raises a `ValueError` if it is invalid."""
     env = config.get("env") if isinstance(config, dict) else None
     if not isinstance(env, dict) or not isinstance(env.get("id"), str) or not env["id"]:
         received = f"env.id={env.get('id')!r}" if isinstance(env, dict) else str(config)[:200]
@@ -123,7 +123,7 @@ def environment(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """Dict from the key of everything that a configuration like `config` may say to its default, or to `REQUIRED`."""
+    """Dict from all keys that a configuration like `config` may have to their defaults, or to `REQUIRED`."""
     keys = {f"{section}.{name}": value for section, entries in PLAIN.items() for name, value in entries.items()}
     for section in MADE:
         if section == "agent" or config.get(section):
@@ -132,7 +132,7 @@ def defaults(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a checked configuration that says everything."""
+    """A copy of a checked configuration with all defaults."""
     config = dict.fromkeys(MADE) | present_form(copy.deepcopy(config), makers("agent"))
     for key, default in defaults(config).items():
         if default is not REQUIRED and lookup(config, key) is REQUIRED:
@@ -141,15 +141,15 @@ def with_defaults(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def assign(config: dict[str, Any], key: str, value: Any) -> None:
-    """Sets what a dotted key such as `agent.clip_ratio` stands for; sections on the way are made.
+    """Sets the value of a dotted key such as `agent.clip_ratio`; missing sections are created.
 
     Args:
         config: The configuration, which is changed.
         key: The key.
-        value: Anything that JSON can hold.
+        value: Any JSON value.
 
     Raises:
-        ValueError: Something on the way has a value of its own, or `config` or `key` is none; nothing is changed then.
+        ValueError: A section in the key is a value instead, or `config` or `key` is invalid; nothing is changed then.
 
     Example:
     >>> config = {}
@@ -172,7 +172,7 @@ def assign(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def lookup(config: dict[str, Any], key: str) -> Any:
-    """What is at a dotted key of a configuration, or `REQUIRED` where nothing is."""
+    """The value of a dotted key of a configuration, or `REQUIRED` if there is none."""
     for name in key.split("."):
         if not isinstance(config, dict) or name not in config:
             return REQUIRED
@@ -186,7 +186,7 @@ def kind_of(path: str, entries: dict[str, Any]) -> str:
 
 
 def makers(path: str, kind: str | None = None) -> dict[str, Any]:
-    """Dict from the names that the `class` or `builder` at `path` may have to what they make."""
+    """Dict from the valid names for the `class` or `builder` at `path` to these classes and functions."""
     if path == "agent":
         classes = _subclasses(agents, agents.Agent) | _registered(agents.Agent)
         return {name: c for name, c in classes.items() if not inspect.isabstract(c)}
@@ -210,7 +210,7 @@ def _subclasses(module, base):
 
 
 def _registered(base):
-    """The classes outside this library that were registered with Keras, by what they are registered as."""
+    """Classes outside this library that are registered with Keras, by their registered names."""
     classes = [c for c in keras.saving.get_custom_objects().values() if inspect.isclass(c) and issubclass(c, base)]
     return {name_of(c): c for c in classes if not c.__module__.startswith("keras_rl_prob.")}
 
@@ -235,19 +235,19 @@ def _arguments(path, entries):
 
 
 def _as_entries(default):
-    """The default of an argument as a configuration says it."""
+    """The default of an argument in the form of a configuration."""
     if not isinstance(default, Settings):
         return default
     return {"class": name_of(type(default))} | {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
 
 
 def _parameters(maker):
-    """Pairs of name and `inspect.Parameter` of what a function or a class takes, `**kwargs` being those of the class above."""
+    """Pairs of name and `inspect.Parameter` of a function or class; `**kwargs` stands for those of its base class."""
     if not inspect.isclass(maker):
         return inspect.signature(maker).parameters.items()
     own = dict(
         list(inspect.signature(maker.__init__).parameters.items())[1:]
-    )  # some Pythons look at `__new__` before that
+    )  # some versions of Python use `__new__` first
     if issubclass(maker, agents.Agent) and any(p.kind is p.VAR_KEYWORD for p in own.values()):
         own = dict(_parameters(maker.__bases__[0])) | own
     return own.items()
@@ -263,7 +263,7 @@ def is_object(value: Any) -> bool:
 
 
 def _entries(config):
-    """Pairs of dotted key and value; objects and what is in them, sections only by what is in them."""
+    """Pairs of dotted key and value, of objects and their entries, and of the entries of sections."""
     for section, entries in config.items():
         if section in (*MADE, *PLAIN):
             yield from _flat(section, entries or {})
@@ -279,7 +279,7 @@ def _flat(path, entries):
 
 
 def _fits(default, value):
-    """Whether JSON's `value` may stand where `default` stands; what it means is up to whoever takes it."""
+    """Whether a JSON `value` has a type that fits `default`; the class that takes it checks the value itself."""
     if isinstance(default, bool):
         return isinstance(value, bool) or is_object(value)
     if isinstance(default, dict):
@@ -300,7 +300,7 @@ def _wanted(default):
 
 
 def _hint(key, known):
-    """What to write instead of an unknown key: near names in its section, then in others, then sections."""
+    """Suggestions for an unknown key: similar names in its section, then in others, then sections."""
     path, _, last = str(key).rpartition(".")
     siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == path]
     lasts = {name.rpartition(".")[2]: name for name in ["seed", *known]}

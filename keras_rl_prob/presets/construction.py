@@ -1,4 +1,4 @@
-"""From configurations to agents and environments."""
+"""Makes agents and environments from configurations."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ def build(config: dict[str, Any]) -> Agent:
     """Makes and compiles the agent that a configuration describes.
 
     Args:
-        config: A configuration as `check` describes it, a preset for instance.
+        config: A configuration as `check` describes it, for example a preset.
 
     Returns:
         A compiled agent, not yet built for an environment unless the configuration has a `network`.
 
     Raises:
-        ValueError: The configuration is none, or its numbers do not fit each other.
-        TypeError: An argument is of a type that its class does not take.
+        ValueError: The configuration is invalid, or its numbers do not fit together.
+        TypeError: An argument has an invalid type.
 
     Example:
     >>> build({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO", "clip_ratio": 0.1}}).clip_ratio
@@ -32,13 +32,13 @@ def build(config: dict[str, Any]) -> Agent:
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration that says everything: all arguments by their present defaults, all decay steps as numbers.
+    """A copy of a configuration with all arguments, including the current defaults, and all decay steps as numbers.
 
     Args:
         config: A configuration as `check` describes it.
 
     Raises:
-        ValueError: The configuration is none, or its numbers do not fit each other.
+        ValueError: The configuration is invalid, or its numbers do not fit together.
 
     Example:
     >>> complete({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}})["agent"]["rollout_steps"]
@@ -50,18 +50,18 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
 def make_env(
     config: dict[str, Any], validation: bool = False, num_envs: int | None = None
 ) -> str | NativeEnv | EnvSpec:
-    """What `fit`, `evaluate` and the builders of networks get as their environment.
+    """The environment of a configuration, for `fit`, `evaluate` and the builders of networks.
 
     Args:
         config: A configuration as `check` describes it.
-        validation: Whether it is the environment to evaluate in.
-        num_envs: How many native environments to make where there are `kwargs`; `None` for those of the training.
+        validation: Whether to return the environment for evaluation.
+        num_envs: Number of native environments to make if there are `kwargs`; `None` for the number used in training.
 
     Returns:
-        The id, or where there are `kwargs` a native environment or an `EnvSpec`.
+        The id, or, if there are `kwargs`, a native environment or an `EnvSpec`.
 
     Raises:
-        ValueError: An argument is none of these, or the environment does not take its `kwargs`.
+        ValueError: An argument is invalid, or the environment does not take its `kwargs`.
 
     Example:
     >>> make_env({"env": {"id": "tf/Recall-v0", "num_envs": 4, "kwargs": {"delay": 9}}}).delay
@@ -78,7 +78,7 @@ def make_env(
 
 
 def _completed(config):
-    """What `complete` returns, and the network: a large one takes seconds to initialise."""
+    """The result of `complete`, and the network, so that it is not built twice: a large one takes seconds."""
     check(config)
     config = with_defaults(config)
     fit, network = config["fit"], config.get("network")
@@ -99,7 +99,7 @@ def _agent(config, network):
 
 
 def _made(path, entries, config, **arguments):
-    """The object that `entries`, at `path` of `config`, describe, with those that its arguments describe."""
+    """The object that `entries`, at `path` of `config`, describe, with the objects among its arguments."""
     kind = kind_of(path, entries)
     if kind == "builder":
         arguments["env"] = make_env(config)
@@ -108,7 +108,7 @@ def _made(path, entries, config, **arguments):
             inner = f"{path}.{name}"
             value = (
                 float(value) if name == "learning_rate" and isinstance(value, int) else value
-            )  # Keras takes no integer
+            )  # Keras does not take integers
             arguments[name] = _made(inner, value, config) if is_object(value) else value
     return makers(path, kind)[entries[kind]](**arguments)
 

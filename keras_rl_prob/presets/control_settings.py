@@ -5,7 +5,7 @@ ADAM = {
     "learning_rate": {
         "class": "PolynomialDecay",
         "initial_learning_rate": 3e-4,
-        "decay_steps": None,  # all of the training
+        "decay_steps": None,  # all gradient steps of the run
         "end_learning_rate": 3e-5,
     },
     "epsilon": 1e-5,
@@ -31,35 +31,35 @@ PPO_LONG = {  # for episodes whose end tells more than their steps
 
 SETTINGS = {
     "ant": {
-        "description": "a quadruped that is to run; 2 million steps",
+        "description": "make a quadruped run; 2 million steps",
         "env": {"id": "Ant-v5", "num_envs": 8},
         "agent": PPO,
         "optimizer": ADAM,
         "fit": {"epochs": 40, "steps_per_epoch": 7680},
     },
     "bipedal_walker": {
-        "description": "two legs over rough ground; 2 million steps",
+        "description": "walk on two legs over rough ground; 2 million steps",
         "env": {"id": "BipedalWalker-v3", "num_envs": 16},
         "agent": PPO_LONG,
         "optimizer": ADAM,
         "fit": {"epochs": 20, "steps_per_epoch": 1536},
     },
     "cheetah": {
-        "description": "half a cheetah that is to run; a million steps",
+        "description": "make a half-cheetah run; a million steps",
         "env": {"id": "HalfCheetah-v5", "num_envs": 8},
         "agent": PPO,
         "optimizer": ADAM,
         "fit": {"epochs": 20, "steps_per_epoch": 7680},
     },
     "hopper": {
-        "description": "one leg that is to hop; a million steps",
+        "description": "hop on one leg; a million steps",
         "env": {"id": "Hopper-v5", "num_envs": 8},
         "agent": PPO,
         "optimizer": ADAM,
         "fit": {"epochs": 20, "steps_per_epoch": 7680},
     },
     "humanoid": {
-        "description": "a body that is to walk upright; 5 million steps",
+        "description": "walk upright with a humanoid body; 5 million steps",
         "env": {"id": "Humanoid-v5", "num_envs": 8},
         "agent": PPO,
         "optimizer": ADAM,
@@ -80,7 +80,7 @@ SETTINGS = {
         "fit": {"epochs": 10, "steps_per_epoch": 7680},
     },
     "walker": {
-        "description": "two legs that are to walk; 2 million steps",
+        "description": "walk on two legs; 2 million steps",
         "env": {"id": "Walker2d-v5", "num_envs": 8},
         "agent": PPO,
         "optimizer": ADAM,

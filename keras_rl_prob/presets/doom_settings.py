@@ -5,7 +5,7 @@ ADAM = {
     "learning_rate": {
         "class": "PolynomialDecay",
         "initial_learning_rate": 5e-4,
-        "decay_steps": None,  # all of the training
+        "decay_steps": None,  # all gradient steps of the run
         "end_learning_rate": 5e-5,
     },
     "epsilon": 1e-5,
@@ -39,7 +39,7 @@ SETTINGS = {
         "fit": FIT,
     },
     "doom_deathmatch": {
-        "description": "kill as many as you can, with all buttons and a view that turns freely",
+        "description": "kill as many opponents as possible, with all buttons and free turning",
         "env": {"id": "VizdoomDeathmatch-MultiBinary-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -47,7 +47,7 @@ SETTINGS = {
         "fit": FIT,
     },
     "doom_defend_center": {
-        "description": "shoot what comes from all sides, with few bullets",
+        "description": "shoot monsters that come from all sides, with few bullets",
         "env": {"id": "VizdoomDefendCenter-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -55,7 +55,7 @@ SETTINGS = {
         "fit": FIT,
     },
     "doom_defend_line": {
-        "description": "shoot what comes from the other side, which shoots back",
+        "description": "shoot monsters on the other side, which shoot back",
         "env": {"id": "VizdoomDefendLine-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,

@@ -1,4 +1,4 @@
-"""Configurations of earlier versions, and short ones, in their present form."""
+"""Converts configurations of earlier versions, and abbreviated ones, to the current form."""
 
 import copy
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ import keras
 
 
 def name_of(kind: type) -> str:
-    """What a configuration calls a class: a name of this library, or else the one under which Keras has it, `package>Name`."""
+    """The name of a class in configurations: its name in this library, or else its registered Keras name, `package>Name`."""
     return keras.saving.get_registered_name(kind).removeprefix("keras_rl_prob>")
 
 
 def present_form(config: Any, agent_classes: Mapping[str, Any]) -> Any:
-    """A copy of a configuration in which numbers that belong together are one object.
+    """A copy of a configuration in which arguments that belong together are one object.
 
-    An argument of the agent that has moved into settings may be given as it was, and settings without their `class`.
+    Arguments of the agent that have moved into settings may be in their old place, and settings may have no `class`.
 
     Args:
-        config: A configuration, perhaps a wrong one, which then stays as it is.
+        config: A configuration; an invalid one is returned unchanged.
         agent_classes: Dict from the names of agents to their classes.
 
     Example:

@@ -1,11 +1,11 @@
-"""The presets themselves: literal dicts, in the form that `check` describes."""
+"""Presets for native environments, football and LunarLander with DQN: dicts in the form that `check` describes."""
 
 ADAM = {
     "class": "Adam",
     "learning_rate": {
         "class": "PolynomialDecay",
         "initial_learning_rate": 1e-3,
-        "decay_steps": None,  # all of the training
+        "decay_steps": None,  # all gradient steps of the run
         "end_learning_rate": 1e-4,
     },
     "epsilon": 1e-5,
@@ -41,7 +41,7 @@ ADAM_DQN = {
 
 SETTINGS = {
     "acrobot": {
-        "description": "swing two links up by the joint between them",
+        "description": "swing up two links with a motor at their joint",
         "env": {"id": "tf/Acrobot-v1", "num_envs": 32},
         "agent": {"class": "PPO", "normalize_observations": True},
         "optimizer": ADAM,
@@ -62,21 +62,21 @@ SETTINGS = {
         "fit": {"epochs": 5},
     },
     "cartpole_a2c": {
-        "description": "cartpole by actor-critic",
+        "description": "cartpole with A2C",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},
         "agent": {"class": "A2C"},
         "compile": {"steps_per_execution": 20},
         "fit": {"epochs": 12, "steps_per_epoch": 1000},
     },
     "cartpole_dqn": {
-        "description": "cartpole by double Q-learning over three steps, 98,000 environment steps",
+        "description": "cartpole with 3-step double DQN; 98,000 environment steps",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},
         "agent": DQN,
         "optimizer": ADAM_DQN,
         "fit": {"epochs": 15, "steps_per_epoch": 1600},
     },
     "cartpole_impala": {
-        "description": "cartpole by actor-critic with V-trace",
+        "description": "cartpole with IMPALA, an actor-critic with V-trace",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},
         "agent": {"class": "IMPALA"},
         "compile": {"steps_per_execution": 20},
@@ -91,14 +91,14 @@ SETTINGS = {
         "fit": {"epochs": 10},
     },
     "cartpole_novel_dqn": {
-        "description": "cartpole with hidden velocities by recurrent replay",
+        "description": "cartpole with hidden velocities, with recurrent DQN",
         "env": {"id": "tf/CartPoleNoVel-v1", "num_envs": 8},
         "agent": {"class": "RecurrentDQN"},
         "optimizer": ADAM_DQN,
         "fit": {"epochs": 10, "steps_per_epoch": 480},
     },
     "cartpole_reinforce": {
-        "description": "cartpole by whole episodes",
+        "description": "cartpole with REINFORCE, on whole episodes",
         "env": {"id": "tf/CartPole-v1", "num_envs": 16},
         "agent": {"class": "Reinforce"},
         "optimizer": {
@@ -115,7 +115,7 @@ SETTINGS = {
         "fit": {"epochs": 6, "steps_per_epoch": 10},
     },
     "football_run_to_score": {
-        "description": "football: run from midfield and beat the keeper, 131,000 environment steps",
+        "description": "football: run from midfield and beat the keeper; 131,000 environment steps",
         "env": {
             "id": "krp/Football-academy_run_to_score_with_keeper-v0",
             "num_envs": 8,
@@ -133,7 +133,7 @@ SETTINGS = {
         "fit": {"epochs": 8, "steps_per_epoch": 768},
     },
     "lunarlander_dqn": {
-        "description": "land a spacecraft between two flags, 200,000 environment steps",
+        "description": "land a spacecraft between two flags; 200,000 environment steps",
         "env": {"id": "LunarLander-v3", "num_envs": 8},
         "agent": {
             "class": "DQN",
@@ -164,7 +164,7 @@ SETTINGS = {
         "fit": {"epochs": 10, "steps_per_epoch": 4960},
     },
     "mountaincar": {
-        "description": "rock a weak car out of a valley; nothing but arriving pays",
+        "description": "drive an underpowered car out of a valley by rocking; each step costs 1",
         "env": {"id": "tf/MountainCar-v0", "num_envs": 32},
         "agent": {
             "class": "PPO",
@@ -177,7 +177,7 @@ SETTINGS = {
         "fit": {"epochs": 15, "steps_per_epoch": 640},
     },
     "mountaincar_linear_q": {
-        "description": "mountaincar by values that are linear in radial basis features",
+        "description": "mountaincar with values linear in radial basis features",
         "env": {"id": "tf/MountainCar-v0", "num_envs": 1},
         "agent": {"class": "LinearQ", "exploration": {"class": "EpsilonGreedy", "epsilon": 0.0}},
         "optimizer": {
@@ -192,14 +192,14 @@ SETTINGS = {
         "fit": {"epochs": 6, "steps_per_epoch": 10000},
     },
     "mountaincar_continuous": {
-        "description": "the same with a throttle, whose use costs",
+        "description": "mountaincar with a continuous throttle, whose use costs",
         "env": {"id": "tf/MountainCarContinuous-v0", "num_envs": 32},
         "agent": {"class": "PPO", "discount": 0.999, "entropy_coef": 0.005, "normalize_observations": True},
         "optimizer": ADAM,
         "fit": {"epochs": 8},
     },
     "pendulum": {
-        "description": "swing a pendulum up and hold it, by a torque",
+        "description": "swing up a pendulum and hold it with a torque",
         "env": {"id": "tf/Pendulum-v1", "num_envs": 16},
         "agent": {
             "class": "PPO",
@@ -213,7 +213,7 @@ SETTINGS = {
         "fit": {"epochs": 10},
     },
     "pendulum_kl": {
-        "description": "pendulum by an adaptive KL penalty with cutoff, without clipping",
+        "description": "pendulum with an adaptive KL penalty and cutoff instead of clipping",
         "env": {"id": "tf/Pendulum-v1", "num_envs": 16},
         "agent": {
             "class": "PPO",

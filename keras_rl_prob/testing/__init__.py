@@ -1,4 +1,4 @@
-"""Environments with known answers, small tasks that need exactly one ability, and checks of your environments and agents."""
+"""Environments with known optimal returns, small tasks for one ability each, and checks of environments and agents."""
 
 from keras_rl_prob.testing.agent_check import check_agent
 from keras_rl_prob.testing.env_check import check_env

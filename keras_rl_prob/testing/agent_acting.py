@@ -1,4 +1,4 @@
-"""Whether an agent acts alike wherever it acts, and forgets where an episode starts."""
+"""Checks that an agent chooses the same actions everywhere, and resets its state where an episode starts."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ STEPS = 4
 
 
 class Replay(gymnasium.Env):
-    """Shows the same observations in each episode, whatever is done, and remembers that.
+    """Returns the same observations in each episode, and records the actions.
 
     Args:
         observation_space: Gymnasium space.
         action_space: Gymnasium space.
-        observations: List of elements of the former.
+        observations: List of elements of `observation_space`.
     """
 
     def __init__(self, observation_space: Any, action_space: Any, observations: Any) -> None:
@@ -27,7 +27,7 @@ class Replay(gymnasium.Env):
         self.episodes: list[list[Any]] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Starts another list of actions."""
+        """Starts an episode with a new list of actions."""
         super().reset(seed=seed)
         self.episodes.append([])
         return self._observations[0], {}
@@ -40,11 +40,11 @@ class Replay(gymnasium.Env):
 
 
 def check_acting(agent: keras.Model, env: Any, seed: int) -> None:
-    """Raises a `ValueError` unless an agent acts alike by `act`, `policy`, `predict`, `evaluate` and `unroll`.
+    """Raises a `ValueError` unless `act`, `policy`, `predict`, `evaluate` and `unroll` of an agent give the same actions.
 
     Args:
         agent: A built agent.
-        env: What `make` returned; it is played for a few steps.
+        env: Environment returned by `make`, which is stepped a few times.
         seed: Integer.
     """
     name = type(agent).__name__
@@ -63,7 +63,7 @@ def check_acting(agent: keras.Model, env: Any, seed: int) -> None:
 
 
 def _played(agent, env, seed):
-    """Observations, as inside the graph, and actions, as outside of it, of the first rows of episodes."""
+    """Observations, in the form used in graphs, and actions, in that of the environment, of the first rows of episodes."""
     env_state, row = env.reset(tf.constant([seed, 0]))
     rows: list[Any] = []
     state, actions = agent.initial_state(env.num_envs), []
@@ -77,7 +77,7 @@ def _played(agent, env, seed):
 
 
 def _predicted(agent, shown):
-    """What `predict` says to the sequences as a whole, step by step."""
+    """The actions of `predict` for whole sequences, as a list of steps."""
     sequences = tf.nest.map_structure(lambda *xs: np.stack(xs, 1), *shown)  # [B, T, ...]
     predicted = agent.predict(sequences, verbose=0, batch_size=len(keras.tree.flatten(sequences)[0]))
     return [keras.tree.map_structure(lambda x, t=t: x[:, t], predicted) for t in range(len(shown))]
@@ -88,14 +88,14 @@ def _first(nest):
 
 
 def _check_resets(agent, rows, seed):
-    """Raises a `ValueError` unless the recurrent state is zero where an episode starts, step by step and in a sequence."""
+    """Raises a `ValueError` unless the recurrent state is reset where an episode starts, in single steps and in sequences."""
     name, batch = type(agent).__name__, keras.tree.flatten(rows[0])[0].shape[0]
     zero, key = agent.initial_state(batch), tf.constant([seed, 0])
     other = tf.nest.map_structure(lambda x: x + tf.cast(0.5, x.dtype), zero)
     first = tf.fill((batch,), True)
     _, record, state = agent.act(rows[0], first, zero, key, True)
     _, again, after = agent.act(rows[0], first, other, key, True)
-    what = f"`{name}.act` must take the recurrent state for zero where `is_first`"
+    what = f"`{name}.act` must reset the recurrent state to zero where `is_first`"
     _check_same(what, [record["parameters"], state], [again["parameters"], after])
     starts, state, parameters = [True, *[t == len(rows) - 1 for t in range(1, len(rows))]], zero, []
     for row, start in zip(rows, starts, strict=True):
@@ -108,7 +108,7 @@ def _check_resets(agent, rows, seed):
 
 
 def _check_same(what, expected, received):
-    """Raises a `ValueError` that begins with `what` unless two lists of nests, one for each step, hold the same numbers."""
+    """Raises a `ValueError` that begins with `what` unless two lists of nests, one for each step, are equal."""
     for step, (one, other) in enumerate(zip(expected, received, strict=True)):
         pairs = list(zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True))
         if not all(np.allclose(x, y, rtol=1e-3, atol=1e-4) for x, y in pairs):

@@ -1,4 +1,4 @@
-"""`check_agent`: whether an agent of your own keeps what all agents of this library promise."""
+"""`check_agent`: checks that your own agent meets the requirements of all agents of this library."""
 
 import copy
 import json
@@ -25,30 +25,30 @@ def check_agent(
     seed: int = 0,
     **unsupported: Any,
 ) -> None:
-    """Trains small agents and raises an error at the first promise that is not kept.
+    """Trains small agents and raises an error for the first requirement that is not met.
 
-    These are checked: that no argument is lost on the way to a file; that weights come from Keras' seed; that every loss and
-    metric of `metric_names` is finite, and every variable of every part changes; that `act`, `policy`, `predict` and `evaluate`
-    choose the same actions, and a network with memory forgets where an episode starts; that the plain graph computes what
-    eager Python computes; that the same seed gives the same training; and that a loaded file acts alike and, on a native
-    environment, goes on to the same weights bit by bit.
+    The checks: files contain all arguments; initial weights depend only on Keras' seed; every loss and
+    metric of `metric_names` is finite, and every variable of every part changes; `act`, `policy`, `predict` and `evaluate`
+    choose the same actions, and the state of a recurrent network is reset where an episode starts; the graph computes the same
+    as eager Python; the same seed gives the same result; and an agent loaded from a file acts like the original and, on a
+    native environment, continues training to bit-identical weights.
 
     The agents should be small, with short rollouts: two epochs are trained three times.
 
     Args:
-        make: Function without arguments that makes a new agent, such as a class of agents. Of how the agent is compiled only
-            the optimizers count; one that is not compiled gets its default optimizer.
-        env: What `fit` accepts; made anew for each training unless it is an object.
-        num_envs: How many environments to make.
-        rollouts: Rollouts in an epoch, by the end of which every variable must have changed; more of them for an agent that
-            waits before it learns.
-        seed: Integer that determines everything random, Keras' global seed included.
+        make: Function without arguments that makes a new agent, such as a class of agents. Of its `compile` arguments only
+            the optimizers are used; an agent that is not compiled gets its default optimizer.
+        env: Anything that `fit` accepts; unless it is an object, new environments are made for each run.
+        num_envs: Number of environments to make.
+        rollouts: Rollouts in an epoch, after which every variable must have changed; use more of them for an agent that
+            does not learn from the start.
+        seed: Integer seed of all random numbers, including Keras' global seed.
         **unsupported: None; other arguments raise a `TypeError`.
 
     Raises:
-        TypeError: `make` makes no agent, or there is no such argument.
-        ValueError: A promise is not kept; the message names the method, and what it must do. What the agent itself raises
-            comes out as it is.
+        TypeError: `make` does not return an agent, or an argument is unknown.
+        ValueError: A requirement is not met; the message names the method, and what it must do. Exceptions of the agent are
+            raised unchanged.
 
     Example:
     ```python
@@ -61,7 +61,7 @@ def check_agent(
     apart = trial.agent()
     _check_registered(apart)
     _check_arguments(apart)
-    agent = trial.agent(run_eagerly=True)  # networks among the arguments were made again, with the global seed
+    agent = trial.agent(run_eagerly=True)  # networks among the arguments were created again, with the global seed
     with opened(env, num_envs if is_owned(env) else None) as made:
         agent.build(made)
         _check_initial_weights(agent, trial.agent(), made)
@@ -71,7 +71,7 @@ def check_agent(
 
 
 class Trial:
-    """Makes equal agents, and trains them equally.
+    """Makes and trains agents in the same way each time.
 
     Args:
         make: See `check_agent`.
@@ -96,7 +96,7 @@ class Trial:
         return agent
 
     def fit(self, agent: keras.Model, epoch: int = 0) -> Any:
-        """Trains for one epoch, which begins anew unless it is a later one than the first; returns the history."""
+        """Trains for one epoch, as a new run if it is the first; returns the history."""
         steps = self._rollouts * agent.updates_per_rollout(self._num_envs or self._env.num_envs)
         settings = {"num_envs": self._num_envs, "seed": self.seed, "verbose": 0, "steps_per_epoch": steps}
         return agent.fit(self._env, initial_epoch=epoch, epochs=epoch + 1, **settings).history
@@ -112,13 +112,13 @@ def _check_registered(agent):
 
 
 def _check_arguments(agent):
-    """Raises a `ValueError` where an argument does not come back from `get_config`, or not as it was given."""
+    """Raises a `ValueError` if an argument is missing in `get_config`, or has another value there."""
     kind, config = type(agent), json.loads(json.dumps(agent.get_config()))
     lost = [name for name in constructor_arguments(kind, Agent) if name not in config]
     if lost:
         raise ValueError(f"`{kind.__name__}.get_config` must have every argument of the constructor. Missing: {lost}")
     others = {name: _other(value) for name, value in config.items() if isinstance(value, bool | int | float)}
-    without = {name: None for name in config if name == "network"}  # which costs time, and is no number
+    without = {name: None for name in config if name == "network"}  # a network takes time to make, and is not a number
     for change in ({}, *(without | {name: value} for name, value in others.items())):
         given = config | change
         try:
@@ -126,7 +126,7 @@ def _check_arguments(agent):
         except ValueError:
             if not change:
                 raise
-            continue  # what another value might be is unknown
+            continue  # no other valid value is known
         for name, value in given.items():
             if again[name] != value:
                 raise ValueError(
@@ -136,7 +136,7 @@ def _check_arguments(agent):
 
 
 def _other(value):
-    """Another value for an argument, one that is as likely to be allowed."""
+    """Another value for an argument that is likely to be valid."""
     if isinstance(value, bool):
         return not value
     return value + 1 if isinstance(value, int) else 0.5 * value + 0.25
@@ -153,7 +153,7 @@ def _check_initial_weights(agent, other, env):
 
 
 def _check_learning(agent, trial):
-    """Raises a `ValueError` unless an epoch changes every part and reports finite numbers; returns its history."""
+    """Raises a `ValueError` unless an epoch changes every part and logs finite numbers; returns its history."""
     name, parts = type(agent).__name__, agent.parts()
     before = [[np.array(variable) for variable in part.variables] for part in parts]
     history = trial.fit(agent)
@@ -178,7 +178,7 @@ def _check_learning(agent, trial):
 
 
 def _check_repeats(trial, env, eager_history):
-    """Raises a `ValueError` unless a graph does as Python does, a seed decides, and a file goes on where it was written."""
+    """Raises a `ValueError` unless graphs compute the same as Python, a seed fixes the result, and files resume exactly."""
     agent = trial.agent()
     agent.build(env)
     name = type(agent).__name__
@@ -205,7 +205,9 @@ def _check_repeats(trial, env, eager_history):
         if isinstance(env, NativeEnv):
             trial.fit(loaded, 1)
             _check_equal(
-                f"`{name}.fit` must go on from a loaded file as if nothing had happened", expected, numbers(loaded)
+                f"`{name}.fit` must continue from a loaded file as if it had not been interrupted",
+                expected,
+                numbers(loaded),
             )
 
 
@@ -216,14 +218,14 @@ def _check_equal(what, expected, received):
 
 
 def numbers(agent: keras.Model) -> list[tuple[str, np.ndarray]]:
-    """List of pairs of the path and the value of all variables of an agent and its optimizers."""
+    """Paths and values of all variables of an agent and its optimizers, a list of pairs."""
     optimizers = (agent.optimizers or {"": agent.optimizer}).values()
     variables = agent.weights + [variable for optimizer in optimizers for variable in optimizer.variables]
     return [(variable.path, np.array(variable)) for variable in variables]
 
 
 def _differences(expected, received):
-    """Paths of the variables that are not the same, bit by bit."""
+    """Paths of the variables that are not bit-identical."""
     if len(expected) != len(received):
         return [f"{len(received)} variables, not {len(expected)}"]
     pairs = zip(expected, received, strict=True)

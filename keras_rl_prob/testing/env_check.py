@@ -1,4 +1,4 @@
-"""`check_env`: whether an environment keeps to what training relies on."""
+"""`check_env`: checks everything in an environment that training relies on."""
 
 import contextlib
 import inspect
@@ -15,7 +15,7 @@ from keras_rl_prob.agents.vocabulary import reject_unknown
 from keras_rl_prob.envs import make_one
 from keras_rl_prob.testing.player import Player
 
-# What Gymnasium's check warns of, and is nothing to this library.
+# Warnings of Gymnasium's check that do not matter to this library.
 NOISE = (
     "is different from the unwrapped version",
     "Not able to test alternative render modes",
@@ -31,27 +31,27 @@ def check_env(
     seed: int = 0,
     **unsupported: Any,
 ) -> None:
-    """Plays random episodes and raises an error at the first thing that training would stumble over.
+    """Plays random episodes and raises an error for the first thing that would be a problem in training.
 
-    These are checked: the spaces; that each observation has the layout, shape, dtype and bounds of its space, and is not
-    overwritten by the next step; that rewards are finite numbers and ends are bools; that action masks fit the action space and
-    allow an action; that episodes end; that the same seed and actions give the same episode; and what
-    `gymnasium.utils.env_checker.check_env` finds beyond that, unless actions are masked, of which it knows nothing.
+    The checks: the spaces are supported; each observation has the structure, shape, dtype and bounds of its space, and is not
+    overwritten by the next step; rewards are finite numbers, `terminated` and `truncated` are bools; action masks fit the
+    action space and allow an action; episodes end; the same seed and actions give the same episode; and
+    `gymnasium.utils.env_checker.check_env` passes, unless actions are masked, which it does not support.
 
-    Two things may be meant so and only give a `UserWarning`: that other seeds give the same episode, and that every
-    episode terminates after the same number of steps, as by a time limit, which should truncate instead.
+    Two things may be intended and only give a `UserWarning`: different seeds give the same episode, and all
+    episodes terminate after the same number of steps, which suggests a time limit, which should truncate instead.
 
     Args:
-        env: A `gymnasium.Env`, which is left open; or its id, a `krp.envs.spec`, or a callable that makes one.
-        episodes: How many random episodes to play.
-        max_steps: Steps by which an episode must be over.
-        seed: Integer of at least 0; seed of the first episode, the others follow it.
+        env: A `gymnasium.Env`, which stays open; or its id, a `krp.envs.spec`, or a callable that makes an environment.
+        episodes: Number of random episodes to play.
+        max_steps: Number of steps after which an episode must have ended.
+        seed: Integer of at least 0; seed of the first episode, the others have the following integers.
         **unsupported: None; other arguments raise a `TypeError`.
 
     Raises:
-        TypeError: `env` is not a single environment, or there is no such argument.
-        ValueError: Something is wrong; the message says what, at which step and how to mend it. What the
-            environment itself raises comes out as it is, with a note that says when.
+        TypeError: `env` is not a single environment, or an argument is unknown.
+        ValueError: A check fails; the message says what is wrong, at which step, and how to fix it. Exceptions of the
+            environment are raised unchanged, with a note that says when.
 
     Example:
     >>> check_env("CartPole-v1")
@@ -130,8 +130,8 @@ def _check_time_limit(env, episodes):
     for episode in episodes:
         if episode.length == limit and not episode.truncated:
             raise ValueError(
-                f"Episodes that are over by the time limit of {limit} steps must be truncated, so that the value of what would "
-                f"have come next counts; let the wrappers around `TimeLimit` hand `truncated` on. Received: terminated at "
+                f"Episodes that end by the time limit of {limit} steps must be truncated, so that the value of the final state "
+                f"counts; wrappers around `TimeLimit` must pass `truncated` on. Received: terminated at "
                 f"step {limit} of episode {episode.number}"
             )
     lengths = {episode.length for episode in episodes}
@@ -142,8 +142,8 @@ def _check_time_limit(env, episodes):
         and not any(episode.truncated for episode in episodes)
     ):
         _hint(
-            f"All {len(episodes)} episodes terminated after {lengths.pop()} steps. If that is a limit of time, return it as "
-            "`truncated` or use `max_episode_steps`; if the task is over then, the observation should tell how many are left."
+            f"All {len(episodes)} episodes terminated after {lengths.pop()} steps. If that is a time limit, return it as "
+            "`truncated` or use `max_episode_steps`; if it is part of the task, show the remaining steps in the observation."
         )
 
 
@@ -153,13 +153,13 @@ def _check_seeds(env, player, episode, seed):
     difference = player.difference(episode, seed)
     if difference:
         raise ValueError(
-            "The same seed and actions must give the same episode. Draw what is random from `self.np_random`, which "
-            f"`super().reset(seed=seed)` sets, and begin with all that `step` changes as new. Received: {difference} "
+            "The same seed and actions must give the same episode. Take all random numbers from `self.np_random`, "
+            f"which `super().reset(seed=seed)` sets, and reset everything that `step` changes. Received: {difference} "
             f"when episode {episode.number} was played again with seed {seed}"
         )
     if not player.is_masked and player.difference(episode, seed + 1) is None:
         _hint(
-            f"The seeds {seed} and {seed + 1} give the same episode for the same actions. If anything should be random, draw "
+            f"The seeds {seed} and {seed + 1} give the same episode for the same actions. If anything should be random, take "
             "it from `self.np_random`."
         )
 
@@ -175,7 +175,7 @@ def _check_with_gymnasium(env):
 
 
 class _PlainEnds(gymnasium.Wrapper):
-    """Ends as Python's bools: Gymnasium's check takes NumPy's for a truncation."""
+    """Converts ends to Python's bools: Gymnasium's check treats NumPy's as a truncation."""
 
     def step(self, action):
         observation, reward, terminated, truncated, info = self.env.step(action)

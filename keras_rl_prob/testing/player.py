@@ -1,4 +1,4 @@
-"""Random episodes in which every call is checked."""
+"""Plays random episodes and checks every call."""
 
 import copy
 import dataclasses
@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_rl_prob import border, masks, spaces
 
-REMEMBERED = 1000  # steps of an episode that are kept to be compared
+REMEMBERED = 1000  # number of steps of an episode that are stored for comparison
 
 
 @dataclasses.dataclass
@@ -17,11 +17,11 @@ class Played:
     """A random episode.
 
     Attributes:
-        number: Of the episode, from 1.
-        length: Steps.
-        truncated: Whether its last step was.
+        number: Number of the episode, from 1.
+        length: Number of steps.
+        truncated: Whether its last step truncated it.
         actions: The first `REMEMBERED` actions.
-        rows: As many pairs of observation and `(reward, terminated, truncated)`, and before them those of the reset.
+        rows: Pairs of observation and `(reward, terminated, truncated)` of the reset and of these actions.
     """
 
     number: int
@@ -32,11 +32,11 @@ class Played:
 
 
 class Player:
-    """Plays in an environment and raises a `ValueError` where it does not keep to its spaces or to Gymnasium's interface.
+    """Plays in an environment and raises a `ValueError` if it violates its spaces or Gymnasium's API.
 
     Args:
         env: A `gymnasium.Env` whose spaces are supported.
-        max_steps: Steps by which an episode must be over.
+        max_steps: Number of steps after which an episode must have ended.
     """
 
     def __init__(self, env: gymnasium.Env, max_steps: int) -> None:
@@ -47,7 +47,7 @@ class Player:
 
     @property
     def is_masked(self) -> bool:
-        """Whether observations hold action masks."""
+        """Whether observations contain action masks."""
         return bool(self._masks)
 
     def play(self, number: int, seed: int) -> Played:
@@ -66,13 +66,13 @@ class Player:
                 played.length, played.truncated = step, bool(outcome[2])
                 return played
         raise ValueError(
-            "Episodes must end. Give the environment a limit of time: `max_episode_steps` where it is registered or in "
-            "`krp.envs.spec(...)`, or the wrapper `gymnasium.wrappers.TimeLimit(env, steps)`; or let `check_env` wait for "
-            f"longer by its `max_steps`. Received: {self._max_steps} steps without an end in episode {number}"
+            "Episodes must end. Give the environment a time limit: `max_episode_steps` where it is registered or in "
+            "`krp.envs.spec(...)`, or the wrapper `gymnasium.wrappers.TimeLimit(env, steps)`; or increase "
+            f"`max_steps` of `check_env`. Received: {self._max_steps} steps without an end in episode {number}"
         )
 
     def difference(self, played: Played, seed: int) -> str | None:
-        """What is different when the actions of an episode are taken again after another reset; `None` if nothing is."""
+        """The difference when the actions of an episode are repeated after a reset with `seed`; `None` if there is none."""
         replayed = f"when the actions of episode {played.number} were taken again with seed {seed}"
         row = self._reset(seed, f"in the reset {replayed}"), (0.0, False, False)
         for step, (observation, outcome) in enumerate(played.rows):
@@ -120,8 +120,8 @@ class Player:
         if self._seen is not None and not self._same(*self._seen):
             raise ValueError(
                 "An observation must stay as it was returned; return `observation.copy()`, or a new array at each step. Else "
-                "wrappers that remember observations, as `FrameHistory` does, show the newest one only, and where an "
-                "episode is reset within its last step, the observation of its end is lost. "
+                "wrappers that store past observations, such as `FrameHistory`, show only the latest one, and where an "
+                "episode is reset within its last step, its final observation is lost. "
                 f"Received: {self._seen[1]} overwritten with {self._seen[0]} {where}"
             )
         self._seen = None
@@ -130,7 +130,7 @@ class Player:
     def _check_observation(self, observation, where, over):
         misfit = border.misfit(self._env.observation_space, observation, exact=True)
         if misfit:
-            raise ValueError(f"{misfit} {where}. Mend the observation, or let `observation_space` say what it is like")
+            raise ValueError(f"{misfit} {where}. Fix the observation or `observation_space`")
         self._seen = observation, copy.deepcopy(observation)
         leaves = [value for _, value in spaces.pairs(self._env.observation_space, observation)]
         for place in self._masks:
@@ -138,7 +138,7 @@ class Player:
             if over or isinstance(place.leaf, gymnasium.spaces.MultiBinary) or (allowed & entries).any(-1).all():
                 continue
             raise ValueError(
-                "The action mask must allow an action as long as an episode lasts; terminate it where none is left. "
+                "The action mask must allow an action as long as an episode lasts; terminate it if none is left. "
                 f"Received: {masks.KEY}={leaves[place.index].tolist()} {where}"
             )
 

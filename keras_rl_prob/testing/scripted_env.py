@@ -1,4 +1,4 @@
-"""An environment that does what it was told, whatever the agent does."""
+"""An environment with a fixed script, whatever the actions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,19 +13,19 @@ ENDS = "terminated", "truncated"
 
 
 class ScriptedEnv(gymnasium.Env):
-    """Episodes of given lengths whose observations say where they come from.
+    """An environment with episodes of given lengths, whose observations identify environment, episode and step.
 
-    The observation is `(index, episode, step)` as float32, so that a failing test reads as the bug; the reward of step `n`
-    (from 1) is `10 * episode + n`. After the last scripted episode the script starts again.
+    The observation is `(index, episode, step)` as float32, so that a failing test shows the cause; the reward of step `n` (from
+    1) is `10 * episode + n`. After the last scripted episode the script starts again.
 
     Args:
-        index: Finite number that marks the environment.
+        index: Finite number that identifies the environment.
         episodes: List of pairs `(length, end)`; `end` is `"terminated"` or `"truncated"`.
-        action_space: Any Gymnasium space; `Discrete(2)` when left out.
+        action_space: Any Gymnasium space; default: `Discrete(2)`.
 
     Raises:
-        TypeError: `action_space` is no space.
-        ValueError: `index` is no number, or `episodes` is not such a list.
+        TypeError: `action_space` is not a space.
+        ValueError: `index` is not a finite number, or `episodes` is not such a list.
 
     Example:
     >>> env = ScriptedEnv(7, [(2, "terminated"), (1, "truncated")])
@@ -53,7 +53,7 @@ class ScriptedEnv(gymnasium.Env):
         return self._observation(), {}
 
     def step(self, action: Any) -> GymStep:
-        """Goes on with the script; the action is only kept in `actions`."""
+        """Takes the next step of the script; the action is only recorded in `actions`."""
         length, end = self.episodes[self._episode % len(self.episodes)]
         self.actions.append(action)
         self._step += 1

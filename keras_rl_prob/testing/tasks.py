@@ -1,4 +1,4 @@
-"""Ten-step guessing games that can only be won by using every part of a nested observation or action."""
+"""Ten-step games that need every component of a nested observation or action."""
 
 import abc
 
@@ -26,7 +26,7 @@ class _GuessingGame(gymnasium.Env):
 
     @abc.abstractmethod
     def _score(self, shown, action):
-        """What an action is worth that follows an observation."""
+        """The reward of an action after an observation."""
 
     def _seeded(self, seed):
         self.observation_space.seed(seed)
@@ -51,11 +51,11 @@ class HybridTask(_GuessingGame):
 
 
 class DictTask(_GuessingGame):
-    """Add up what a nested Dict observation shows, modulo 4, and answer in a Dict action.
+    """Add up the components of a nested Dict observation, modulo 4, and answer with a Dict action.
 
     The observation has a number from `Discrete(4, start=1)`, two flags and a real number whose sign counts. The action is a
     `MultiDiscrete([4, 2])` under `"answer"`, the sum and whether the real number is positive, and a `MultiBinary(2)` under
-    `"flags"` that repeats the flags. Each of the four parts gives a quarter of the reward. An episode has ten steps;
+    `"flags"` that repeats the flags. Each of the four components gives a quarter of the reward. An episode has ten steps;
     random actions get about 4.4, the best possible return is 10.
     """
 

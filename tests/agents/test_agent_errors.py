@@ -233,7 +233,7 @@ def test_an_exception_in_step_surfaces_as_itself(worker):
     env = vector([lambda: BrokenEnv(raise_trouble, at=5)] * 4)
     with pytest.raises(Trouble, match="out of paint") as caught:
         fit(trained, env, num_envs=None)
-    assert any("mend the environment and call `fit` again" in note for note in caught.value.__notes__)
+    assert any("fix the environment and call `fit` again" in note for note in caught.value.__notes__)
     assert all(np.array_equal(a, b) for a, b in zip(before, trained.get_weights(), strict=True))
     fit(trained, lambda: BrokenEnv(lambda result: result))
     env.close(**({"terminate": True} if worker == "async" else {}))

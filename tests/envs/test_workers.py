@@ -145,7 +145,7 @@ def test_an_exception_that_cannot_leave_its_process_is_told(make, message):
     assert type(error) is RuntimeError
     with pytest.raises(RuntimeError, match=message):
         raise error
-    assert "Its worker processes have ended: make it anew" in error.__notes__[0]
+    assert "Its worker processes have ended: create it again" in error.__notes__[0]
     assert env.closed
     assert not any(process.is_alive() for process in env.processes)
 
@@ -275,4 +275,4 @@ def test_ctrl_c_in_the_middle_of_a_step_ends_the_workers(answering, reaches):
     GymnasiumEnv(env).close()
     with pytest.raises(gymnasium.error.ClosedEnvironmentError) as caught:
         fit(env)
-    assert "Its worker processes have ended: make it anew" in caught.value.__notes__[0]
+    assert "Its worker processes have ended: create it again" in caught.value.__notes__[0]

@@ -258,7 +258,7 @@ class Counting(Small):
     [
         (
             broken(Memory, act=remembers),
-            r"`Broken.act` must take the recurrent state for zero where `is_first`. Received: ",
+            r"`Broken.act` must reset the recurrent state to zero where `is_first`. Received: ",
         ),
         long(broken(act=contrary), r"`Broken.predict` must choose the actions that `act` chooses. Received: "),
         long(
@@ -324,7 +324,7 @@ class Reborn(Small):
     [
         long(broken(Untracked), r"`Broken.fit` must come to the same weights with the same seed"),
         long(broken(Sloppy), r"`Broken.save` must store all numbers. Received: .*env_steps"),
-        long(broken(Reborn), r"`Broken.fit` must go on from a loaded file"),
+        long(broken(Reborn), r"`Broken.fit` must continue from a loaded file"),
     ],
     ids=["untracked", "half loaded", "reborn"],
 )

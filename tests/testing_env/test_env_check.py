@@ -71,7 +71,7 @@ def broken(what, **attributes):
     return type("Broken", (Walk,), {"broken": what, **attributes})
 
 
-STEP = r"at step 1 of episode 1\. Mend the observation, or let"
+STEP = r"at step 1 of episode 1\. Fix the observation or"
 RESET = r"in the reset of episode 1"
 
 
@@ -228,7 +228,7 @@ def test_what_was_made_is_closed_and_what_was_given_is_left_open():
 
 
 def test_a_time_limit_that_terminates_is_hinted_at():
-    with pytest.warns(UserWarning, match="All 3 episodes terminated after 10 steps. If that is a limit of time"):
+    with pytest.warns(UserWarning, match="All 3 episodes terminated after 10 steps. If that is a time limit"):
         check_env(HybridTask)
 
 

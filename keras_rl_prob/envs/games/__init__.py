@@ -1,4 +1,4 @@
-"""Games that come with libraries of their own."""
+"""Games that need additional libraries."""
 
 from keras_rl_prob.envs.games.gfootball import GFootballEnv
 

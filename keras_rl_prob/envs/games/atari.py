@@ -1,4 +1,4 @@
-"""A single Atari game that shows what ALE's vector environment shows, by the wrappers of Gymnasium."""
+"""A single Atari game with the observations of ALE's vector environment, made with Gymnasium's wrappers."""
 
 import inspect
 from typing import Any
@@ -15,8 +15,7 @@ GAME = ("full_action_space", "max_num_frames_per_episode", "repeat_action_probab
 def make_one(spec: EnvSpec) -> gymnasium.Env:
     """A game with the observations, rewards and episodes of `gymnasium.make_vec(spec, 1)`.
 
-    ALE's own environments draw no-ops and sticky actions by another random generator; without either the two are equal in
-    every number.
+    ALE's vector environment uses another random generator for no-ops and sticky actions; without these the two are identical.
 
     Args:
         spec: `EnvSpec` of an id that starts with `ALE/`. Its `kwargs` are arguments of ALE's vector environment, and
@@ -26,7 +25,7 @@ def make_one(spec: EnvSpec) -> gymnasium.Env:
         A `gymnasium.Env`.
 
     Raises:
-        ValueError: A setting is not to be had for a single game.
+        ValueError: A setting is not available for a single game.
     """
     from ale_py.vector_env import AtariVectorEnv  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ CORNER, POST = (1.0, 0.42), 0.044
 
 
 def draw_pitch(left: np.ndarray, right: np.ndarray, ball: np.ndarray, active: int) -> np.ndarray:
-    """Draws what the observations of a game say about positions: (0, 0) is the middle, and y points down.
+    """Draws the positions in the observations of a game: (0, 0) is the middle, and y points down.
 
     Args:
         left: `[N, 2]`, positions of the left team.

@@ -1,4 +1,4 @@
-"""Google Research Football as a Gymnasium environment. Its engine has to be compiled, by `make gfootball`."""
+"""Google Research Football as a Gymnasium environment. Its engine has to be compiled with `make gfootball`."""
 
 import contextlib
 import functools
@@ -41,33 +41,34 @@ REWARDS = ("scoring", "scoring,checkpoints")
 
 
 class GFootballEnv(gymnasium.Env):
-    """A game of Google Research Football against the built-in opponents, in which the agent plays the active player.
+    """A game of Google Research Football against the built-in opponents, in which the agent controls the active player.
 
-    That is the player of the left team who has the ball or is next to it; the game plays all others. The 19 actions are: 0
-    idle, 1 to 8 run (left, top left, top, top right, right, bottom right, bottom, bottom left), 9 long pass, 10 high pass, 11
+    That is the player of the left team who has the ball or is closest to it; the game controls all others. The 19 actions are:
+    0 idle, 1 to 8 run (left, top left, top, top right, right, bottom right, bottom, bottom left), 9 long pass, 10 high pass, 11
     short pass, 12 shot, 13 sprint, 14 stop running, 15 stop sprinting, 16 slide, 17 dribble, 18 stop dribbling. Running,
-    sprinting and dribbling go on until they are stopped. A step is a tenth of a second.
+    sprinting and dribbling continue until they are stopped. A step is a tenth of a second.
 
-    An episode terminates as the level says: in the academy with a goal and, but for the corner, when the ball is out or in
-    the hands of the opponents. It is truncated when the time of the game is over, which the agent does not see. `info` has the
-    `score` (left, right), the `score_reward` of the step, and `steps_left`. Each episode has a seed of its own, which is drawn
-    from `np_random`: the same seed gives the same episodes.
+    The level determines when an episode terminates: in the academy levels with a goal and, except in `academy_corner`, when the
+    ball is out of play or lost to the opponents. It is truncated at the end of the playing time, which the agent does not
+    observe. `info` has the `score` (left, right), the `score_reward` of the step, and `steps_left`. Each episode has its own
+    seed, sampled from `np_random`: the same seed gives the same episodes.
 
     Args:
         level: Name of one of the game's scenarios, such as `"academy_run_to_score_with_keeper"`. Registered as
             `krp/Football-<level>-v0`.
-        representation: What is observed. `"simple115v2"`: float32 `[115]`, the positions (x, y) of 11 players on the left and
-            their directions, the same of 11 on the right, -1 where there is none; position and direction (x, y, z) of the
-            ball; who has it (nobody, left, right); which player is active; the mode of the game. The field is 2 long and 0.84
-            wide around (0, 0). `"extracted"`: uint8 `[72, 96, 4]`, four maps of the field with 255 where there are players of
-            the left team, of the right team, the ball, the active player.
+        representation: The kind of observation. `"simple115v2"`: float32 `[115]`, the positions (x, y) of 11 players of the
+            left team and their directions, the same for the right team, -1 for missing players; position and direction (x, y,
+            z) of the ball; who has it (nobody, left, right; one-hot); which player is active (one-hot); the game mode
+            (one-hot). The field is 2 long and 0.84 wide around (0, 0). `"extracted"`: uint8 `[72, 96, 4]`, four maps of the
+            field with 255 where there are players of the left team, of the right team, the ball, the active player.
         rewards: `"scoring"`, 1 for a goal and -1 for one of the opponents, or `"scoring,checkpoints"`, which adds 0.1 for each
-            of ten distances to the opponents' goal to which the active player brings the ball; a goal pays those that are left.
+            of ten distances to the opponents' goal that the active player reaches with the ball; a goal earns the remaining
+            ones.
         render_mode: `"rgb_array"` for a plain picture of the field from above, or `None`.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: The game is not installed.
-        ValueError: An argument is not one of these.
+        ValueError: An argument has none of these values.
 
     References:
         - [Kurach et al. (2020), Google Research Football: A Novel Reinforcement Learning
@@ -98,7 +99,7 @@ class GFootballEnv(gymnasium.Env):
                 raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
         self._library = _load()
         levels = sorted({*self._library.scenario_builder.all_scenarios()} - {"tests"})  # also those that the user added
-        if level not in levels:  # or else the game would end the process
+        if level not in levels:  # else the game would end the process
             raise ValueError(f"`level` must be one of {levels}. Received: level={level!r}")
         self.level, self.representation, self.rewards, self.render_mode = level, representation, rewards, render_mode
         self.observation_space = SPACES[representation]
@@ -108,7 +109,7 @@ class GFootballEnv(gymnasium.Env):
         self._checkpoints = self._library.wrappers.CheckpointRewardWrapper(self._game)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
-        """Starts a game whose random numbers, order of moves and, where it matters, side of the kick-off are drawn anew."""
+        """Starts a game with a new random seed, which also determines the order of moves and the side of the kick-off."""
         super().reset(seed=seed)
         game_seed, side = (int(number) for number in self.np_random.integers((2**31 - 1, 2)))
         self._config["game_engine_random_seed"] = game_seed
@@ -135,7 +136,7 @@ class GFootballEnv(gymnasium.Env):
         return draw_pitch(raw["left_team"], raw["right_team"], raw["ball"], raw["active"])
 
     def close(self) -> None:
-        """Hands the engine back, for the next environment."""
+        """Releases the engine for the next environment."""
         self._game.close()
 
     def _observation(self, raw):
@@ -150,7 +151,7 @@ def _info(raw, score_reward):
 
 @functools.cache
 def _load():
-    """The modules of the game that are needed."""
+    """The modules of the game."""
     with _gym_stand_in():
         try:
             from gfootball.env import (  # noqa: PLC0415 (optional dependency)
@@ -176,7 +177,7 @@ def _load():
 
 @contextlib.contextmanager
 def _gym_stand_in():
-    """Lets `import gym` find Gymnasium's classes for a while, which are all that the game needs of the old package."""
+    """Context manager in which `import gym` finds Gymnasium's classes, all that the game needs of the old package."""
     stand_ins: list[Any] = [types.ModuleType(name) for name in ("gym", "gym.envs", "gym.envs.registration")]
     gym, envs, registration = stand_ins
     for name in ("Env", "Wrapper", "ObservationWrapper", "RewardWrapper", "spaces"):

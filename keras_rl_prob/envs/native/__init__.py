@@ -1,4 +1,4 @@
-"""Environments written in TensorFlow: a whole rollout compiles."""
+"""Environments written in TensorFlow, whose rollouts can be compiled."""
 
 from keras_rl_prob.envs.native.acrobot import Acrobot
 from keras_rl_prob.envs.native.cartpole import CartPole

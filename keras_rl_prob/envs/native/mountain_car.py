@@ -18,7 +18,7 @@ def drive(state: tf.Tensor, push: tf.Tensor) -> tf.Tensor:
 
     Args:
         state: float32 `[B, 2]`, position and velocity.
-        push: float32 `[B]`, the acceleration that the engine gives.
+        push: float32 `[B]`, the acceleration by the engine.
 
     Returns:
         The next state, `[B, 2]`.
@@ -66,6 +66,6 @@ class MountainCar(NativeEnv):
     def transition(
         self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Drives on with full power or none."""
+        """Takes one step with full power or none."""
         state = drive(state, FORCE * (tf.cast(action, tf.float32) - 1.0))
         return state, -tf.ones((self.num_envs,)), at_goal(state, GOAL)

@@ -11,7 +11,7 @@ POWER, GOAL = 0.0015, 0.45
 class MountainCarContinuous(MountainCar):
     """Gymnasium's `MountainCarContinuous-v0`: the engine's power, float32 `[B, 1]` in [-1, 1], is the action.
 
-    State and observation are those of `MountainCar`. The goal (nearer than there) earns 100 and terminates, each
+    State and observation are those of `MountainCar`. The goal (closer than in `MountainCar`) earns 100 and terminates, each
     transition costs 0.1 x action squared (before clipping), 999 transitions truncate.
 
     Example:
@@ -27,7 +27,7 @@ class MountainCarContinuous(MountainCar):
     def transition(
         self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Drives on with the power that the action gives."""
+        """Takes one step with the power that the action sets."""
         power = action[:, 0]
         state = drive(state, POWER * tf.clip_by_value(power, -1.0, 1.0))
         terminated = at_goal(state, GOAL)

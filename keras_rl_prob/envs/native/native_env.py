@@ -18,12 +18,12 @@ TRANSITION_KEY = (1, 0)  # from the key of a step's resets to that of its transi
 
 
 class NativeState(NamedTuple):
-    """All that decides the future of a batch of native environments.
+    """The complete state of a batch of native environments.
 
     Attributes:
-        simulator: Nest of tensors `[B, ...]`, what `initial_state` and `transition` return.
+        simulator: Nest of tensors `[B, ...]`, as `initial_state` and `transition` return it.
         age: int32 `[B]`, transitions since the episode began.
-        is_last: bool `[B]`; the episode is over and the next step resets it.
+        is_last: bool `[B]`; the episode has ended and the next step resets it.
         key: int32 `[2]`, the random key that the latest step used.
     """
 
@@ -36,16 +36,15 @@ class NativeState(NamedTuple):
 class NativeEnv(abc.ABC):
     """`num_envs` copies of one environment, stepped together inside a TensorFlow graph.
 
-    A subclass sets the class attributes `observation_space` and `action_space` (Gymnasium spaces of one copy), perhaps
-    `max_episode_steps`, and writes three pure functions of batched tensors with static shapes: `initial_state`,
-    `observe` and `transition`. The base adds the time limit, autoreset and random keys. Rows follow Gymnasium's
-    NEXT_STEP autoreset as `TimeStep` describes it; reaching the time limit gives `is_last` with discount 1, unless the
-    same transition also terminated.
+    A subclass sets the class attributes `observation_space` and `action_space` (Gymnasium spaces of one copy), optionally
+    `max_episode_steps`, and defines three pure functions of batched tensors with static shapes: `initial_state`, `observe` and
+    `transition`. The base class adds the time limit, autoreset and random keys. Rows follow Gymnasium's NEXT_STEP autoreset as
+    `TimeStep` describes it; reaching the time limit gives `is_last` with discount 1, unless the same transition also
+    terminated.
 
-    A graph made of an environment is used again for every environment of the same class whose attributes are equal: numbers,
-    strings, arrays and spaces, lists, tuples and dicts of them, and other native environments. An attribute that was changed
-    is noticed. Of any other object only another one in its place is: what is changed *inside* of it takes no effect once a
-    graph was made.
+    The graphs of an environment are reused for every environment of the same class with equal attributes. Numbers, strings,
+    arrays and spaces, lists, tuples and dicts of them, and other native environments are compared by value, so that changes are
+    detected. Any other object is compared by identity: changes *inside* such an object have no effect on existing graphs.
 
     Args:
         num_envs: Number of copies, `B`.
@@ -77,29 +76,29 @@ class NativeEnv(abc.ABC):
     action_space: gymnasium.Space
 
     def __init__(self, num_envs: int, *, max_episode_steps: int | None = None) -> None:
-        if max_episode_steps is not None:  # else it is the environment's own
+        if max_episode_steps is not None:  # else the class attribute
             self.max_episode_steps = checks.integer("max_episode_steps", max_episode_steps, none=True)
         self.num_envs = checks.integer("num_envs", num_envs)
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """What graphs take over from the environment; they serve every other one whose signature is equal."""
+        """Everything that graphs depend on; they can be used with any environment with an equal signature."""
         ancestry = type(self).__mro__
         return _Same(type(self)), _compared([dict(vars(x)) for x in (self, *ancestry[: ancestry.index(NativeEnv)])])
 
     def placeholder(self) -> Self:
-        """An environment of this signature for graphs to keep."""
+        """An environment with this signature, which graphs can keep."""
         return self
 
     def standing_for(self, env: Any) -> contextlib.AbstractContextManager[None]:
-        """Does nothing: environments of one signature are the same."""
+        """Does nothing: environments with equal signatures are interchangeable."""
         return contextlib.nullcontext()
 
     @abc.abstractmethod
     def initial_state(self, seed: tf.Tensor) -> Nest:
-        """Returns the nest `[B, ...]` in which episodes begin; `seed`: int32 `[2]`, one key for the whole batch.
+        """Returns initial states of episodes, a nest `[B, ...]`; `seed`: int32 `[2]`, one key for the whole batch.
 
-        It runs in every step (most of its rows are discarded), so one random draw should serve all of it.
+        It runs in every step, though most of its results are discarded, so use as few calls of random functions as possible.
         """
 
     @abc.abstractmethod
@@ -110,14 +109,14 @@ class NativeEnv(abc.ABC):
     def transition(self, state: Nest, action: Nest, seed: tf.Tensor) -> tuple[Nest, tf.Tensor, tf.Tensor]:
         """Returns `(state, reward, terminated)`: a nest, float32 `[B]` and bool `[B]`.
 
-        It also runs on rows whose episode is over; what it returns there is discarded.
+        It also runs for copies whose episode has ended; its results for these are discarded.
         """
 
     def reset(self, seed: tf.Tensor) -> tuple[NativeState, TimeStep]:
         """Starts an episode in every copy.
 
         Args:
-            seed: int32 `[2]`; two seeds give unrelated streams, however close they are.
+            seed: int32 `[2]`; different seeds give independent random numbers.
 
         Returns:
             The `NativeState` and the first `TimeStep`, `is_first` everywhere.
@@ -125,7 +124,7 @@ class NativeEnv(abc.ABC):
         seed = tf.cast(seed, tf.int32)
         if seed.shape != (2,):
             raise ValueError(f"`seed` must be an integer tensor of shape (2,). Received: seed={seed}")
-        # Hashed once, so that counting upwards from here does not run into the neighbouring seed's keys.
+        # Hashed once, so that incrementing it does not reach the keys of the next seed.
         key = tf.random.split(seed, 1, alg="philox")[0]
         state = self.initial_state(key)
         never = tf.zeros((self.num_envs,), tf.bool)
@@ -133,7 +132,7 @@ class NativeEnv(abc.ABC):
         return NativeState(state, tf.zeros((self.num_envs,), tf.int32), never, key), time_step
 
     def step(self, env_state: NativeState, action: Nest) -> tuple[NativeState, TimeStep]:
-        """Moves every copy by one row.
+        """Takes one step in every copy.
 
         Args:
             env_state: The `NativeState` that `reset` or `step` returned.
@@ -164,7 +163,7 @@ def _where(condition, x, y):
 
 
 class _Same:
-    """An object that is equal to itself alone."""
+    """Compares an object by identity."""
 
     def __init__(self, value):
         self._value = value
@@ -174,7 +173,7 @@ class _Same:
 
 
 def _compared(value):
-    """A copy of `value` that can be compared, and that later changes of `value` do not reach."""
+    """A comparable copy of `value`, which later changes of `value` do not affect."""
     if isinstance(value, NativeEnv):
         return value.signature
     if isinstance(value, dict):

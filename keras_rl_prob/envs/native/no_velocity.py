@@ -1,4 +1,4 @@
-"""The classic environments with hidden velocities, which make a policy need memory."""
+"""The classic-control environments with hidden velocities, which need memory."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Recall: the smallest task that needs memory."""
+"""Recall: a minimal task that needs memory."""
 
 import gymnasium
 import tensorflow as tf
@@ -10,12 +10,12 @@ CUES = 4
 
 
 class Recall(NativeEnv):
-    """Remember which of four cues the episode began with and name it when asked.
+    """The action at the end of an episode must name the cue, one of four, that was shown at the beginning.
 
     Observations are float32 `[B, 5]`: the cue as a one-hot vector, then the phase flag "go". An episode shows the cue
     once, then `delay` blank rows, then go; the action taken *there* earns 1 if it equals the cue, otherwise 0, and
-    terminates. All other actions do nothing. Whoever has no memory cannot tell the cues apart at go and earns 0.25 on
-    average, whatever the policy; with memory 1 is possible.
+    terminates. All other actions do nothing. A policy without memory earns 0.25 on average, since all cues look the same at go;
+    with memory 1 is possible.
 
     Args:
         num_envs: Number of copies.
@@ -52,7 +52,7 @@ class Recall(NativeEnv):
     def transition(
         self, state: dict[str, tf.Tensor], action: tf.Tensor, seed: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        """Lets time pass and rewards the right answer at go."""
+        """Advances the time and rewards the right answer at go."""
         asked = tf.equal(state["time"], self.delay + 1)
         right = tf.equal(tf.cast(action, tf.int32), state["cue"])
         return {"cue": state["cue"], "time": state["time"] + 1}, tf.cast(asked & right, tf.float32), asked

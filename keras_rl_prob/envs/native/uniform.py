@@ -1,4 +1,4 @@
-"""Uniform random numbers that are equal eagerly, in a graph and under XLA."""
+"""Uniform random numbers that are the same eagerly, in a graph and under XLA."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ import tensorflow as tf
 def uniform(seed: tf.Tensor, shape: Sequence[int], low: float | tf.Tensor, high: float | tf.Tensor) -> tf.Tensor:
     """Draws uniformly from `[low, high)`, on a grid of 2^24 points.
 
-    `tf.random.stateless_uniform` in float32 gives other numbers under XLA than outside it; its integers agree. Naming
-    the algorithm matters too: XLA's automatic choice is thirty times slower on CPU.
+    `tf.random.stateless_uniform` in float32 gives other numbers under XLA than outside it; its integers agree. Setting the
+    algorithm matters too: XLA's default is thirty times slower on CPUs.
 
     Args:
         seed: int32 `[2]`.

@@ -1,1 +1,1 @@
-"""Environments in processes of their own, and what is told of those that fail."""
+"""Environments in separate processes, and the errors of those that fail."""

@@ -1,4 +1,4 @@
-"""A Gymnasium environment in a process of its own."""
+"""A Gymnasium environment in a separate process."""
 
 import os
 import pathlib
@@ -16,18 +16,19 @@ WORKER = pathlib.Path(__file__).with_name("separate_worker.py")
 
 
 class SeparateEnv(gymnasium.Env):
-    """An environment that lives in a process without TensorFlow.
+    """An environment in a separate process without TensorFlow.
 
-    For what does not get on with it in one process: MuJoCo draws with Mesa, which crashes where TensorFlow's copy of LLVM is
-    loaded too.
+    For environments that do not work in the same process: MuJoCo renders with Mesa, which crashes if TensorFlow's copy of LLVM
+    is loaded too.
 
     Args:
         spec: `EnvSpec` or id of the environment.
         **kwargs: More arguments for `gymnasium.make`.
 
     Raises:
-        Exception: What the environment raised, as it is.
-        RuntimeError: The process died, or the environment raised what cannot be pickled, whose type and text it says.
+        Exception: Exceptions of the environment, unchanged.
+        RuntimeError: The process died, or the environment raised an exception that cannot be pickled; the message has its type
+            and text.
 
     Example:
     >>> env = SeparateEnv("Pendulum-v1")
@@ -88,6 +89,6 @@ class SeparateEnv(gymnasium.Env):
 
 
 def _pipe():
-    """The two ends of a pipe, to be read and to be written."""
+    """The read end and the write end of a pipe."""
     reads, writes = os.pipe()
     return Connection(reads, writable=False), Connection(writes, readable=False)

@@ -1,4 +1,4 @@
-"""The other side of `SeparateEnv`, run as a script: a Gymnasium environment that obeys what comes through a pipe."""
+"""The worker of `SeparateEnv`, run as a script: a Gymnasium environment controlled through a pipe."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ REPORT = pathlib.Path(__file__).with_name("worker_report.py")
 
 
 def main() -> None:
-    """Answers `(method, args, kwargs)` with `(True, result)` or `(False, exception)` until the other side has gone."""
+    """Answers `(method, args, kwargs)` with `(True, result)` or `(False, exception)` until the other end is closed."""
     commands, answers = (Connection(int(handle)) for handle in sys.argv[1:])
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")

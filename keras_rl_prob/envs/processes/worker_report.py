@@ -1,4 +1,4 @@
-"""Lets all that an environment raises in a process of its own reach the parent.
+"""Makes all exceptions of an environment in a separate process reach the parent process.
 
 Run once by each worker process of an `AsyncVectorEnv`, as a script; `separate_worker.py` takes `portable` from it.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Looks at what is put into queues from now on."""
+    """Replaces exceptions that are put into queues from now on."""
     queue_class: Any = queues.Queue
     put = queue_class.put
     if hasattr(put, "__wrapped__"):
@@ -28,12 +28,12 @@ def main() -> None:
 def portable(
     error: BaseException, who: str, rebuild: Callable[[BaseException], Any] = lambda error: error
 ) -> BaseException:
-    """An exception, or a `RuntimeError` that says what it was if it would get lost on its way.
+    """An exception, or a `RuntimeError` with its type and text if it cannot be pickled.
 
     Args:
         error: The exception.
-        who: Where it was raised, for the text.
-        rebuild: What the parent makes of it.
+        who: Where it was raised, for the message.
+        rebuild: Function with which the parent rebuilds it.
     """
     try:
         rebuild(ForkingPickler.loads(ForkingPickler.dumps(error)))
@@ -45,7 +45,7 @@ def portable(
 
 
 def _portable(item):
-    """Gymnasium's report of an exception, made portable; any other item as it is."""
+    """Gymnasium's report of an exception, made portable; any other item unchanged."""
     if not isinstance(item, tuple) or len(item) != 4 or not isinstance(item[2], BaseException):
         return item
     index, kind, error, trace = item

@@ -1,4 +1,4 @@
-"""Worker processes of Gymnasium's `AsyncVectorEnv`: what they raise arrives, and none is waited for in vain."""
+"""Worker processes of Gymnasium's `AsyncVectorEnv`: their exceptions are raised, and there is no endless waiting."""
 
 import contextlib
 import functools
@@ -19,9 +19,9 @@ SECONDS_TO_REPORT = 10.0
 
 
 class Workers:
-    """Calls methods of a vector environment that has worker processes; they are ended where one of them fails.
+    """Calls methods of a vector environment that has worker processes; if one of them fails, all are ended.
 
-    Gymnasium waits for ever for an exception that cannot be pickled, and for a worker that hangs.
+    Gymnasium itself waits forever for an exception that cannot be pickled, and for a worker that hangs.
 
     Args:
         vector_env: An `AsyncVectorEnv`, perhaps in wrappers.
@@ -35,14 +35,14 @@ class Workers:
     def call(self, method: Callable[..., Any], *args: Any) -> Any:
         """Calls `method`, which steps or resets the vector environment, with these arguments.
 
-        Ctrl-C in the middle of it ends the workers too: which of them have answered is not known then.
+        Ctrl-C during the call ends the workers too, since it is not known which of them have answered.
         """
         try:
             if not self._prepared:
                 self._prepare()
             return self._call(method, *args)
         except KeyboardInterrupt:
-            with contextlib.suppress(KeyboardInterrupt):  # a worker's may have come first, and this process' own now
+            with contextlib.suppress(KeyboardInterrupt):  # this process' own may follow that of a worker
                 self.end()
             self.end()
             raise
@@ -58,7 +58,7 @@ class Workers:
             del base.step_wait, base.reset_wait
 
     def end(self) -> None:
-        """Ends the processes, whatever state they are in; the vector environment counts as closed."""
+        """Ends the processes in any state; the vector environment then counts as closed."""
         for process in self._base.processes:
             process.terminate()
         for process in self._base.processes:
@@ -71,11 +71,11 @@ class Workers:
         self._base.closed = True
 
     def _prepare(self):
-        """Has each worker run `worker_report.py`, by what every worker answers: a question about its spaces."""
+        """Makes each worker run `worker_report.py`, with a request that every worker answers: a query of its spaces."""
         base = self._base
         if base.closed or base._state is not AsyncState.DEFAULT:
-            return  # it says so itself, in a moment
-        if not isinstance(base.error_queue, _Reports):  # as after an earlier training with it
+            return  # its own error follows
+        if not isinstance(base.error_queue, _Reports):  # else done in an earlier run
             base.error_queue = _Reports(base.error_queue)
         for pipe in base.parent_pipes:
             pipe.send(("_check_spaces", (base.observation_mode, base.single_observation_space, _Run())))
@@ -83,7 +83,7 @@ class Workers:
         self._prepared = True
 
     def _wait(self, wait):
-        """What `wait` returns once all workers have answered."""
+        """The result of `wait` after all workers have answered."""
         base = self._base
         try:
             if self._timeout is not None:
@@ -110,25 +110,25 @@ class Workers:
 
 
 class _Run:
-    """Pickles to a call that runs `worker_report.py`, without an import of this package into the worker."""
+    """Pickles to a call that runs `worker_report.py`, so that the worker need not import this package."""
 
     def __reduce__(self):
         return runpy.run_path, (str(REPORT), None, "__main__")
 
 
 class _Reports:
-    """The queue of the workers' exceptions, read by Gymnasium once a worker has said that there is one."""
+    """The queue of the workers' exceptions, which Gymnasium reads after a worker has reported one."""
 
     def __init__(self, reports):
         self._reports = reports
 
     def get(self):
-        """The next exception; `queue.Empty` if none comes."""
+        """The next exception; raises `queue.Empty` if there is none in time."""
         return self._reports.get(timeout=SECONDS_TO_REPORT)
 
 
 def workers_of(vector_env: gymnasium.vector.VectorEnv, timeout: float | None = None) -> Workers | None:
-    """The `Workers` of a vector environment, or `None` where it has no worker processes that Gymnasium manages."""
+    """The `Workers` of a vector environment, or `None` if it has no worker processes managed by Gymnasium."""
     checks.number("timeout", timeout, above=0.0, none=True)
     if isinstance(getattr(vector_env, "unwrapped", None), gymnasium.vector.AsyncVectorEnv):
         return Workers(vector_env, timeout)

@@ -1,4 +1,4 @@
-"""Gymnasium wrappers that Gymnasium itself lacks."""
+"""Gymnasium wrappers that are missing in Gymnasium."""
 
 from keras_rl_prob.envs.wrappers.action_mask import ActionMask
 from keras_rl_prob.envs.wrappers.check_finite import CheckFinite

@@ -1,4 +1,4 @@
-"""`ActionMask`: the mask that an environment tells in its info becomes part of the observation."""
+"""`ActionMask`: adds the action mask from `info` to the observation."""
 
 from typing import Any
 
@@ -13,12 +13,13 @@ from keras_rl_prob.types import GymReset, GymStep
 
 
 class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
-    """Puts `info["action_mask"]`, from `reset` and `step`, into the observation, where agents look for it.
+    """Adds `info["action_mask"]`, from `reset` and `step`, to the observation, where agents expect it.
 
     A Dict observation gets the key `"action_mask"`; any other becomes `{"observation": ..., "action_mask": ...}`. In `info` the
-    mask is what Gymnasium's `action_space.sample(mask=...)` takes; in the observation it is made of int8 arrays of 0 and 1:
+    mask has the form that Gymnasium's `action_space.sample(mask=...)` takes; in the observation it consists of int8 arrays of 0
+    and 1:
 
-    | part of the action space | in `info` | in the observation |
+    | action space or component | in `info` | in the observation |
     | --- | --- | --- |
     | `Discrete(n)` | array `[n]` | `MultiBinary(n)` |
     | `MultiDiscrete` | tuple of arrays, one for each component, or a padded array | `MultiBinary([k, n])`, padded with 0 |
@@ -27,16 +28,16 @@ class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
     | `Dict` | dict | Dict with the keys of those that have a mask |
     | `Tuple` | tuple | Dict with the positions of those that have a mask: `{"1": ...}` |
 
-    `None` for a part allows all of it. When an episode is over, where nothing is chosen any more, a mask that is missing or
-    allows nothing is replaced by one that allows everything. Before that, `fit` refuses a mask that allows nothing.
+    `None` for a component allows all its actions. At the end of an episode, where no action is chosen, a mask that is missing
+    or allows no action is replaced by one that allows all. Before that, `fit` raises an error for a mask that allows no action.
 
     Args:
-        env: An environment that tells a mask.
-        key: Where in `info` the mask is.
+        env: An environment with a mask in its `info`.
+        key: Key of the mask in `info`.
 
     Raises:
-        ValueError: Nothing of the action space can be masked, or the observation has such a key already; from `reset` and
-            `step`, if there is no mask, or none that fits the action space, with the environment and the step.
+        ValueError: The action space cannot be masked, or the observation already has such a key; from `reset` and `step`, if
+            the mask is missing or does not fit the action space, with the environment and the step.
 
     Example:
     >>> env = ActionMask(gymnasium.make("Taxi-v4"))
@@ -90,7 +91,7 @@ class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
         return {**parts, masks.KEY: self._converted(self.env.action_space, mask, (), over)}
 
     def _converted(self, space, mask, path, over):
-        """A nest like `masks.mask_space(space)` of int8 arrays; `None`, or an empty dict, where nothing can be masked."""
+        """A nest like `masks.mask_space(space)` of int8 arrays; `None`, or an empty dict, if the space cannot be masked."""
         if isinstance(space, gym_spaces.Dict | gym_spaces.Tuple):
             parts = self._parts(space, mask, path)
             nest = {
@@ -114,7 +115,7 @@ class ActionMask(gymnasium.Wrapper, RecordConstructorArgs):
         return array.astype(np.int8)
 
     def _parts(self, space, mask, path):
-        """A dict of the parts of a Dict's or a Tuple's mask."""
+        """A dict of the components of a Dict's or a Tuple's mask."""
         if mask is None:
             return {}
         if isinstance(space, gym_spaces.Tuple):

@@ -1,4 +1,4 @@
-"""What the wrappers' arguments have to fulfil, with errors that say what was received."""
+"""Checks of the wrappers' arguments."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _ARRAYS = (gymnasium.spaces.Box, gymnasium.spaces.MultiBinary, gymnasium.spaces.
 
 
 def checked_env(env: Any) -> gymnasium.Env:
-    """Returns `env`; raises a `TypeError` unless it is one environment, made already."""
+    """Returns `env`; raises a `TypeError` unless it is a single environment."""
     if not isinstance(env, gymnasium.Env):
         raise TypeError(f"`env` must be a `gymnasium.Env`, as from `gymnasium.make`. Received: env={env!r}")
     return env
@@ -28,8 +28,8 @@ def checked_action(env: gymnasium.Env, name: str, action: Any) -> Any:
 
     Args:
         env: The environment.
-        name: What to call the action in the message, such as `"noop"`.
-        action: What the user wrote.
+        name: Name of the argument in the message, such as `"noop"`.
+        action: The value that the user passed.
 
     Raises:
         ValueError: It is not in the action space.
@@ -48,12 +48,12 @@ def checked_action(env: gymnasium.Env, name: str, action: Any) -> Any:
 
 
 def action_index(env: gymnasium.Env, meaning: str, example: str) -> int:
-    """The index of the action that `env` itself calls by a name, as Atari games do.
+    """The index of an action by its name in `env`, as in Atari games.
 
     Args:
         env: The environment.
         meaning: Name of the action in `env.unwrapped.get_action_meanings()`.
-        example: Code to show in the message, which says the action explicitly.
+        example: Code for the message that passes the action explicitly.
 
     Raises:
         ValueError: There is no such action, or actions have no names.

@@ -1,4 +1,4 @@
-"""`CheckFinite`: numbers that are none are found where they come from."""
+"""`CheckFinite`: detects NaN and infinity where they first occur."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from keras_rl_prob.types import GymReset, GymStep
 
 
 class CheckFinite(gymnasium.Wrapper, RecordConstructorArgs):
-    """Raises an error at the first observation or reward that is NaN or infinite, and says when and where it was.
+    """Raises an error for the first observation or reward that is NaN or infinite, with the environment and the step.
 
-    `fit` finds such numbers too, but only in what reaches it. Put this around the environment itself to find those that another
-    wrapper hides or spreads, a running mean or a history for instance.
+    `fit` detects such numbers too, but only those that reach it. Use this as the innermost wrapper to detect those that another
+    wrapper hides or spreads, for example a running mean or a history.
 
     Args:
         env: The environment.

@@ -1,4 +1,4 @@
-"""`CheckObservation`: observations that are not made like their space are found where they come from."""
+"""`CheckObservation`: detects observations that do not match their space."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from keras_rl_prob.types import GymReset, GymStep
 
 
 class CheckObservation(gymnasium.Wrapper, RecordConstructorArgs):
-    """Raises an error at the first observation whose layout, shape or dtype is not that of its space, and says when it was.
+    """Raises an error for the first observation whose structure, shape or dtype does not match its space, with the step.
 
-    Environments that are stepped one after the other need no such wrapper: there `fit` finds those observations by itself. But
-    a `gymnasium.vector.AsyncVectorEnv` stretches or rounds them silently until they fit the memory that its processes share.
+    Environments that are stepped one after the other need no such wrapper: there `fit` detects such observations itself. But
+    a `gymnasium.vector.AsyncVectorEnv` silently broadcasts or casts them to fit the shared memory of its processes.
 
     Args:
         env: The environment.

@@ -1,4 +1,4 @@
-"""Where episodes end, and with which reward."""
+"""Wrappers that change when episodes end, and with which reward."""
 
 import math
 import numbers
@@ -12,23 +12,23 @@ from keras_rl_prob.types import GymReset, GymStep
 
 
 class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
-    """Ends an episode with each life that is lost, while the game goes on: the agent learns that losing a life is bad.
+    """Ends an episode with each lost life, while the game continues: the agent learns that losing a life is bad.
 
     A step after which `info["lives"]` is smaller than before terminates. The next `reset` takes a no-op step in the same game,
-    whose reward is dropped; only when the game is over, or with a `seed` or `options`, does it start a new one. The last life
-    ends with the game itself: with no life left an Atari game may go on for some frames.
+    whose reward is dropped; it starts a new game only when the game is over, or with a `seed` or `options`. The last life ends
+    with the game itself: an Atari game may continue for some frames after the last life is lost.
 
     Train with it and evaluate without: the return of an episode is that of one life. Gymnasium's
     `AtariPreprocessing(terminal_on_life_loss=True)` terminates as well, but then starts a new game, so that the agent never
-    sees what comes later in one.
+    sees the later parts of a game.
 
     Args:
         env: An environment that reports `info["lives"]`, from `reset` and `step`.
-        noop: Action to go on with after a lost life; default: the NOOP of environments whose `get_action_meanings()` has
+        noop: Action to continue with after a lost life; default: the NOOP of environments whose `get_action_meanings()` has
             one, as Atari games have.
 
     Raises:
-        ValueError: `noop` is not in the action space, or is left out and there is no NOOP; from `reset` and `step`, if there
+        ValueError: `noop` is not in the action space, or is not given and there is no NOOP; from `reset` and `step`, if there
             is no `info["lives"]`.
 
     References:
@@ -51,7 +51,7 @@ class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
         self._lives, self._goes_on = 0, False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
-        """Goes on with the next life, or starts a new game."""
+        """Continues with the next life, or starts a new game."""
         goes_on, self._goes_on = self._goes_on and seed is None and not options, False
         if goes_on:
             observation, _, terminated, truncated, info = self.env.step(self.noop)
@@ -80,7 +80,7 @@ class EpisodicLife(gymnasium.Wrapper, RecordConstructorArgs):
 class FinalReward(gymnasium.Wrapper, RecordConstructorArgs):
     """Replaces the reward of the step that terminates an episode, for instance by a penalty for failing.
 
-    Steps that only truncate, at a time limit, keep their reward: the task was not over.
+    Steps that only truncate, for example at a time limit, keep their reward.
 
     Args:
         env: The environment.

@@ -1,4 +1,4 @@
-"""Observations of several steps in one: how they changed, and what they were."""
+"""Observations of several steps in one: their differences, or a stack of them."""
 
 import collections
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ _TWICE_AS_WIDE = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.int64}
 
 
 class FrameDelta(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Shows by how much the observation changed: what moves, rather than where everything is.
+    """Replaces the observation by its change since the last step, which shows what moves.
 
-    The first observation of an episode is shown as it is, that is, its change from 0. So nothing is lost: the sum of all that
-    an episode has shown is the observation.
+    The first observation of an episode is not changed, as if the one before were 0. So no information is lost: the sum of all
+    differences of an episode is the current observation.
 
-    Real numbers keep their dtype. Integers become signed ones of twice the width, in which no difference wraps around: frames
-    of bytes (uint8) become int16. The space reaches from `low - high` to `high - low`, and farther where 0 is not between
-    `low` and `high`, as far as the first observation needs.
+    Real numbers keep their dtype. Integers become signed integers of twice the width, in which no difference wraps around:
+    frames of bytes (uint8) become int16. The space has the bounds `low - high` and `high - low`, extended if necessary to
+    include the first observation.
 
     Args:
         env: An environment with `Box` observations.
@@ -50,7 +50,7 @@ class FrameDelta(gymnasium.ObservationWrapper, RecordConstructorArgs):
         self._previous = np.zeros_like(space.low)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
-        """Starts an episode, whose first observation is shown as it is."""
+        """Starts an episode, whose first observation is not changed."""
         self._previous = np.zeros_like(self._previous)
         return super().reset(seed=seed, options=options)
 
@@ -62,22 +62,22 @@ class FrameDelta(gymnasium.ObservationWrapper, RecordConstructorArgs):
 
 
 class FrameHistory(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Shows the present observation together with some of the past, stacked along a new axis.
+    """Stacks the current observation and some past ones along a new axis.
 
-    Gymnasium's `FrameStackObservation(env, 4)` stacks the last four on axis 0; this one may leave gaps, and stack on any axis.
-    At the start of an episode the first observation stands for all that is not there yet. To have the stack in one row, put
+    Gymnasium's `FrameStackObservation(env, 4)` stacks the last four on axis 0; this wrapper allows gaps, and any axis.
+    At the start of an episode the first observation replaces those that do not exist yet. To flatten the stack, use
     Gymnasium's `FlattenObservation` (or `ReshapeObservation`) around it.
 
     Args:
         env: An environment with `Box` observations.
-        past_indices: How many steps ago each observation in the stack was; 0 is the present one and must be among them.
-            `(3, 2, 1, 0)` has the newest last, as `FrameStackObservation` and the replay buffer of `DQN(frame_axis=...)`.
-        axis: Where the new axis is: 0 before all others; -1 behind them, which makes channels of grayscale images
+        past_indices: Age in steps of each observation in the stack; 0 is the current one and must be among them. `(3, 2, 1, 0)`
+            has the latest last, like `FrameStackObservation` and `ReplaySettings(frame_axis=...)`.
+        axis: Position of the new axis: 0 before all others; -1 after them, which makes channels of grayscale images
             `[height, width]`, as convolutions in Keras expect them.
 
     Raises:
-        ValueError: The observations are not a Box, `past_indices` are not different integers with 0 among them, or there
-            can be no such `axis`.
+        ValueError: The observations are not a Box, `past_indices` are not distinct integers with 0 among them, or `axis` is out
+            of range.
 
     Example:
     >>> env = FrameHistory(gymnasium.make("MountainCar-v0"), past_indices=(8, 4, 0))
@@ -101,15 +101,15 @@ class FrameHistory(gymnasium.ObservationWrapper, RecordConstructorArgs):
         low, high = (np.stack([bound] * len(past_indices), axis) for bound in (space.low, space.high))
         self.observation_space = gymnasium.spaces.Box(low, high, dtype=space.dtype)
         recent: collections.deque[np.ndarray] = collections.deque(maxlen=max(past_indices) + 1)
-        self._recent = recent  # from the present into the past
+        self._recent = recent  # from the latest to the oldest
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> GymReset:
-        """Starts an episode, with a history of its first observation only."""
+        """Starts an episode, with its first observation as the whole history."""
         self._recent.clear()
         return super().reset(seed=seed, options=options)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        """Returns the observations of `past_indices` steps ago as one array."""
+        """Returns the stack of the observations `past_indices` steps ago."""
         times = 1 if self._recent else max(self.past_indices) + 1
         self._recent.extendleft([np.array(observation)] * times)
         return np.stack([self._recent[index] for index in self.past_indices], self.axis)
@@ -124,7 +124,7 @@ def _space_of_differences(space):
                 f"`env` must have observations whose differences fit into 64 bits. Received: env.observation_space={space}"
             )
     low, high = space.low.astype(dtype), space.high.astype(dtype)
-    with np.errstate(over="ignore"):  # the largest numbers there are stand for no bound
+    with np.errstate(over="ignore"):  # the largest number of a dtype means no bound
         low, high = np.minimum(low - high, low), np.maximum(high - low, high)
     return gymnasium.spaces.Box(low, high, space.shape, dtype)
 

@@ -1,4 +1,4 @@
-"""`MaskVelocity`: the classic tasks without velocities, which take memory."""
+"""`MaskVelocity`: hides velocities, so that tasks need memory."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from keras_rl_prob.envs.wrappers.arguments import checked_env
 
-# Unwrapped class -> what the observation is multiplied with: 0 hides a velocity.
+# Unwrapped class -> factors of the observation: 0 hides a velocity.
 VELOCITY_MASKS = {
     "AcrobotEnv": (1.0, 1.0, 1.0, 1.0, 0.0, 0.0),
     "CartPoleEnv": (1.0, 0.0, 1.0, 0.0),
@@ -19,7 +19,7 @@ VELOCITY_MASKS = {
 
 
 class MaskVelocity(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Shows 0 in place of velocities, so that acting well needs memory; shape and space stay as they are.
+    """Replaces velocities with 0, so that acting well needs memory; shape and space are not changed.
 
     Args:
         env: An environment with one-dimensional `Box` observations.

@@ -1,4 +1,4 @@
-"""`NormalizeRange`: observations between -1 and 1, by the bounds of their space."""
+"""`NormalizeRange`: maps observations to [-1, 1] by the bounds of their space."""
 
 import gymnasium
 import numpy as np
@@ -9,19 +9,19 @@ from keras_rl_prob import spaces
 from keras_rl_prob.envs.wrappers.arguments import checked_env
 from keras_rl_prob.types import Nest
 
-_LARGEST = np.finfo(np.float32).max  # as a bound it only says that there is none
+_LARGEST = np.finfo(np.float32).max  # as a bound it means that there is none
 
 
 class NormalizeRange(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Maps every component of the observation that has two bounds to [-1, 1], and leaves all others as they are.
+    """Maps every component of the observation that has two bounds to [-1, 1], and does not change the others.
 
-    It takes `2 (x - low) / (high - low) - 1`, in Box spaces on their own or inside Dict and Tuple. Integers become float32,
-    but bytes (uint8) stay bytes: the default networks divide them by 255. What has a bound on one side or none, bounds as
-    large as float32 can be, or two equal ones, stays as it is.
+    It computes `2 (x - low) / (high - low) - 1`, for a Box space or for those in a Dict or Tuple. Integers become float32,
+    but bytes (uint8) stay bytes: the default networks divide them by 255. Components with only one bound or none, with bounds
+    as large as the largest float32, or with two equal bounds, are not changed.
 
-    Gymnasium's `RescaleObservation` does the same for one Box of real numbers and wants both bounds spelt out where some are
-    infinite. It takes no statistics, in contrast to `normalize_observations=True` of the agents, which is for components
-    without bounds. Bounded actions need nothing: agents keep to the bounds by themselves.
+    Gymnasium's `RescaleObservation` does the same for a single Box of real numbers and needs both bounds as arguments if some
+    are infinite. For components without bounds use running statistics, with `normalize_observations=True` of the agent. Bounded
+    actions need no wrapper: agents respect the bounds.
 
     Args:
         env: The environment.
@@ -31,7 +31,7 @@ class NormalizeRange(gymnasium.ObservationWrapper, RecordConstructorArgs):
 
     Example:
     >>> env = NormalizeRange(gymnasium.make("Pendulum-v1"))
-    >>> env.observation_space  # the third one, a velocity, was between -8 and 8
+    >>> env.observation_space  # the third component, a velocity, was between -8 and 8
     Box(-1.0, 1.0, (3,), float32)
     """
 
@@ -48,7 +48,7 @@ class NormalizeRange(gymnasium.ObservationWrapper, RecordConstructorArgs):
         self.observation_space = _map_space(_normalized, env.observation_space)
 
     def observation(self, observation: Nest) -> Nest:
-        """Returns the observation with its bounded components between -1 and 1."""
+        """Returns the observation with its bounded components mapped to [-1, 1]."""
         mappings = iter(self._mappings)
         return spaces.map_values(lambda value: next(mappings)(value), self.env.observation_space, observation)
 

@@ -1,4 +1,4 @@
-"""Actions taken before an episode begins for the agent: random ones, or those that start a game."""
+"""Wrappers that take actions at the start of an episode: random ones, or those that start a game."""
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ ATTEMPTS = 1000
 
 
 class _ActingReset(gymnasium.Wrapper):
-    """Takes the actions of `first_actions()` within `reset`; starts again if the episode ends on the way."""
+    """Takes the actions of `first_actions()` in `reset`; resets again if the episode ends during them."""
 
     def first_actions(self):
         raise NotImplementedError
@@ -23,7 +23,7 @@ class _ActingReset(gymnasium.Wrapper):
         """Starts an episode and takes the first actions; returns the observation and the info of the last of them."""
         for _ in range(ATTEMPTS):
             observation, info = self.env.reset(seed=seed, options=options)
-            seed = None  # or else each attempt would be the same
+            seed = None  # else all attempts would be the same
             for action in self.first_actions():
                 observation, _, terminated, truncated, info = self.env.step(action)
                 if terminated or truncated:
@@ -37,23 +37,23 @@ class _ActingReset(gymnasium.Wrapper):
 
 
 class RandomStart(_ActingReset, RecordConstructorArgs):
-    """Takes 0 to `max_steps - 1` random actions after a reset, so that episodes start from various states.
+    """Takes 0 to `max_steps - 1` random actions after a reset, so that episodes start from different states.
 
-    The number is uniform, and drawn again if the episode ends on the way. The rewards of these steps count for nobody, but
-    the steps count towards a time limit that is inside. Everything is drawn from the environment's `np_random`: with the
-    same seed an environment starts in the same way, and its `action_space` stays as it was seeded.
+    The number is uniformly distributed, and sampled again if the episode ends during these actions. Their rewards are dropped,
+    but the steps count towards a `TimeLimit` inside this wrapper. All random numbers come from the environment's `np_random`:
+    with the same seed an environment starts in the same state, and the seed of its `action_space` is not affected.
 
     Args:
         env: The environment.
-        max_steps: Positive integer; 1 takes no action at all.
+        max_steps: Positive integer; 1 takes no action.
 
     Raises:
         ValueError: `max_steps` is not a positive integer.
-        RuntimeError: From `reset`, if the episode always ends on the way.
+        RuntimeError: From `reset`, if the episode always ends during these actions.
 
     References:
         - [Mnih et al. (2015), Human-level control through deep reinforcement
-          learning](https://doi.org/10.1038/nature14236) start with up to 30 no-ops, to the same end.
+          learning](https://doi.org/10.1038/nature14236) start with up to 30 no-ops, for the same purpose.
 
     Example:
     >>> env = RandomStart(gymnasium.make("CartPole-v1"), max_steps=10)
@@ -79,20 +79,20 @@ class RandomStart(_ActingReset, RecordConstructorArgs):
 
 
 class FireReset(_ActingReset, RecordConstructorArgs):
-    """Takes the actions after a reset that a game waits for, such as FIRE, which serves the ball in Breakout.
+    """Takes the actions after a reset that a game needs to start, such as FIRE, which serves the ball in Breakout.
 
-    Put it around `EpisodicLife`: a ball is to be served after every lost life.
+    Use it around `EpisodicLife`: the ball has to be served after every lost life.
 
     Args:
         env: The environment.
         actions: Sequence of actions to take after each reset. Default, for Atari games and others whose
             `get_action_meanings()` has FIRE: FIRE and the action that follows it there, as in OpenAI Baselines, since some
-            games wait for a move besides.
+            games also need a move.
 
     Raises:
-        ValueError: There are no `actions` or one of them is not in the action space, or `actions` is left out and there
-            is no FIRE.
-        RuntimeError: From `reset`, if the episode always ends on the way.
+        ValueError: There are no `actions` or one of them is not in the action space, or `actions` is not given and there is no
+            FIRE.
+        RuntimeError: From `reset`, if the episode always ends during these actions.
 
     References:
         - [OpenAI Baselines](https://github.com/openai/baselines), `FireResetEnv`.
@@ -100,7 +100,7 @@ class FireReset(_ActingReset, RecordConstructorArgs):
     Example:
     >>> env = FireReset(gymnasium.make("MountainCar-v0"), actions=[2, 2])
     >>> observation, _ = env.reset(seed=0)
-    >>> bool(observation[1] > 0)  # it drives already
+    >>> bool(observation[1] > 0)  # it is moving already
     True
     """
 
