@@ -1,4 +1,4 @@
-"""What a backup of a replay memory of Atari-like frames costs in an epoch: bytes, seconds, and memory while it is written.
+"""Cost of a backup of a replay buffer of Atari-like frames per epoch: bytes, seconds, and RAM while it is written.
 
 python benchmarks/backup.py [--callback Backup] [--capacity 100000] [--epochs 3] [--save]
 """
@@ -20,7 +20,7 @@ ENVS, ROLLOUT = 8, 195  # an epoch of 8 rollouts has 12,480 frames
 
 
 def frames(count=3000, side=84):
-    """Frames `[count, side, side]`: a scene that stays, and twelve textured things that move across it."""
+    """Frames `[count, side, side]`: a fixed scene, and twelve textured objects that move across it."""
     rng = np.random.default_rng(0)
     scene = np.repeat(np.repeat(rng.integers(0, 6, (12, 12)) * 40, 7, 0), 7, 1).astype(np.uint8)
     images = np.repeat(scene[None], count, 0)
@@ -33,7 +33,7 @@ def frames(count=3000, side=84):
 
 
 class Scenes(krp.envs.NativeEnv):
-    """Stacks of four frames, whatever is done."""
+    """Stacks of four frames, whatever the actions."""
 
     observation_space = gymnasium.spaces.Box(0, 255, (4, 84, 84), np.uint8)
     action_space = gymnasium.spaces.Discrete(4)
@@ -45,7 +45,7 @@ class Scenes(krp.envs.NativeEnv):
         return tf.random.stateless_uniform((self.num_envs,), seed, 0, 2000, tf.int32)
 
     def observe(self, state):
-        """The frames up to the last one."""
+        """The latest frames."""
         return tf.gather(self.images, (state[:, None] + tf.range(4)) % len(self.images))
 
     def transition(self, state, action, seed):
@@ -54,15 +54,15 @@ class Scenes(krp.envs.NativeEnv):
 
 
 def resident(name="VmRSS"):
-    """Bytes of memory that the process has, or has had at most (`VmHWM`)."""
+    """Bytes of resident memory of the process, or the maximum so far (`VmHWM`)."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def measured(what, folder, write):
-    """Prints what `write()` costs."""
+    """Prints the cost of `write()`."""
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     start, base = time.perf_counter(), resident()
     write()
     seconds, peak = time.perf_counter() - start, resident("VmHWM") - base
@@ -77,7 +77,7 @@ def measured(what, folder, write):
 
 
 def main():
-    """Trains for some epochs with a full memory."""
+    """Trains for some epochs with a full replay buffer."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--callback", default="Backup")
     parser.add_argument("--capacity", type=int, default=100_000)

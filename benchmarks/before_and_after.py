@@ -1,11 +1,11 @@
-"""Environment steps per second of this code beside those of another revision, as ratios from one process.
+"""Environment steps per second of this code relative to another revision, as ratios from one process.
 
     python benchmarks/before_and_after.py REVISION [--rounds 5] [--agents DQN PPO ...]
 
-The package of REVISION is taken out of git and imported under another name, so that both train in one process, in turn, a few
-epochs at a time: processes of their own differ by up to half of what they measure on a shared machine. All on CartPole:
-RecurrentPPO and PPO with 32 environments x 128 steps, PPO again through Gymnasium ("PPO-gym"), A2C with 8 x 5, DQN with the
-settings of rl-baselines3-zoo. The ratio is after / before, the median over all pairs of epochs, with its quartiles.
+The package of REVISION is extracted from git and imported under another name, so that both train in one process, in turn, a few
+epochs at a time: on a shared machine, rates in separate processes differ by up to 50 %. All on CartPole: RecurrentPPO and PPO
+with 32 environments x 128 steps, PPO again through Gymnasium ("PPO-gym"), A2C with 8 x 5, DQN with the settings of
+rl-baselines3-zoo. The ratio is after / before, the median over all pairs of epochs, with its quartiles.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import numpy as np
 
 PACKAGE, BEFORE, EPOCHS = "keras_rl_prob", "keras_rl_prob_before", 4
 ROOT = pathlib.Path(__file__).parent.parent
-CASES = {  # class, its arguments, environments, rollouts an epoch, rollouts an execution
+CASES = {  # class, its arguments, environments, rollouts per epoch, rollouts per execution
     "RecurrentPPO": ("RecurrentPPO", {"rollout_steps": 128}, 32, 4, None),
     "PPO": ("PPO", {"rollout_steps": 128}, 32, 8, None),
     "PPO-gym": ("PPO", {"rollout_steps": 128}, 32, 4, None),
@@ -50,7 +50,7 @@ def package_of(revision, folder):
 
 
 def contestant(package, case):
-    """A function that trains for some epochs and returns the seconds of each but the first."""
+    """A function that trains for some epochs and returns the seconds of each except the first."""
     name, arguments, num_envs, rollouts, execution = CASES[case]
     keras.utils.set_random_seed(0)
     if name == "DQN":

@@ -55,7 +55,7 @@ def gradients(loss):
 
 
 def network():
-    """A loss that costs next to nothing besides the network."""
+    """A loss whose own cost is negligible."""
     outputs, _ = agent._unrolled(batch.observation, batch.is_first, batch.state)
     return tf.reduce_sum(outputs["action"]) + tf.reduce_sum(outputs["value"])
 

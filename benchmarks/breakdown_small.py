@@ -1,8 +1,8 @@
-"""Where the time of A2C and DQN goes, whose steps are short, on Gymnasium's CartPole: milliseconds for one rollout.
+"""Where the time of A2C and DQN, whose steps are short, goes on Gymnasium's CartPole: milliseconds per rollout.
 
     python benchmarks/breakdown_small.py
 
-The settings are those of throughput.py. Every line is a part run on its own, the fastest of five rounds.
+The settings are those of throughput.py. Every line is a component timed alone, the fastest of five rounds.
 """
 
 import os
@@ -36,14 +36,14 @@ def milliseconds(run):
 
 
 def playing(agent, made, num_envs):
-    """Rollouts alone, their elements one number so that nothing is handed over."""
+    """Only rollouts, with single numbers as elements so that no data are passed."""
     source = agent.make_source(made(num_envs), 0)
     rollouts = iter(rollout_source(lambda: tf.reduce_sum(source.driver.collect().reward), lambda x: x))
     return milliseconds(lambda: next(rollouts))
 
 
 def calls(agent, num_envs):
-    """The calls of the environment from the graph, with actions that cost nothing."""
+    """The calls of the environment from the graph, with constant actions."""
     env = made(num_envs)
     state, _ = env.reset(tf.constant([0, 0]))
 
@@ -61,7 +61,7 @@ def calls(agent, num_envs):
 
 
 def python(agent, num_envs):
-    """The vector environment in a loop of its own."""
+    """The vector environment, stepped in a loop without an agent."""
     env = made(num_envs).vector_env
     env.reset(seed=0)
     action = env.action_space.sample()
@@ -96,7 +96,7 @@ def native(num_envs):
 
 
 def report(name, agent, num_envs):
-    """Prints the parts of a rollout."""
+    """Prints the times of the components of a rollout."""
     agent.compile()
     agent.build("CartPole-v1")
     agent._prepare_for(native(num_envs), agent.updates_per_rollout(num_envs))

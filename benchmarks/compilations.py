@@ -1,10 +1,10 @@
-"""What each call traces and compiles with XLA, and how long it takes.
+"""Number of traces and XLA compilations of each call, and its time.
 
     python benchmarks/compilations.py [--agents PPO DQN ...] [--env tf/CartPole-v1] [--json] [--small]
 
-For each agent, with default settings, in a process of its own: a first `fit`, a second one, `evaluate`, `evaluate` again, and a
-`fit` with validation over five epochs. Traces are counted where TensorFlow makes graphs of functions, compilations by what
-TensorFlow logs. "epoch" is the median time of an epoch when nothing is left to be compiled.
+For each agent, with default settings, in a separate process: a first `fit`, a second one, `evaluate`, `evaluate` again, and a
+`fit` with validation over five epochs. Traces are counted where TensorFlow makes graphs of functions, compilations from
+TensorFlow's log. "epoch" is the median time of an epoch after everything is compiled.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MARK, COMPILED = "call ends", "Instantly compiling for signature"
 
 
 def measure(name):
-    """Makes all calls in this process; prints what each of them traced, and marks its end among what TensorFlow logs."""
+    """Makes all calls in this process; prints what each of them traced, and marks its end in TensorFlow's log."""
     import keras  # noqa: PLC0415 - the parent needs no TensorFlow
     from tensorflow.python.eager.polymorphic_function import tracing_compilation  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def measure(name):
     agent = getattr(krp, name)(**SMALL.get(name, {}) if args.small else {})
     agent.compile()
     if name == "LinearQ":
-        agent.build(args.env)  # which plays, to fit its features
+        agent.build(args.env)  # its default network plays, to fit its features
     seconds = []
 
     def fit(epochs=1, **arguments):
@@ -76,7 +76,7 @@ def measure(name):
 
 
 def results(name):
-    """What a process of its own says of an agent: a list of dicts, one for each call."""
+    """The results of an agent in a separate process: a list of dicts, one for each call."""
     command = [sys.executable, __file__, "--measure", name, "--env", args.env, *(["--small"] if args.small else [])]
     environment = os.environ | {"TF_CPP_VMODULE": "device_compiler=2", "TF_CPP_MIN_LOG_LEVEL": "0"}
     process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -1,18 +1,18 @@
-"""Memory, open files and speed of long trainings under load: all of them must stay as they are after the first minutes.
+"""Memory, open files and speed of long runs under load: none may change after the first minutes.
 
     python benchmarks/endurance.py CASE [--minutes 5]
 
-| case | training |
+| case | run |
 | --- | --- |
 | workers | PPO, 64 CartPoles in worker processes |
-| infos | PPO, 4 environments whose `info` holds 1 MB at each step |
+| infos | PPO, 4 environments whose `info` has 1 MB at each step |
 | observations | PPO, 2 environments whose observations have 10 MB |
 | episodes | PPO, 16 environments whose episodes have one step |
 | ppo, dqn | CartPole, with evaluation, best agent, checkpoint and backup after each epoch |
 
-Prints, every twentieth of the time: environment steps, steps in a second, resident memory of the process and of its
-children in MiB (what processes share is divided among them), and open file descriptors of the process. At the end: the
-first and the last of each after a quarter of the time, and the slope of a line through them in an hour. Linux only.
+Prints, every twentieth of the time: environment steps, steps per second, memory of the process and of its children in MiB (PSS:
+shared pages are divided among processes), and open file descriptors of the process. At the end: the values after the first
+quarter of the time and at the end, and the slope of a line through them per hour. Linux only.
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Loaded(gymnasium.Env):
 
 
 def resident_mib(pid):
-    """Resident memory of a process in MiB, of which shared pages are divided among those who share; 0 once it has ended."""
+    """Proportional set size (PSS) of a process in MiB; 0 if it has ended."""
     try:
         lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -74,7 +74,7 @@ def children(pid):
 
 
 class Endurance(keras.callbacks.Callback):
-    """Prints what is used every so often, and stops the training when the time is over."""
+    """Prints the measurements at intervals, and stops training when the time is over."""
 
     def __init__(self, minutes):
         super().__init__()
@@ -95,7 +95,7 @@ class Endurance(keras.callbacks.Callback):
         self.model.stop_training = self.model.stop_training or seconds > self.seconds
 
     def report(self):
-        """Prints how it began, how it ended and the slope."""
+        """Prints the first and the last values and the slope."""
         rows = np.array([row for row in self.rows if row[0] > self.seconds / 4])
         for name, column in list(zip(COLUMNS, rows.T, strict=True))[2:]:
             slope = np.polyfit(rows[:, 0] / 3600, column, 1)[0]
@@ -109,7 +109,7 @@ def vector(number, workers=False, **kwargs):
 
 
 def case(name, folder):
-    """The agent, its environment, and what `fit` gets besides."""
+    """The agent, its environment, and further arguments of `fit`."""
     network = krp.networks.feed_forward
     if name == "workers":
         return krp.PPO(rollout_steps=32), gymnasium.make_vec("CartPole-v1", 64, "async"), {"steps_per_epoch": 160}
@@ -134,7 +134,7 @@ def case(name, folder):
 
 
 def main():
-    """Trains for the time."""
+    """Trains for the given time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", choices=["workers", "infos", "observations", "episodes", "ppo", "dqn"])
     parser.add_argument("--minutes", type=float, default=5.0)

@@ -1,9 +1,9 @@
-"""What V-trace is worth where rollouts lag behind the policy: IMPALA with and without it.
+"""The effect of V-trace if rollouts lag behind the policy: IMPALA with and without it.
 
     python benchmarks/lag.py [--lags 0 4 8 16] [--seeds 5] [--steps 300000] [--env tf/CartPole-v1] [--learning-rate 6e-4]
 
 Trains an agent for each lag, correction and seed, and prints the median over seeds of the mean return of 100 deterministic
-episodes after the training, with the least and the greatest. A rollout is 8 environments x 20 steps, a gradient step each.
+episodes after training, with the lowest and the highest. A rollout has 8 environments x 20 steps, with one gradient step.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import keras_rl_prob as krp
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--lags", nargs="+", type=int, default=[0, 4, 8, 16], help="in gradient steps")
 parser.add_argument("--seeds", type=int, default=5)
-parser.add_argument("--steps", type=int, default=300_000, help="environment steps of a training")
+parser.add_argument("--steps", type=int, default=300_000, help="environment steps of a run")
 parser.add_argument("--env", default="tf/CartPole-v1")
 parser.add_argument("--learning-rate", type=float, default=6e-4)
 args = parser.parse_args()
@@ -25,7 +25,7 @@ CORRECTIONS = {"V-trace": krp.VTrace(), "none": None}
 
 
 def trained(lag, vtrace, seed):
-    """Mean return of a new agent after its training."""
+    """Mean return of a new agent after training."""
     keras.utils.set_random_seed(seed)
     agent = krp.IMPALA(vtrace=vtrace, lag=lag)
     agent.compile(keras.optimizers.Adam(args.learning_rate, epsilon=1e-5, global_clipnorm=0.5), steps_per_execution=20)

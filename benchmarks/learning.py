@@ -1,9 +1,9 @@
-"""What the agents learn within a fixed number of environment steps: five seeds, median and spread, as a table.
+"""Returns of the agents after a fixed number of environment steps: five seeds, median and range, as a table.
 
     python benchmarks/learning.py [--seeds 5] [TASK ...]
 
-A run trains for as many whole rollouts as fit into the budget and is then evaluated over 100 deterministic episodes. Tasks of
-`krp.presets` take their numbers from there, and `pip install -e ".[environments]"`.
+A run trains for as many whole rollouts as fit into the budget and is then evaluated over 100 deterministic episodes. Tasks with
+presets use the settings of `krp.presets`, and need `pip install -e ".[environments]"`.
 """
 
 import argparse
@@ -20,13 +20,13 @@ import keras
 import keras_rl_prob as krp
 from keras_rl_prob.testing import DictTask, HybridTask
 
-# ten independent guesses: no step helps a later one
+# ten independent guesses: rewards do not depend on earlier actions
 CONTEXTUAL = {"rollout_steps": 64, "minibatches": 8, "update_epochs": 8, "discount": 0.0, "entropy_coef": 0.001}
 PENDULUM = {"rollout_steps": 200, "minibatches": 10, "update_epochs": 10, "discount": 0.9, "entropy_coef": 0.0}
 
 
 def explored(steps, start=1.0, end=0.05):
-    """Epsilon that falls linearly."""
+    """Epsilon-greedy exploration with linear decay."""
     return {"exploration": krp.EpsilonGreedy(keras.optimizers.schedules.PolynomialDecay(start, steps, end))}
 
 
@@ -34,7 +34,7 @@ Q = {"rescale_values": True, **explored(10_000, end=0.04)}
 N_STEP, PRIORITIES = krp.ReplaySettings(n_step=3), krp.ReplaySettings(prioritized=True)
 NOT_EXPLORED = {"rescale_values": True}
 LINEAR = {**explored(40_000, 0.3, 0.01), "rollout_steps": 16}
-GREEDY = {"exploration": krp.EpsilonGreedy(0.0)}  # values of 0 are optimistic where every step costs
+GREEDY = {"exploration": krp.EpsilonGreedy(0.0)}  # initial values of 0 are optimistic if every step costs
 # task: (agent, environment, steps, (comparison, target), learning rate, environments, constructor's arguments)
 TASKS: dict[str, Any] = {
     "no velocity": ("RecurrentPPO", "krp/CartPoleNoVel-v1", 400_000, (">=", 475), 1e-3, 32, {}),
@@ -105,7 +105,7 @@ def decaying(optimizer, learning_rate, updates):
 
 
 def run(agent_name, env, steps, learning_rate, num_envs, arguments, seed):
-    """Trains one agent and returns its mean return, the environment steps it took and the seconds."""
+    """Trains one agent and returns its mean return, the number of environment steps and the seconds."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     agent = getattr(krp, agent_name)(**arguments)
@@ -127,7 +127,7 @@ def run_preset(name, seed):
 
 
 def trained(agent, env, fit, validation=None):
-    """Mean return, environment steps and seconds of a training."""
+    """Mean return, environment steps and seconds of a run."""
     start = time.time()
     agent.fit(env, **fit, verbose=0)
     seconds = time.time() - start
@@ -141,7 +141,7 @@ def main():
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {list(TASKS)}; default: all")
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
-    print("| task | agent | steps | target | median | lowest | highest | seconds a run |")
+    print("| task | agent | steps | target | median | lowest | highest | seconds per run |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     missed = []
     for name in args.tasks or TASKS:

@@ -1,10 +1,10 @@
-"""Microseconds for one action of a policy on CartPole, in this process and as exported.
+"""Microseconds per action of a policy on CartPole, of the agent and of its exports.
 
     python benchmarks/policy.py [--calls 2000]
 
-Default networks, one environment, observations and actions as NumPy arrays, the recurrent state carried from call to call.
-"Policy" is `agent.policy()`, "SavedModel" the `serve` of `tf.saved_model.load`, "ONNX" ONNX Runtime with one thread
-(`pip install "keras_rl_prob[onnx]"`). The environment itself is not part of the times.
+Default networks, one environment, observations and actions as NumPy arrays, the recurrent state passed from call to call.
+"Policy" is `agent.policy()`, "SavedModel" the `serve` of `tf.saved_model.load`, "ONNX" ONNX Runtime with one thread (`pip
+install "keras_rl_prob[onnx]"`). The environment itself is not part of the times.
 """
 
 import argparse

@@ -1,13 +1,13 @@
-"""Environment steps per second on Pong: RecurrentPPO with Nature CNN -> LSTM 128, ours beside sb3-contrib's CnnLstmPolicy.
+"""Environment steps per second on Pong: RecurrentPPO with Nature CNN -> LSTM 128, compared with sb3-contrib's CnnLstmPolicy.
 
     python benchmarks/pong.py [--envs 8 32] [--rounds 2]
 
-One grey frame of 84 x 84 (no-ops, 4 frames a step, the last two maximised, clipped rewards, FIRE after a reset), N
-environments x 128 steps, 4 passes over 4 minibatches. Ours plays in ALE's vector environment, with one LSTM for policy and
-value, in float32 and once more with Keras' policy `mixed_bfloat16` ("bfloat16"); theirs plays in what `make_atari_env` makes,
-with one LSTM too ("sb3"), and with one each for policy and value, as is its default ("sb3_default"). Every contestant trains in
-a process of its own, in turn; its rate is the median of the later half of its rollouts. Then the parts of our rollout, each on
-its own, with the rate that it alone would allow.
+A single grey frame of 84 x 84 (no-ops, 4 frames per step, maximum of the last two, clipped rewards, FIRE after a reset), N
+environments x 128 steps, 4 passes over 4 minibatches. Our agent uses ALE's vector environment, one LSTM for policy and value,
+and float32 or Keras' dtype policy `mixed_bfloat16` ("bfloat16"); sb3-contrib uses the environments of `make_atari_env`, and
+also one LSTM ("sb3"), or one each for policy and value, its default ("sb3_default"). Every contestant trains in a separate
+process, in turn; its rate is the median of the later half of its rollouts. Then the components of our rollout are timed
+separately, with the rate if there were nothing else.
 
 Needs `pip install torch` (any build) and then `pip install -e ".[atari,benchmark]"`.
 """
@@ -29,10 +29,10 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--envs", type=int, nargs="+", default=[8, 32])
 parser.add_argument("--rounds", type=int, default=2)
 parser.add_argument("--rollouts", type=int, default=6)
+parser.add_argument("--only", choices=["ours", "bfloat16", "sb3", "sb3_default"], help="one contestant, in this process")
 parser.add_argument(
-    "--only", choices=["ours", "bfloat16", "sb3", "sb3_default"], help="one contestant, in this process"
+    "--parts", action="store_true", help="with --only: time the components of a rollout instead of training"
 )
-parser.add_argument("--parts", action="store_true", help="with --only: the parts of a rollout instead of a training")
 args = parser.parse_args()
 
 
@@ -72,7 +72,7 @@ def ours(num_envs):
 
 
 def sb3(num_envs):
-    """Trains theirs and prints rates."""
+    """Trains the agent of sb3-contrib and prints rates."""
     import ale_py  # noqa: PLC0415
     import gymnasium  # noqa: PLC0415
     from sb3_contrib import RecurrentPPO  # noqa: PLC0415
@@ -118,7 +118,7 @@ def sb3(num_envs):
 
 
 def parts(num_envs):
-    """Prints what the parts of our rollout take."""
+    """Prints the times of the components of our rollout."""
     import tensorflow as tf  # noqa: PLC0415
 
     def seconds(run, count=3):
@@ -164,7 +164,7 @@ def parts(num_envs):
     found["inference"] = seconds(think)
     found["16 updates"] = seconds(lambda: learn(element).numpy(), 2)
     found["sum of the three"] = sum(found.values())
-    found["the first two at once"] = seconds(both)  # what a perfect overlap would come to
+    found["the first two at once"] = seconds(both)  # with a perfect overlap
     for name, value in found.items():
         print(f"  {name:21} {value:7.3f} s a rollout: at most {rows / value:7,.0f} env steps/s", flush=True)
 
@@ -189,7 +189,7 @@ def _learn(agent, rollout):
 
 
 def rate(who, num_envs):
-    """Runs a contestant once in a process of its own."""
+    """Runs a contestant once in a separate process."""
     command = [sys.executable, __file__, "--only", who, "--envs", str(num_envs), "--rollouts", str(args.rollouts)]
     output = subprocess.run(command, capture_output=True, text=True, check=False)
     rates = [float(x) for x in re.findall(r"([\d.]+) env steps/s", output.stdout)]

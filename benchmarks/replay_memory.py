@@ -1,10 +1,10 @@
-"""Memory and speed of a replay buffer of a million 84 x 84 frames, filled for real.
+"""RAM and speed of a completely filled replay buffer of a million 84 x 84 frames.
 
     python benchmarks/replay_memory.py [--frames 1000000] [--prioritized]
 
 Trains a `krp.DQN` on stacks of four random frames from 16 environments: the first rollouts fill the
-buffer, then come 200 gradient steps. Prints the greatest resident memory of the process before, after the filling
-and at the end, and the time of drawing and learning from a batch of 32.
+buffer, then come 200 gradient steps. Prints the peak resident memory of the process before and after filling and at the end,
+and the time of sampling and learning from a batch of 32.
 """
 
 import argparse
@@ -30,7 +30,7 @@ args = parser.parse_args()
 
 
 class RandomFrames(gymnasium.vector.VectorEnv):
-    """Stacks of frames without meaning, from a store of a thousand; episodes do not end."""
+    """Random frames, out of a thousand different ones; episodes do not end."""
 
     num_envs = NUM_ENVS
     single_observation_space, single_action_space = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(6)

@@ -3,7 +3,7 @@
     python benchmarks/scans.py [--rounds 20]
 
 "ours" is `keras_rl_prob.ops.returns.reverse_linear_scan`, "associative" TensorFlow Probability's parallel scan, "loop" a plain
-`tf.while_loop`. The ways take turns in one process; every number is a median.
+`tf.while_loop`. They run alternately in one process; every number is a median.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from keras_rl_prob.ops.returns import reverse_linear_scan  # isort: skip  # first: it keeps TensorFlow quiet
+from keras_rl_prob.ops.returns import reverse_linear_scan  # isort: skip  # first, to silence TensorFlow
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -33,7 +33,7 @@ def associative(decays, increments):
 
 
 def loop(decays, increments):
-    """One step of the recursion after another."""
+    """The recursion as a sequential loop."""
     length = decays.shape[0]
     rows = tf.TensorArray(decays.dtype, length, element_shape=decays.shape[1:])
 

@@ -1,15 +1,15 @@
-"""Environment steps per second on CartPole, ours beside others', as ratios from one run.
+"""Environment steps per second on CartPole, relative to other libraries, as ratios from one run.
 
     python benchmarks/throughput.py [--against PATH] [--rounds 3]
 
 "gym" is Gymnasium's CartPole-v1 in a SyncVectorEnv (a DummyVecEnv for stable-baselines3), "vectorised" the same id through
 Gymnasium's own vector implementation, which is what `fit("CartPole-v1")` uses, "native" is tf/CartPole-v1.
 
-Needs `pip install torch` (any build) and then `pip install -e ".[benchmark]"`. Every contestant trains in a process of its
-own, PPO with 32 environments x 128 steps and 4 x 4 updates, A2C with 8 x 5, DQN with the settings of rl-baselines3-zoo (one
-environment, 128 gradient steps after every 256 steps), in turn, `--rounds` times over; a contestant's rate is the median over
-the rounds of the median over the later half of what one process printed. With `--against`, the script at PATH runs too, bare
-and with `--gym sync`; it must print lines with "... env steps/s".
+Needs `pip install torch` (any build) and then `pip install -e ".[benchmark]"`. Every contestant trains in a separate process,
+PPO with 32 environments x 128 steps and 4 x 4 updates, A2C with 8 x 5, DQN with the settings of rl-baselines3-zoo (one
+environment, 128 gradient steps after every 256 steps), in turn, `--rounds` times; a contestant's rate is the median over the
+rounds of the median over the later half of the rates that one process printed. With `--against`, the script at PATH runs too,
+without arguments and with `--gym sync`; it must print lines with "... env steps/s".
 """
 
 import argparse
@@ -41,7 +41,7 @@ def command(name):
 
 
 def rate(name):
-    """Runs a contestant once; the median of the later half of its rates."""
+    """Runs a contestant once; returns the median of the later half of its rates."""
     output = subprocess.run(command(name), capture_output=True, text=True, check=False)
     rates = [float(x.replace(",", "")) for x in re.findall(r"([\d,.]+) env steps/s", output.stdout)]
     if output.returncode or not rates:
