@@ -1,8 +1,8 @@
-"""The border between environments and everything else: how values of Gymnasium spaces come in, and how they go out.
+"""Conversion of values from and to environments.
 
-Inside, `spaces.tensor_specs` says what values look like: classes count from 0, real numbers are float32. Outside, they are
-elements of the space. Whatever comes from an environment passes `Codec.encode` or `encode`, whatever goes to one
-`Codec.decode` or `decode`; the first of the two for arrays, the second for tensors in a graph.
+Inside the library, values have the dtypes of `spaces.tensor_specs`: classes are counted from 0, real numbers are float32.
+Environments return and take elements of their spaces. `Codec.encode` and `encode` convert values of an environment,
+`Codec.decode` and `decode` values for one. The methods of `Codec` take arrays, the functions take tensors in a graph.
 """
 
 import collections.abc
@@ -20,9 +20,9 @@ from keras_rl_prob.types import Nest
 
 
 class Codec:
-    """Translates between batches of Gymnasium values and lists of arrays in `spaces.tensor_specs`' dtypes.
+    """Converts between batches of Gymnasium values and lists of arrays with the dtypes of `spaces.tensor_specs`.
 
-    What only depends on the space is worked out once: environments translate at every step.
+    Everything that depends only on the space is computed once, since environments convert values at every step.
 
     Args:
         space: A Gymnasium space.
@@ -65,7 +65,7 @@ class Codec:
 
 
 def encode(space: gymnasium.Space, value: Nest) -> Nest:
-    """A nest of tensors `[..., *shape]` as an environment gives them, as `spaces.tensor_specs` has them."""
+    """Converts a nest of tensors `[..., *shape]` of an environment to the dtypes of `spaces.tensor_specs`."""
 
     def leaf(space, x, dtype):
         start = getattr(space, "start", None)
@@ -79,7 +79,7 @@ def encode(space: gymnasium.Space, value: Nest) -> Nest:
 
 
 def decode(space: gymnasium.Space, value: Nest, bounded: bool = True) -> Nest:
-    """The inverse of `encode`: a nest of tensors as an environment has them, where `bounded` all within the bounds of Boxes."""
+    """The inverse of `encode`: a nest of tensors in the dtypes of `space`, if `bounded` clipped to the bounds of Boxes."""
 
     def leaf(space, x):
         if not isinstance(space, gym_spaces.Box):
@@ -93,7 +93,9 @@ def decode(space: gymnasium.Space, value: Nest, bounded: bool = True) -> Nest:
         x = tf.round(x) if x.dtype.is_floating else x
         if np.all(np.abs(np.stack([space.low, space.high]).astype(np.float64)) < 2**24):
             return tf.cast(tf.clip_by_value(x, tf.cast(space.low, x.dtype), tf.cast(space.high, x.dtype)), space.dtype)
-        low, high = (tf.cast(bound, x.dtype) for bound in (space.low, space.high))  # may be rounded outwards, and wrap
+        low, high = (
+            tf.cast(bound, x.dtype) for bound in (space.low, space.high)
+        )  # may be rounded outwards: a cast would wrap
         inside = (low < x) & (x < high)
         nearest = tf.where(x >= high, tf.constant(space.high), tf.constant(space.low))
         return tf.where(inside, tf.cast(tf.where(inside, x, tf.zeros_like(x)), space.dtype), nearest)
@@ -102,7 +104,7 @@ def decode(space: gymnasium.Space, value: Nest, bounded: bool = True) -> Nest:
 
 
 def _check_represented(space, array, dtype):
-    """Raises a `ValueError` where integers of an observation are too large for the dtype that its space asks for."""
+    """Raises a `ValueError` if an observation has integers that do not fit into `dtype`."""
     if np.issubdtype(dtype, np.integer) and array.size:
         limits = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
@@ -118,13 +120,13 @@ def _decode(space, shifted, array):
             most = np.finfo(space.dtype).max
             return np.clip(np.clip(array, -most, most).astype(space.dtype), space.low, space.high)
         whole = np.rint(array) if np.issubdtype(array.dtype, np.floating) else array
-        inside = (space.low < whole) & (whole < space.high)  # whatever is not would wrap around
+        inside = (space.low < whole) & (whole < space.high)  # a cast of other numbers would wrap around
         return np.where(inside, np.where(inside, whole, 0).astype(space.dtype), _nearest(space, whole))
     return (array + space.start if shifted else array).astype(space.dtype)
 
 
 def _nearest(space, array):
-    """The bound that each number is nearest to."""
+    """The nearest bound of each number that is not within the bounds."""
     return np.where(array >= space.high, space.high, space.low)
 
 
@@ -137,16 +139,16 @@ def _has_start(space):
 
 
 def misfit(space: gymnasium.Space, value: Any, exact: bool = False) -> str | None:
-    """What keeps an observation out of a batch of its space: layout, shape or dtype.
+    """Describes why an observation does not match its space: structure, shape or dtype.
 
     Args:
         space: A Gymnasium space.
-        value: What should be an element of it.
-        exact: Whether to be as strict as the space: no other keys, no other dtype even if it could be converted (any integer
-            will do for a Discrete), nothing out of bounds.
+        value: The observation.
+        exact: Whether also to reject additional keys, values out of bounds, and other dtypes even if they can be converted
+            (any integer is accepted for a Discrete).
 
     Returns:
-        A sentence and what was received, or `None`.
+        A sentence that says what was expected and received, or `None` if the observation matches.
 
     Example:
     >>> misfit(gym_spaces.Dict({"place": gym_spaces.Box(-1, 1, (2,))}), {"place": np.zeros(3, np.float32)})

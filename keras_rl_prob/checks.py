@@ -1,6 +1,7 @@
-"""Checks of arguments. Each returns what was given, as plain Python numbers, or says what was expected and what was received.
+"""Checks of arguments, which public constructors and methods use.
 
-Public constructors and methods check with these and nothing else.
+Each function returns the value, with NumPy numbers as plain Python numbers, or raises an error that says what was expected and
+what was received.
 """
 
 import numbers
@@ -14,10 +15,10 @@ from keras_rl_prob.settings import Schedule
 
 
 def integer(name: str, value: Any, least: int = 1, none: bool = False) -> Any:
-    """An integer of at least `least`, NumPy's included; `None` too if `none`.
+    """Checks for an integer of at least `least`, which may be a NumPy integer; `None` is allowed if `none`.
 
     Raises:
-        ValueError: It is something else; booleans and whole floats are.
+        ValueError: `value` is anything else, including a bool or a float such as 3.0.
 
     Example:
     >>> integer("capacity", np.int64(3))
@@ -43,19 +44,19 @@ def number(
     none: bool = False,
     schedule: bool = False,
 ) -> Any:
-    """A finite real number.
+    """Checks for a finite real number.
 
     Args:
-        name: What the argument is called.
-        value: What was given.
+        name: Name of the argument.
+        value: Value of the argument.
         least: Smallest number allowed.
         most: Largest number allowed, or `None`.
-        above: What it must be greater than, in the place of `least`.
-        none: Whether `None` will do.
-        schedule: Whether a Keras schedule will do.
+        above: Exclusive lower bound, instead of `least`.
+        none: Whether `None` is allowed.
+        schedule: Whether a Keras schedule is allowed.
 
     Raises:
-        ValueError: It is not.
+        ValueError: `value` is anything else.
 
     Example:
     >>> number("value_coef", -1)
@@ -79,15 +80,15 @@ def number(
 
 
 def fraction(name: str, value: Any) -> Any:
-    """A number between 0 and 1."""
+    """Checks for a number between 0 and 1."""
     return number(name, value, 0.0, 1.0)
 
 
 def seed(name: str, value: Any, least: int = -(2**31), none: bool = False) -> Any:
-    """An integer that TensorFlow's random numbers can start from, NumPy's included; `None` too if `none`.
+    """Checks for an integer that can be a seed in TensorFlow, which may be a NumPy integer; `None` is allowed if `none`.
 
     Raises:
-        ValueError: It is something else, booleans included, or does not fit into 32 bits.
+        ValueError: `value` is anything else, including a bool, or does not fit into 32 bits.
     """
     if none and value is None:
         return None
@@ -100,10 +101,10 @@ def seed(name: str, value: Any, least: int = -(2**31), none: bool = False) -> An
 
 
 def flag(name: str, value: Any, *more: str) -> Any:
-    """A bool, NumPy's included; any of the strings `more` too.
+    """Checks for a bool, which may be a NumPy bool; the strings `more` are allowed too.
 
     Raises:
-        ValueError: It is something else, such as 1.
+        ValueError: `value` is anything else, such as 1.
 
     Example:
     >>> flag("jit_compile", "yes", "auto")
@@ -119,10 +120,10 @@ def flag(name: str, value: Any, *more: str) -> Any:
 
 
 def widths(name: str, value: Any, least: int = 0) -> list[int]:
-    """A list of positive integers, `least` of them or more.
+    """Checks for a list or tuple of at least `least` positive integers; returns a list.
 
     Raises:
-        ValueError: It is something else, such as a single integer.
+        ValueError: `value` is anything else, such as a single integer.
     """
     values: list[Any] = list(value) if isinstance(value, list | tuple) else [None]
     if len(values) < least or not all(
@@ -133,10 +134,10 @@ def widths(name: str, value: Any, least: int = 0) -> list[int]:
 
 
 def text(name: str, value: Any) -> str:
-    """A string that is not empty.
+    """Checks for a string that is not empty.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: `value` is anything else.
     """
     if not isinstance(value, str) or not value:
         raise ValueError(f"`{name}` must be a string. Received: {name}={value!r}")
@@ -144,10 +145,10 @@ def text(name: str, value: Any) -> str:
 
 
 def path(name: str, value: Any) -> str:
-    """A path, as a string.
+    """Checks for a path; returns it as a string.
 
     Raises:
-        ValueError: It is neither a string nor a `pathlib.Path`.
+        ValueError: `value` is neither a string nor an `os.PathLike`, such as a `pathlib.Path`.
     """
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"`{name}` must be a path. Received: {name}={value!r}")
@@ -155,16 +156,16 @@ def path(name: str, value: Any) -> str:
 
 
 def instance(name: str, value: Any, kinds: tuple[type, ...], none: bool = True) -> Any:
-    """An object of one of several classes; `None` too if `none`.
+    """Checks for an instance of one of several classes.
 
     Args:
-        name: What the argument is called.
-        value: What was given.
+        name: Name of the argument.
+        value: Value of the argument.
         kinds: Tuple of classes.
-        none: Whether `None` will do.
+        none: Whether `None` is allowed.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: `value` is anything else.
     """
     if isinstance(value, kinds) or (none and value is None):
         return value
@@ -173,16 +174,18 @@ def instance(name: str, value: Any, kinds: tuple[type, ...], none: bool = True) 
 
 
 def model(name: str, value: Any) -> keras.Model:
-    """A Keras model that has been built.
+    """Checks for a built Keras model.
 
     Raises:
-        TypeError: It is no model.
-        ValueError: It has no weights yet.
+        TypeError: `value` is not a Keras model.
+        ValueError: The model is not built.
     """
     if not isinstance(value, keras.Model):
         raise TypeError(f"`{name}` must be a `keras.Model`. Received: {name}={value!r}")
     if not value.built:
-        raise ValueError(f"`{name}` must be a built model, an agent by `build(env)`. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be a built model, such as an agent after `build(env)`. Received: {name}={value!r}"
+        )
     return value
 
 

@@ -1,16 +1,16 @@
-"""Action masks in observations: what the key `"action_mask"` of a Dict observation says about each part of an action.
+"""Action masks: the entry `"action_mask"` of a Dict observation, which has a mask for each leaf of the action space.
 
 The mask of a leaf of the action space is nonzero where an entry may be chosen:
 
 | leaf | mask |
 | --- | --- |
 | `Discrete(n)` | `[n]` |
-| `MultiDiscrete` | `[*shape, n]` for the greatest number n of classes; what a component has less is padding, whatever it says |
+| `MultiDiscrete` | `[*shape, n]`, n the greatest number of classes; components with fewer classes are padded with any values |
 | `MultiBinary(shape)` | `shape`; 0 where an entry must be 0 |
 | `Box` | none |
 
-In a Dict the masks have the keys of the action space, in a Tuple the positions: `{"1": mask}` masks the second part. What has
-no mask is left out.
+The masks of a Dict are in a Dict with the same keys, those of a Tuple in a Dict with its positions as keys: `{"1": mask}` masks
+the second component. Components without a mask are left out.
 """
 
 import dataclasses
@@ -32,13 +32,13 @@ KEY = "action_mask"
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where in a flattened observation a mask is.
+    """The place of a mask in a flattened observation.
 
     Attributes:
         index: Index among the leaves of the observation space.
         shape: Shape of the mask.
         action: Index among the leaves of the action space.
-        leaf: That leaf.
+        leaf: That leaf of the action space.
     """
 
     index: int
@@ -48,7 +48,7 @@ class Place:
 
 
 def existing(leaf: Any) -> np.ndarray | None:
-    """Which entries the mask of a leaf of an action space has, a bool array of its shape; `None` for a Box."""
+    """Which entries of the mask of an action space's leaf are not padding, a bool array `[*mask.shape]`; `None` for a Box."""
     if isinstance(leaf, gym_spaces.Box):
         return None
     if isinstance(leaf, gym_spaces.MultiDiscrete):
@@ -57,7 +57,7 @@ def existing(leaf: Any) -> np.ndarray | None:
 
 
 def mask_space(action_space: gymnasium.Space) -> gymnasium.Space | None:
-    """The Gymnasium space of an action space's masks: MultiBinary, or a Dict of it; `None` where there is nothing to mask.
+    """The Gymnasium space of an action space's masks: MultiBinary, or a Dict of these; `None` if nothing can be masked.
 
     Example:
     >>> from gymnasium.spaces import Box, Discrete, Tuple
@@ -75,23 +75,23 @@ def mask_space(action_space: gymnasium.Space) -> gymnasium.Space | None:
 
 
 def children(space: gym_spaces.Dict | gym_spaces.Tuple) -> Iterable[tuple[Any, gymnasium.Space]]:
-    """Pairs of the key or position and the child, for each child of a Dict or Tuple."""
+    """The children of a Dict or Tuple, each as a pair of its key or position and the child."""
     return space.spaces.items() if isinstance(space, gym_spaces.Dict) else enumerate(space.spaces)
 
 
 def align(action_space: gymnasium.Space, mask: Nest, leading: int = 0) -> list[Any]:
-    """The part of a mask for each leaf of an action space.
+    """Returns the mask of each leaf of an action space.
 
     Args:
         action_space: A Gymnasium space.
-        mask: Nest of what has a `shape`, such as tensors or leaves of a space, or `None` for no mask at all.
-        leading: How many axes come before those of the mask, such as 1 for batches.
+        mask: Nest of objects with a `shape`, such as tensors or leaves of a space, or `None` for no mask at all.
+        leading: Number of axes before those of the mask, such as 1 for batches.
 
     Returns:
         List in the order of `spaces.leaves(action_space)`, `None` where there is no mask.
 
     Raises:
-        ValueError: A part has not the shape of its leaf's mask, or no leaf.
+        ValueError: A mask has the wrong shape for its leaf, or there is no such leaf.
     """
     parts = {} if mask is None else {_strings(path): part for path, part in keras.tree.flatten_with_path(mask)}
     aligned = []
@@ -117,7 +117,7 @@ def align(action_space: gymnasium.Space, mask: Nest, leading: int = 0) -> list[A
 
 
 def places(observation_space: gymnasium.Space, action_space: gymnasium.Space) -> list[Place]:
-    """Where observations hold masks, a list of `Place`s; empty where there are none that fit the action space."""
+    """Returns the places of masks in observations, a list of `Place`s; empty if no masks match the action space."""
     if not isinstance(observation_space, gym_spaces.Dict) or KEY not in observation_space.spaces:
         return []
     count = itertools.count()
@@ -131,16 +131,16 @@ def places(observation_space: gymnasium.Space, action_space: gymnasium.Space) ->
 
 
 def choices(observation_space: gymnasium.Space, action_space: gymnasium.Space) -> list[tuple[int, Any]]:
-    """Masks that must allow something: pairs of a leaf's index in the observation and its `existing` entries.
+    """Masks that must allow an action: pairs of a leaf's index in the observation and the mask's `existing` entries.
 
-    Those of MultiBinary are left out, whose bits may all be off.
+    Masks of MultiBinary are left out, since they may require all bits to be 0.
     """
     found = places(observation_space, action_space)
     return [(x.index, existing(x.leaf)) for x in found if not isinstance(x.leaf, gym_spaces.MultiBinary)]
 
 
 def forbidden(leaf: gymnasium.Space, mask: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """Which actions a mask forbids.
+    """Returns which actions a mask forbids.
 
     Args:
         leaf: The leaf of an action space that is not a Box.
@@ -158,7 +158,7 @@ def forbidden(leaf: gymnasium.Space, mask: np.ndarray, action: np.ndarray) -> np
 
 
 def sample(action_space: gymnasium.Space, batch_size: int, seed: tf.Tensor, mask: Nest) -> Nest:
-    """Random actions that a mask allows, see `keras_rl_prob.spaces.sample`.
+    """Returns random actions that a mask allows, see `keras_rl_prob.spaces.sample`.
 
     Args:
         action_space: A Gymnasium space.

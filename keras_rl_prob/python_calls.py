@@ -1,4 +1,4 @@
-"""Python functions in graphs, whose exceptions come out as they were instead of as the failure of a graph."""
+"""Python functions called from graphs; their exceptions come out unchanged instead of as errors of the graph."""
 
 import collections
 import contextlib
@@ -16,22 +16,22 @@ import tensorflow as tf
 
 _RAISED: collections.deque[BaseException] = collections.deque(maxlen=8)
 _THREAD = threading.local()
-_SIGNALS: list[bytearray] = []  # those that came since `interruptible` began, while it lasts
+_SIGNALS: list[bytearray] = []  # during `interruptible`: those received since it began
 NO_SIGNAL = bytes(1)
 PATIENCE = 0.5  # seconds
 
 
 class PythonCallError(Exception):
-    """What a graph sees of an exception; `raising_as_itself` knows the exception by the number at its end."""
+    """Error that a graph gets instead of an exception; `raising_as_itself` finds the exception by the number in the message."""
 
 
 def call(function: Callable[..., Any], inputs: Sequence[tf.Tensor], dtypes: Sequence[tf.DType]) -> list[tf.Tensor]:
-    """Calls a Python function when the graph runs; eagerly, at once.
+    """Calls a Python function when the graph runs, or immediately in eager mode.
 
     Args:
-        function: Callable of arrays that returns arrays; whatever it raises, `raising_as_itself` raises.
+        function: Callable that takes and returns arrays; `raising_as_itself` raises its exceptions.
         inputs: List of tensors.
-        dtypes: List of the dtypes of what it returns.
+        dtypes: List of the dtypes of its outputs.
 
     Returns:
         List of tensors of unknown shape.
@@ -46,7 +46,7 @@ def call(function: Callable[..., Any], inputs: Sequence[tf.Tensor], dtypes: Sequ
         try:
             _raise_if_interrupted()
             return function(*args)
-        except BaseException as error:  # TensorFlow takes a StopIteration for the end of the data
+        except BaseException as error:  # TensorFlow would take a StopIteration as the end of the data
             _RAISED.append(error)
             raise PythonCallError(f"{type(error).__name__}: {error} (raised {id(error)})") from error
 
@@ -56,9 +56,10 @@ def call(function: Callable[..., Any], inputs: Sequence[tf.Tensor], dtypes: Sequ
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Lets Ctrl-C end a graph at its next call of a Python function, and says so where a graph calls none for a while.
+    """Lets Ctrl-C stop a graph at its next call of a Python function; prints a message if there is none for a while.
 
-    Python handles signals in its main thread, which waits for the graph; but that one has come it writes to a file at once.
+    Python handles signals in the main thread, which is waiting for the graph. But it writes the number of each signal to the
+    wakeup file descriptor immediately.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -81,59 +82,62 @@ def interruptible() -> Iterator[None]:
         os.close(writes)
         os.close(reads)
         if before != -1 and received:
-            os.write(before, received)  # whoever waits for signals hears of those that came meanwhile
+            os.write(before, received)  # passes the signals on to the previous descriptor
 
 
 def _listen(reads, received, ended):
-    """Collects the signals that come; a word answers the first Ctrl-C, unless all is over in a moment."""
+    """Collects signals; prints a message after the first Ctrl-C, unless everything ends within `PATIENCE` seconds."""
     told, signals = False, b""
     while NO_SIGNAL not in signals:
         signals = os.read(reads, 64)
         received.extend(signals.replace(NO_SIGNAL, b""))
         if not told and _is_interrupted(received) and not ended.wait(PATIENCE):
             told = True
-            sys.stderr.write("\nInterrupted: it ends after the compiled call under way.\n")
+            sys.stderr.write("\nInterrupted: stopping after the current compiled call.\n")
             sys.stderr.flush()
 
 
 def _is_interrupted(received):
-    """Whether these signals let the main thread raise a `KeyboardInterrupt`, once it may."""
+    """Whether these signals make the main thread raise a `KeyboardInterrupt`, as soon as it can."""
     return signal.SIGINT in received and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _raise_if_interrupted():
-    """Raises a `KeyboardInterrupt` where the main thread is about to."""
+    """Raises a `KeyboardInterrupt` if the main thread is about to raise one."""
     if _SIGNALS and _is_interrupted(_SIGNALS[0]):
         _SIGNALS[0].clear()
         raise KeyboardInterrupt
 
 
 class raising_as_itself(contextlib.AbstractContextManager):
-    """Raises what a function of `call` raised in a graph as it was.
+    """Context manager that raises an exception of a function of `call` unchanged, instead of the graph's error.
 
-    No generator: Python lets none of them raise a `StopIteration`.
+    It is not a generator, because Python does not let generators raise a `StopIteration`.
     """
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Takes the graph's error out of sight."""
+        """Replaces the graph's error with the exception that caused it."""
         if isinstance(error, KeyboardInterrupt):
             _RAISED.clear()
-        if isinstance(error, tf.errors.OpError | RuntimeError):  # the latter where Ctrl-C meets TensorFlow's own error
+        if isinstance(error, tf.errors.OpError | RuntimeError):  # RuntimeError: Ctrl-C during an error of TensorFlow's
             for raised in reversed(_RAISED):
                 if f"(raised {id(raised)})" in str(error) or isinstance(raised, KeyboardInterrupt):
                     _RAISED.remove(raised)
                     raise raised from None
-            if "REPLACED BY KeyboardInterrupt" in str(error):  # which of TensorFlow's own errors it was is lost
+            if "REPLACED BY KeyboardInterrupt" in str(error):  # TensorFlow's own error is lost
                 _RAISED.clear()
                 raise KeyboardInterrupt from None
 
 
 def _keep_thread_state():
-    """Keeps what Python knows of the calling thread, one of TensorFlow's, for the next call.
+    """Keeps the Python thread state of the calling TensorFlow thread for its next call.
 
-    Python makes it when such a thread enters and throws it away when it leaves; 0.02 ms, a fifth of a step of CartPole.
+    Python creates it when such a thread enters and deletes it when the thread leaves, which takes 0.02 ms, a fifth of a step of
+    CartPole.
     """
     if not hasattr(_THREAD, "kept"):
-        _THREAD.kept = ctypes.pythonapi.PyGILState_Ensure()  # never released: nothing is left before the thread ends
+        _THREAD.kept = (
+            ctypes.pythonapi.PyGILState_Ensure()
+        )  # never released, so that the state lasts as long as the thread

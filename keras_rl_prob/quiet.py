@@ -1,7 +1,7 @@
-"""TensorFlow imported without its chatter, if that is wanted: by `TF_CPP_MIN_LOG_LEVEL`, or because a program was started.
+"""Imports TensorFlow without its log messages, if `TF_CPP_MIN_LOG_LEVEL` is 2 or more, and in the command line.
 
-TensorFlow logs before it reads that variable (https://github.com/tensorflow/tensorflow/issues/100442), so the standard error
-is turned away meanwhile. This module must be imported before Keras is.
+TensorFlow logs before it reads that variable (https://github.com/tensorflow/tensorflow/issues/100442), so standard error is
+redirected during the import. This module must be imported before Keras.
 """
 
 import os
@@ -14,8 +14,8 @@ LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow; what it logs is shown if `TF_CPP_MIN_LOG_LEVEL` is below 2, or if the import fails."""
-    program = pathlib.Path(*sys.argv[:1]).stem  # "-m" while `python -m keras_rl_prob` looks for what to run
+    """Imports TensorFlow; its log messages are shown if `TF_CPP_MIN_LOG_LEVEL` is below 2, or if the import fails."""
+    program = pathlib.Path(*sys.argv[:1]).stem  # "-m" while `python -m keras_rl_prob` looks for its module
     if program in ("-m", "keras-rl-prob"):
         os.environ.setdefault(LEVEL, "3")
     if os.environ.get(LEVEL, "0") < "2" or sys.__stderr__ is None:

@@ -1,4 +1,4 @@
-"""Numbers that belong together, as immutable objects; numbers that change while an agent learns, as Keras schedules."""
+"""Groups of hyperparameters as immutable objects; hyperparameters that change during training as Keras schedules."""
 
 import dataclasses
 from typing import Any, ClassVar, Self
@@ -9,15 +9,15 @@ from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
 
 def current(coefficient: float | Schedule, step: tf.Tensor) -> float | tf.Tensor:
-    """The value at `step` of a number or a Keras schedule."""
+    """Returns the value of a number or a Keras schedule at `step`."""
     return coefficient(step) if isinstance(coefficient, Schedule) else coefficient
 
 
 class Settings:
-    """Base of arguments that are groups of numbers: immutable, compared by value, saved with what holds them.
+    """Base class of arguments that are groups of hyperparameters: immutable, compared by value, serializable.
 
-    A subclass is a frozen dataclass, registered with `keras.saving.register_keras_serializable`, and says in `checked` what its
-    numbers may be.
+    A subclass is a frozen dataclass, registered with `keras.saving.register_keras_serializable`, and checks its fields in
+    `checked`.
 
     Example:
     ```python
@@ -33,24 +33,24 @@ class Settings:
 
     __dataclass_fields__: ClassVar[dict[str, Any]]  # a subclass is a dataclass
     plain: ClassVar[str | None] = None
-    """The field that an argument may give in the place of the whole object, if there is one."""
+    """The field that may be passed instead of the whole object, or `None`."""
 
     def __post_init__(self) -> None:
         for name, value in self.checked().items():
-            object.__setattr__(self, name, value)  # the class may be frozen
+            object.__setattr__(self, name, value)  # dataclasses may be frozen
 
     def checked(self) -> dict[str, Any]:
-        """A dict of the fields that were checked, as they are kept; raises a `ValueError` that names a wrong one."""
+        """Checks the fields; returns a dict of the values to store, or raises a `ValueError` that names the wrong field."""
         return {}
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """`value` as an object of this class, which it is or of which it is the plain field."""
+        """Returns `value` if it is an object of this class, else an object with `value` as its plain field."""
         return value if isinstance(value, cls) else cls(**{str(cls.plain): value})
 
     @classmethod
     def moved(cls) -> dict[str, Any]:
-        """Dict from the fields that were arguments of agents before, all but the plain one, to their defaults."""
+        """Dict from fields that earlier versions had as arguments of agents, all but the plain one, to their defaults."""
         return {field.name: field.default for field in dataclasses.fields(cls) if field.name != cls.plain}
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Gymnasium spaces as nests of tensors: the only place (with the environment adapters) that knows Dict, Tuple and Box.
+"""Gymnasium spaces as nests of tensors.
 
 A `Dict` space becomes a dict (keys sorted), a `Tuple` a tuple, and every other supported space a leaf. `Discrete` spaces that
 do not start at 0 are shifted, so that inside the library class indices always start at 0.
@@ -18,9 +18,9 @@ from keras_rl_prob.types import Nest
 
 NO_NAME = re.compile("[^0-9A-Za-z_]")
 CURES = {  # for spaces that are not supported
-    "observation_space": "Leave it out with `gymnasium.wrappers.FilterObservation`, or make numbers of it with "
+    "observation_space": "Leave it out with `gymnasium.wrappers.FilterObservation`, or convert it to numbers with "
     "`gymnasium.wrappers.TransformObservation`",
-    "action_space": "Make one of those of it with `gymnasium.wrappers.TransformAction`",
+    "action_space": "Convert it to one of these with `gymnasium.wrappers.TransformAction`",
 }
 LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -40,17 +40,17 @@ def leaves(space: gymnasium.Space) -> list[Any]:
 
 
 def leaf_names(space: gymnasium.Space) -> list[str]:
-    """Where each of `leaves(space)` is, such as `["arm_0", "arm_1", "tool"]`; `[""]` for a space that is a leaf itself."""
+    """The path to each of `leaves(space)`, such as `["arm_0", "arm_1", "tool"]`; `[""]` for a space that is a leaf itself."""
     paths = keras.tree.flatten_with_path(map_structure(lambda leaf: 0, space))
     return ["_".join(map(str, path)) for path, _ in paths]
 
 
 def graph_names(space: gymnasium.Space, separator: str = "_") -> list[str]:
-    """A name for each of `leaves(space)` that layers, graphs and files can have; no two are the same.
+    """Returns a unique name for each of `leaves(space)` that is valid for layers, in graphs and in files.
 
     Args:
         space: A Gymnasium space.
-        separator: What stands between the keys of nested spaces.
+        separator: String between the keys of nested spaces.
 
     Returns:
         List of strings, the empty string for a space that is a leaf itself.
@@ -74,7 +74,7 @@ def check_supported(space: gymnasium.Space, name: str) -> None:
 
     Args:
         space: A Gymnasium space.
-        name: What to call it in the message, such as `"action_space"`.
+        name: Name of the space in the message, such as `"action_space"`.
     """
     empty = not leaves(space) or any(
         isinstance(part, spaces.Dict | spaces.Tuple) and not part.spaces for part in _parts(space)
@@ -89,13 +89,15 @@ def check_supported(space: gymnasium.Space, name: str) -> None:
                 f"Received: {name}={space}, which contains {type(leaf).__name__}{place}. {CURES.get(name, '')}"
             )
         if isinstance(leaf, spaces.Box) and name == "action_space" and leaf.low.size and (leaf.low > leaf.high).any():
-            raise ValueError(f"`{name}` must have bounds that allow something. Received: {leaf} in {name}={space}")
+            raise ValueError(
+                f"`{name}` must have no low bound above its high bound. Received: {leaf} in {name}={space}"
+            )
         if not _in(np.int64, leaf):
             raise ValueError(f"`{name}` must have integers that fit into int64. Received: {leaf} in {name}={space}")
 
 
 def _parts(space):
-    """A space and all those within it."""
+    """Yields a space and all spaces nested in it."""
     yield space
     if isinstance(space, spaces.Dict | spaces.Tuple):
         for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
@@ -105,7 +107,7 @@ def _parts(space):
 def tensor_specs(space: gymnasium.Space) -> Nest:
     """Nest of `tf.TensorSpec`s of one element of `space`.
 
-    float32 for real numbers, uint8 for bytes, int32 for all else, or int64 where the space has numbers beyond int32.
+    float32 for real numbers, uint8 for bytes, otherwise int32, or int64 if the space has numbers beyond int32.
     """
 
     def spec(leaf):
@@ -119,7 +121,7 @@ def tensor_specs(space: gymnasium.Space) -> Nest:
 
 
 def _in(dtype, leaf):
-    """Whether the integers of a leaf space, counted from 0 where it has a start, are numbers of `dtype`."""
+    """Whether the integers of a leaf space, counted from 0 if it has a start, fit into `dtype`."""
     if not isinstance(leaf, spaces.Box):
         largest = leaf.n - 1 if isinstance(leaf, spaces.Discrete) else np.max(getattr(leaf, "nvec", 2)) - 1
         return int(largest) <= np.iinfo(dtype).max
@@ -147,7 +149,7 @@ def map_values(function: Callable[[Any], Any], space: gymnasium.Space, value: Ne
 
 
 def clip(space: gymnasium.Space, action: Nest) -> Nest:
-    """Clips the Box leaves of a nest of action tensors `[B, ...]` to the bounds of `space`; leaves all else as it is."""
+    """Clips the Box leaves of a nest of action tensors `[B, ...]` to the bounds of `space`; does not change other leaves."""
 
     def leaf(space, value):
         if not isinstance(space, spaces.Box) or not (np.isfinite(space.low).any() or np.isfinite(space.high).any()):
@@ -160,7 +162,7 @@ def clip(space: gymnasium.Space, action: Nest) -> Nest:
 
 
 def sample(space: gymnasium.Space, batch_size: int, seed: tf.Tensor) -> Nest:
-    """Random elements of a space: uniform where it is bounded, standard normal (within one bound) where it is not.
+    """Random elements of a space: uniform within two bounds, else standard normal, clipped if there is one bound.
 
     Args:
         space: A Gymnasium space.
@@ -193,7 +195,7 @@ def sample(space: gymnasium.Space, batch_size: int, seed: tf.Tensor) -> Nest:
 
 
 def _sample_integers(space, shape, seed):
-    """Integers between the bounds of a Box, both of which may come up."""
+    """Random integers between the bounds of a Box, both inclusive."""
     dtype, low, high = tensor_specs(space).dtype, space.low.astype(np.float64), space.high.astype(np.float64)
     high = np.where(high > np.iinfo(np.int64).max - 1024, np.nextafter(2.0**63, 0.0), high)
     x = tf.floor(low + tf.random.stateless_uniform(shape, seed, dtype=tf.float64) * (high - low + 1.0))
@@ -201,7 +203,7 @@ def _sample_integers(space, shape, seed):
 
 
 def serialize(space: gymnasium.Space) -> dict[str, Any]:
-    """A JSON-ready description of `space`; `deserialize` gives back an equal space."""
+    """Returns a JSON-serializable description of `space`; `deserialize` makes an equal space from it."""
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": {key: serialize(child) for key, child in space.spaces.items()}}
     if isinstance(space, spaces.Tuple):
@@ -222,7 +224,7 @@ def serialize(space: gymnasium.Space) -> dict[str, Any]:
 
 
 def _bound(array):
-    """A bound as nested lists of JSON numbers, a single number where all are equal; infinities as strings."""
+    """A bound as nested lists of JSON numbers, or a single number if all are equal; infinities are strings."""
     array = np.asarray(array)
     if array.size and (array == array.flat[0]).all():
         array = array.flat[0]
@@ -230,7 +232,7 @@ def _bound(array):
 
 
 def deserialize(config: dict[str, Any]) -> gymnasium.Space:
-    """The space that `serialize` described; `ValueError` where it describes none."""
+    """Returns the space that `serialize` described; raises a `ValueError` for a type that is not supported."""
     kind = config.get("type")
     if kind == "Dict":
         return spaces.Dict({key: deserialize(child) for key, child in config["spaces"].items()})

@@ -1,4 +1,4 @@
-"""What an environment says at one moment, and what an episode was: the containers that everything else passes around."""
+"""Containers used everywhere: `TimeStep`, the output of environments at one time step, and `Episode`, a recorded episode."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ class TimeStep(NamedTuple):
         reward: float32 `[B]`; 0 where an episode starts on its own row.
         discount: float32 `[B]`; 0 where the episode *terminated* on arrival, 1 otherwise, truncation included. Not
             multiplied by an agent's gamma.
-        is_first: bool `[B]`; the observation starts an episode (recurrent state is zeroed before it is read).
+        is_first: bool `[B]`; the observation starts an episode (the recurrent state is reset to zero before it).
         is_last: bool `[B]`; the transition that arrived here ended its episode.
         final_observation: Nest like `observation` for environments that reset within the same step, meaningful where
             `is_last`; the empty tuple for all others.
@@ -35,14 +35,14 @@ class TimeStep(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """An episode that was recorded, as Gymnasium gave it; the fields are those of Minari's episodes.
+    """A recorded episode with the values that Gymnasium returned; the fields are those of Minari's episodes.
 
     Attributes:
         observations: Nest of arrays `[L + 1, ...]`, the final observation included.
         actions: Nest of arrays `[L, ...]`.
         rewards: Array `[L]`.
-        terminations: bool array `[L]`; True in the last place where the episode terminated.
-        truncations: bool array `[L]`; True in the last place where the episode was truncated.
+        terminations: bool array `[L]`; True in the last entry if the episode terminated.
+        truncations: bool array `[L]`; True in the last entry if the episode was truncated.
     """
 
     observations: Any

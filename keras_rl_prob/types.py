@@ -1,4 +1,4 @@
-"""Names for types that signatures need in many places; to a type checker, `tf.Tensor` and all of Keras are `Any`."""
+"""Type aliases for signatures; to a type checker, `tf.Tensor` and all of Keras are `Any`."""
 
 import os
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias
@@ -9,25 +9,25 @@ Nest: TypeAlias = Any
 """A tensor or an array, or dicts and tuples of them, nested like a Gymnasium space."""
 
 Shape: TypeAlias = tuple[int | None, ...]
-"""A shape as Keras has it, `None` for the size of a batch."""
+"""A shape as in Keras, with `None` for an unknown dimension such as the batch size."""
 
 Path: TypeAlias = str | os.PathLike[str]
-"""Name of a file or a folder."""
+"""Path of a file or a folder."""
 
 Logs: TypeAlias = Any
-"""What Keras tells a callback: a dict of numbers by name; `None` only where the callback is called by hand."""
+"""The logs that Keras passes to a callback: a dict of numbers by name; `None` only if the callback is called by hand."""
 
 Loss: TypeAlias = tuple[tf.Tensor, dict[str, tf.Tensor]]
-"""A loss and scalars to be reported, by their names."""
+"""A scalar loss, and a dict of scalars to log."""
 
 GymReset: TypeAlias = tuple[Any, dict[str, Any]]
-"""What `reset` of a `gymnasium.Env` returns: observation and infos."""
+"""What `reset` of a `gymnasium.Env` returns: observation and info."""
 
 GymStep: TypeAlias = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
-"""What `step` of a `gymnasium.Env` returns: observation, reward, terminated, truncated and infos."""
+"""What `step` of a `gymnasium.Env` returns: observation, reward, terminated, truncated and info."""
 
 if TYPE_CHECKING:
     Mixin: TypeAlias = Any
 else:
     Mixin = object
-"""Base of what is mixed into a `keras.Model`: none, but a type checker must not look for what that has."""
+"""Base class of mixins for `keras.Model`: `object`, but `Any` for type checkers, which do not know the model's attributes."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_rl_prob import python_calls
 from keras_rl_prob.python_calls import interruptible
 
-WORD = "Interrupted: it ends after the compiled call under way."
+WORD = "Interrupted: stopping after the current compiled call."
 TRAINING = pathlib.Path(__file__).with_name("agents") / "interrupted_training.py"
 
 
