@@ -1,4 +1,4 @@
-"""Gradient steps, what is reported of them, and where a training stands."""
+"""Gradient steps of an agent's parts, checks for non-finite numbers, metrics; files and the training state."""
 
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.parts import Part, variables_of

@@ -1,4 +1,4 @@
-"""The callbacks of a `fit`, made ready before anything is collected."""
+"""The callbacks of `fit`, prepared before any data are collected."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from keras_rl_prob.learning.progress import with_progress
 from keras_rl_prob.learning.training import mend_backups
 
 MONITORS = keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau
-BEST = {"return": "max", "loss": "min"}  # by the end of what is monitored
+BEST = {"return": "max", "loss": "min"}  # by the end of the monitored name
 
 
 def prepared(callbacks: Any, verbose: str | int, validation_freq: Any) -> list[keras.callbacks.Callback]:
-    """The callbacks that Keras' `fit` gets: with a progress line, and backups and monitors made to work here.
+    """Returns the callbacks for Keras' `fit`: adds a progress bar, repairs backups, sets the `mode` of monitoring callbacks.
 
     Raises:
-        ValueError: It cannot be known whether what a callback monitors should be large or small, or a `ModelCheckpoint` would
-            save epochs without a validation for the best.
+        ValueError: A callback must be told whether the monitored value should be large or small, or a `ModelCheckpoint` would
+            save epochs without a validation as the best.
     """
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         for callback in keras.tree.flatten(callbacks or []):
@@ -29,7 +29,7 @@ def prepared(callbacks: Any, verbose: str | int, validation_freq: Any) -> list[k
 
 
 def _set_direction(callback):
-    """Says whether a larger or a smaller number is better, where Keras would ask after the first epoch."""
+    """Sets the `mode` of a callback, which Keras would look for only after the first epoch."""
     if callback.mode != "auto" or not getattr(callback, "save_best_only", True):
         return
     mode = next((mode for end, mode in BEST.items() if callback.monitor.endswith(end)), None)
@@ -44,7 +44,7 @@ def _set_direction(callback):
 def _check_best(callback, validation_freq):
     if callback.save_best_only and callback.monitor.startswith("val_"):
         raise ValueError(
-            f"Keras' `ModelCheckpoint` takes epochs without a validation for the best. Use "
-            f"`krp.callbacks.BestCheckpoint({str(callback.filepath)!r})` with `validation_freq`, which passes them over. "
+            f"Keras' `ModelCheckpoint` would save epochs without a validation as the best. Use "
+            f"`krp.callbacks.BestCheckpoint({str(callback.filepath)!r})` with `validation_freq`, which skips them. "
             f"Received: monitor={callback.monitor!r} and validation_freq={validation_freq!r}"
         )

@@ -1,4 +1,4 @@
-"""What stops a training: numbers that are not finite, and masks that allow nothing."""
+"""Failures that stop training: non-finite numbers, and action masks that allow no action."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,15 +8,15 @@ import tensorflow as tf
 
 FAILURES = (
     "",
-    "an observation of the environment is not finite, or beyond 1e15 and to be normalised",
-    "a reward of the environment is not finite, or beyond 1e15 and to be normalised",
+    "an observation of the environment is not finite, or is normalised and exceeds 1e15",
+    "a reward of the environment is not finite, or is normalised and exceeds 1e15",
     "the loss or its gradient is not finite",
-    "an action mask of the environment allows no action though the episode goes on",
+    "an action mask of the environment allows no action though the episode has not ended",
     "the optimizer made weights that are not finite",
 )
-"""By the number that an agent's variable `failure` holds; 0 is health."""
+"""What each value of an agent's variable `failure` means; 0 is no failure."""
 
-LARGEST_NORMALIZED = 1e15  # whose squares, and those of returns, float32 can still add up
+LARGEST_NORMALIZED = 1e15  # the squares of such numbers and of their returns can still be summed in float32
 
 WEIGHTS = FAILURES.index("the optimizer made weights that are not finite")
 
@@ -24,7 +24,7 @@ WEIGHTS = FAILURES.index("the optimizer made weights that are not finite")
 def finite(tensors: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
     """Whether tensors and their global norm are finite, bool scalar.
 
-    Squares are added up by products with ones, which XLA does at three times the speed of a sum.
+    Squares are summed by matrix products with ones, which is three times as fast as a sum in XLA.
 
     Args:
         tensors: List of tensors of floats or `tf.IndexedSlices`.
@@ -40,16 +40,16 @@ def finite(tensors: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
 
 
 def check_healthy(failure: int, logs: dict[str, Any], optimizer: keras.optimizers.Optimizer) -> None:
-    """Raises an error that names the culprit unless `failure` is 0.
+    """Raises an error that names the cause, unless `failure` is 0.
 
     Args:
         failure: Integer, an index of `FAILURES`.
-        logs: What the last update reported.
+        logs: Logs of the last update.
         optimizer: The Keras optimizer of the updates.
 
     Raises:
-        FloatingPointError: Something is not finite.
-        ValueError: A mask allows nothing.
+        FloatingPointError: An observation, a reward, the loss, its gradient or the weights are not finite.
+        ValueError: An action mask allows no action.
     """
     if failure:
         known = {key: float(value) for key, value in logs.items() if "loss" in key or key == "env_steps"}
@@ -57,6 +57,6 @@ def check_healthy(failure: int, logs: dict[str, Any], optimizer: keras.optimizer
             known |= {"optimizer": optimizer.name, "learning_rate": float(optimizer.learning_rate)}
         error = ValueError if failure == 4 else FloatingPointError
         raise error(
-            f"{FAILURES[failure]}. The weights are those of before that update, and training has stopped. "
+            f"{FAILURES[failure]}. The weights are those before that update, and training has stopped. "
             f"Received: {known}"
         )

@@ -1,4 +1,4 @@
-"""Gradient steps: the part of an agent that does not know where the data come from."""
+"""Gradient steps of an agent, which do not depend on where the data come from."""
 
 import abc
 import functools
@@ -17,64 +17,64 @@ from keras_rl_prob.types import Loss, Nest, Shape
 
 
 class LearningModel(PersistentModel):
-    """The part of an agent that concerns gradient steps: loss, health, metrics.
+    """Base class of agents that implements gradient steps: losses, checks for non-finite numbers, metrics.
 
-    What is learned from comes as rollouts: nests of tensors with an attribute `updates` (how many gradient steps to take, int32
-    scalar) and a method `update(index)` that gives the data of one of them. These have the attributes `index` and `report`
-    (dict of float32 scalars that describe the rollout), besides what `loss_and_logs` needs.
+    The data are rollouts: nests of tensors with an attribute `updates` (number of gradient steps to take, int32 scalar) and a
+    method `update(index)` that returns the data of one gradient step. These have the attributes `index` and `report` (dict of
+    float32 scalars that describe the rollout), and whatever `loss_and_logs` needs.
 
     Attributes:
         network: The Functional model that is trained.
         optimizers: Dict from the names of `parts` to their Keras optimizers; `optimizer` is the first of them.
-        failure: int32 variable, an index of `failures.FAILURES`; while it is not 0, no weights change.
+        failure: int32 variable, an index of `failures.FAILURES`; while it is not 0, weights are not updated.
     """
 
     rollouts_per_execution = 1
-    """How many rollouts are learned from before the callbacks are called."""
+    """Number of rollouts that are collected and learned from before callbacks are called."""
 
     @abc.abstractmethod
     def metric_names(self) -> list[str]:
-        """Names of the metrics besides `return` and `length`: keys of what `loss_and_logs` gives, or of a rollout's report."""
+        """Names of the metrics besides `return` and `length`: keys of the logs of `loss_and_logs`, or of a rollout's report."""
 
     def loss_and_logs(self, data: Nest) -> Loss:
-        """The loss on the data of one gradient step, and a dict of scalars to be reported; for agents of one part."""
-        raise NotImplementedError(f"`{type(self).__name__}` must have a `loss_and_logs`, or `parts`.")
+        """Returns the loss on the data of one gradient step and a dict of scalars to log; for agents with a single part."""
+        raise NotImplementedError(f"`{type(self).__name__}` must define `loss_and_logs` or `parts`.")
 
     def allows_update(self, data: Nest, logs: dict[str, tf.Tensor]) -> bool | tf.Tensor:
-        """Whether the gradient step is to take place, bool scalar; called after the gradient was computed."""
+        """Whether to take the gradient step, bool scalar; called after the gradient was computed."""
         return True
 
     def after_update(self, data: Nest) -> None:
-        """What follows a gradient step, unless a number was not finite."""
+        """Called after each gradient step, unless a number was not finite."""
 
     def default_optimizer(self) -> keras.optimizers.Optimizer | dict[str, keras.optimizers.Optimizer]:
-        """The optimizer that is used when `compile` is not given one, or a dict with one for each part."""
+        """Returns the optimizer that is used if `compile` gets none, or a dict with one for each part."""
         return keras.optimizers.Adam(3e-4, epsilon=1e-5, global_clipnorm=0.5)
 
     def add_number(
         self, name: str, shape: Shape = (), dtype: str = "float32", initializer: Any = "zeros"
     ) -> tf.Variable:
-        """A variable of the agent's own that no gradient changes and no dtype policy casts."""
+        """Adds a variable to the agent that is not trainable and that no dtype policy casts."""
         return self.add_weight(
             shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False, name=name
         )
 
     def make_reports(self) -> None:
-        """Creates the metrics, and the variable for what was not finite."""
+        """Creates the metrics and the variable `failure`."""
         self.failure = self.add_number("failure", dtype="int32")
         self._reports = Reports(self.metric_names())
 
     def after_build(self) -> None:
-        """Looks whether what is learned can be, and makes the optimizers' variables, if there are optimizers."""
+        """Checks the parts, and creates the optimizers' variables if the agent is compiled."""
         if type(self).parts is not LearningModel.parts:
             check_parts(self, self.parts())
         elif type(self).loss_and_logs is LearningModel.loss_and_logs:
-            self.loss_and_logs(None)  # says so
+            self.loss_and_logs(None)  # raises an error
         if self.compiled:
             self.build_optimizer()
 
     def build_optimizer(self) -> None:
-        """Makes the optimizers' variables; warns where gradients in float16 would be lost for want of a scaled loss."""
+        """Creates the optimizers' variables; warns if gradients in float16 may underflow because the loss is not scaled."""
         parts = self.parts()
         self.optimizers = optimizers_of(parts, self.optimizers or self.optimizer)
         self.optimizer = self.optimizers[parts[0].name]
@@ -84,42 +84,42 @@ class LearningModel(PersistentModel):
             scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor
             if not scales and any(layer.compute_dtype == "float16" for layer in layers_of(self)):
                 warnings.warn(
-                    "`optimizer` must scale the loss where a network computes in float16, or small gradients are 0: wrap it in "
-                    "`keras.optimizers.LossScaleOptimizer`, or make the agent under the policy `mixed_float16`. "
+                    "`optimizer` must scale the loss if a network computes in float16, or small gradients become 0: wrap it in "
+                    "`keras.optimizers.LossScaleOptimizer`, or create the agent under the dtype policy `mixed_float16`. "
                     f"Received: optimizer={optimizer!r}",
                     stacklevel=3,
                 )
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Means over an epoch, episodes first."""
+        """List of Keras metrics, means over an epoch; those of episodes come first."""
         return self._reports.metrics if self.built else []
 
     @property
     def networks(self) -> list[keras.Model]:
-        """All networks of the agent, in the order in which it got them; `network` is the first."""
+        """All networks of the agent, in the order in which they were added; `network` is the first."""
         return [layer for layer in self.layers if isinstance(layer, keras.Model)]
 
     @property
     def trained_variables(self) -> list[tf.Variable]:
-        """What the gradient steps change: the network's variables, and whatever else the agent tracks as trainable."""
+        """Variables that gradient steps change: those of the network, and any other trainable variables of the agent."""
         network = self.network.trainable_variables
         known = set(map(id, network))
         return network + [variable for variable in self.trainable_variables if id(variable) not in known]
 
     def parts(self) -> list[Part]:
-        """What is learned, in the order of a gradient step: by default one part, everything from `loss_and_logs`."""
+        """Returns the parts in the order of their updates: by default a single one, all variables with `loss_and_logs`."""
         return [Part("loss", self.trained_variables, self.loss_and_logs)]
 
     def regularized(self, part: Part, loss: tf.Tensor) -> tf.Tensor:
-        """The loss of a part with the regularisation losses of the networks that it changes."""
+        """Adds to the loss of a part the regularisation losses of the networks that it changes."""
         changed = set(map(id, part.variables))
         networks = [x for x in self.networks if changed & set(map(id, x.trainable_variables))]
         losses = [tf.cast(x, loss.dtype) for network in networks for x in network.losses]
         return loss + tf.add_n(losses) if losses else loss
 
     def train_step(self, data: Nest) -> dict[str, tf.Tensor]:
-        """One gradient step, part after part; none if a number is not finite."""
+        """Takes one gradient step, part by part; changes nothing if a number is not finite."""
         logs: dict[str, Any] = {}
         counted: dict[str, Any] = {}
         parts = self.parts()
@@ -128,7 +128,7 @@ class LearningModel(PersistentModel):
         for part in parts:
             loss, more, updates = self._learn(part, data)
             more = {"loss" if len(parts) == 1 else f"{part.name}_loss": loss, **more}
-            # What was not finite is reported, too.
+            # Losses that are not finite are logged, too.
             logs, counted = logs | more, counted | dict.fromkeys(more, updates | tf.not_equal(self.failure, 0))
         healthy = tf.equal(self.failure, 0)
         _undo_unless(healthy, earlier, before)
@@ -138,13 +138,13 @@ class LearningModel(PersistentModel):
         return self.logs()
 
     def _learn(self, part, data):
-        """The gradient step of one part; returns its loss and logs, and whether the step was taken."""
+        """Takes the gradient step of one part; returns its loss and logs, and whether its variables were updated."""
         optimizer = self.optimizers[part.name]
         with tf.GradientTape() as tape:
             loss, logs = checked_loss(self, part, part.loss(data))
             loss = self.regularized(part, loss)
             scaled = optimizer.scale_loss(loss)
-        # Eagerly, a Keras variable cannot have a zero gradient.
+        # In eager mode, only the values of Keras variables can have zero gradients.
         sources = [variable.value for variable in part.variables]
         gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._follow_failure(data.report["failure"], loss, gradients, optimizer)
@@ -155,7 +155,7 @@ class LearningModel(PersistentModel):
         return loss, logs, updates
 
     def _apply(self, optimizer, gradients, variables):
-        """The optimizer's step, undone where it makes weights that are not finite."""
+        """Applies gradients, and undoes the step if it makes weights that are not finite."""
         before = _values(variables)
         optimizer.apply(gradients, variables)
         healthy = failures.finite([variable.value for variable in variables])
@@ -163,27 +163,27 @@ class LearningModel(PersistentModel):
         self.failure.assign(tf.where(healthy, self.failure, failures.WEIGHTS))
 
     def logs(self) -> dict[str, tf.Tensor]:
-        """The metrics as they stand, and the environment steps of the agent's life."""
+        """Returns the current results of the metrics, and the number of environment steps so far."""
         return {metric.name: metric.result() for metric in self.metrics} | {
             "env_steps": tf.convert_to_tensor(self.env_steps)
         }
 
     def _follow_failure(self, report, loss, gradients, optimizer):
-        """Remembers what was not finite first: an observation (1), a reward (2), the loss or its gradient (3)."""
-        # The loss is named first: XLA then works on the network and on a target network side by side, otherwise in turn.
+        """Sets `failure`, if it is 0, to that of the rollout, or to 3 if the loss or its gradient is not finite."""
+        # The loss comes first: then XLA computes the network and a target network in parallel, otherwise in turn.
         finite = tf.math.is_finite(loss) & failures.finite(gradients)
         scale = getattr(optimizer, "dynamic_scale", None)
-        if scale is not None:  # gradients that overflow are left out and make the scale smaller
+        if scale is not None:  # the optimizer skips gradients that overflow and lowers the scale
             finite |= tf.math.is_finite(loss) & (tf.convert_to_tensor(scale) > 1.0)
         found = tf.where(report > 0.0, tf.cast(report, tf.int32), tf.where(finite, 0, 3))
         self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
 
     def prepare(self, rollout: Any) -> Any:
-        """What the updates on a rollout start with, in their graph; returns the rollout that they learn from."""
+        """Prepares a rollout in the graph of its updates, before the first of them; returns the rollout to learn from."""
         return rollout
 
     def make_train_function(self, force: bool = False) -> None:
-        """One call is `rollouts_per_execution` rollouts: all of their updates, then a look at whether they were healthy."""
+        """Creates the function that makes all updates on `rollouts_per_execution` rollouts and then checks for failures."""
         if self.train_function is not None and not force:
             return
 
@@ -204,8 +204,8 @@ class LearningModel(PersistentModel):
 
         if not self.run_eagerly:
             learn = tf.function(learn, jit_compile=self.jit_compile, autograph=False)
-        if self.jit_compile and not self.run_eagerly:  # one call from Python for all
-            # Only then: a graph that is not compiled as a whole might read what collecting assigns before it has.
+        if self.jit_compile and not self.run_eagerly:  # one call from Python for all rollouts
+            # Only then: a graph that is not compiled as a whole might read variables before collecting assigns them.
 
             @tf.function(autograph=False, reduce_retracing=True)
             def learn_next(iterator):
@@ -215,11 +215,11 @@ class LearningModel(PersistentModel):
 
                 count = self.rollouts_per_execution
                 done = tf.while_loop(lambda index: index < count, learn_one, (tf.constant(0),), parallel_iterations=1)
-                with tf.control_dependencies(done):  # what collecting assigns is not known to this graph
+                with tf.control_dependencies(done):  # this graph does not know what collecting assigns
                     return self.logs()
 
         def checked(iterator):
-            if self._training:  # Keras makes an iterator anew for each `fit`; its own says nothing
+            if self._training:  # Keras' iterator is a placeholder, created anew for each `fit`
                 iterator = self._training.source.iterator()
             logs = learn_next(iterator)
             failures.check_healthy(int(self.failure.numpy()), logs, self.optimizer)
@@ -233,6 +233,6 @@ def _values(variables):
 
 
 def _undo_unless(healthy, variables, before):
-    """Gives variables their values of before where `healthy` is False."""
-    for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy all that it touches
+    """Restores the values `before` of variables if `healthy` is False."""
+    for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy its variables
         variable.assign(tf.where(healthy, variable.value, value))

@@ -1,4 +1,4 @@
-"""The parts that an agent learns: what each of them changes, and from which loss."""
+"""Parts of an agent: the variables that each of them updates, and its loss."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from keras_rl_prob.types import Loss
 
 
 class Part(NamedTuple):
-    """What one optimizer learns from one loss.
+    """Variables that one optimizer updates with the gradient of one loss.
 
     Attributes:
-        name: What it is called in `compile(optimizer={name: ...})`; where there are several parts, the loss of this one is
-            reported as `name_loss`.
-        variables: List of the Keras variables that are changed.
-        loss: Function from the data of a gradient step to `(loss, logs)`: a scalar, and a dict of scalars to be reported.
-        period: From how many gradient steps one changes this part, a positive integer; 1 for all.
+        name: Name of the part in `compile(optimizer={name: ...})`; if there are several parts, the loss of this one is logged
+            as `name_loss`.
+        variables: List of the Keras variables to update.
+        loss: Function from the data of a gradient step to `(loss, logs)`: a scalar, and a dict of scalars to log.
+        period: Gradient steps per update of this part, a positive integer; 1 to update it in all of them.
 
     Example:
     ```python
@@ -36,13 +36,13 @@ class Part(NamedTuple):
 
 
 def check_parts(agent: keras.Model, parts: Sequence[Part]) -> None:
-    """Raises a `ValueError` unless an agent's `parts` can be learned."""
+    """Raises a `ValueError` unless the parts of an agent are valid."""
     what = f"`{type(agent).__name__}.parts`"
     if not isinstance(parts, list | tuple) or not parts or not all(isinstance(part, Part) for part in parts):
         raise ValueError(f"{what} must return a list of `Part`s. Received: {parts!r}")
     names = [part.name for part in parts]
     if len(set(names)) < len(names) or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"{what} must have a name of its own for each. Received: {names}")
+        raise ValueError(f"{what} must have a unique name for each part. Received: {names}")
     owners: dict[int, str] = {}
     for part in parts:
         if not part.variables or not all(isinstance(variable, keras.Variable) for variable in part.variables):
@@ -66,17 +66,17 @@ def check_parts(agent: keras.Model, parts: Sequence[Part]) -> None:
     left = [variable.path for variable in agent.trained_variables if id(variable) not in owners]
     if left:
         raise ValueError(
-            f"{what} must have every trainable variable in a part; what is not to be learned is `trainable=False`. "
+            f"{what} must have every trainable variable in a part; set `trainable=False` for what is not learned. "
             f"Received: {left} in none"
         )
 
 
 def variables_of(network: keras.Model, output: str) -> list[keras.Variable]:
-    """The trainable variables that one output of a network depends on: what a part changes.
+    """Returns the trainable variables that one output of a network depends on, for the variables of a `Part`.
 
     Args:
         network: Functional model whose output is a dict.
-        output: A key of it.
+        output: A key of that dict.
 
     Example:
     >>> network = krp.networks.feed_forward("tf/CartPole-v1", units=(8,))
@@ -87,11 +87,11 @@ def variables_of(network: keras.Model, output: str) -> list[keras.Variable]:
 
 
 def checked_loss(agent: keras.Model, part: Part, returned: Any) -> Loss:
-    """`(loss, logs)` as the loss of a part returned them; a `ValueError` where that is something else."""
+    """Returns what the loss of a part returned; raises a `ValueError` unless it is `(loss, logs)`."""
     name = getattr(part.loss, "__name__", part.name)
     if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
         raise ValueError(
-            f"`{type(agent).__name__}.{name}` must return the loss, a scalar, and a dict of scalars to be reported. "
+            f"`{type(agent).__name__}.{name}` must return the loss, a scalar, and a dict of scalars to log. "
             f"Received: {returned!r}"
         )
     shape = getattr(returned[0], "shape", None)
@@ -105,7 +105,7 @@ def checked_loss(agent: keras.Model, part: Part, returned: Any) -> Loss:
 
 
 def check_shape(agent: keras.Model, method: str, what: str, returned: Any, shape: Sequence[int]) -> None:
-    """Raises a `ValueError` unless what a method of an agent returned, and is called `what`, has this shape."""
+    """Raises a `ValueError` unless the value that a method of an agent returned, described by `what`, has this shape."""
     if not hasattr(returned, "shape") and shape == ():
         returned = tf.convert_to_tensor(returned)
     if tuple(getattr(returned, "shape", (None,))) != tuple(shape):
@@ -113,7 +113,7 @@ def check_shape(agent: keras.Model, method: str, what: str, returned: Any, shape
 
 
 def check_reported(agent: keras.Model, logs: dict[str, Any], report: dict[str, Any]) -> None:
-    """Raises a `ValueError` where the name of a metric is neither in the logs of an update nor in the report on its rollout."""
+    """Raises a `ValueError` if the name of a metric is neither in the logs of an update nor in the report on its rollout."""
     missing = [name for name in agent.metric_names() if name not in logs and name not in report]
     if missing:
         raise ValueError(
@@ -125,14 +125,14 @@ def check_reported(agent: keras.Model, logs: dict[str, Any], report: dict[str, A
 def optimizers_of(
     parts: Sequence[Part], given: keras.optimizers.Optimizer | dict[str, keras.optimizers.Optimizer]
 ) -> dict[str, keras.optimizers.Optimizer]:
-    """A dict from the names of parts to their optimizers.
+    """Returns a dict from the names of parts to their optimizers.
 
     Args:
         parts: List of `Part`s.
-        given: What `compile` was given: an optimizer, whose likes the other parts get, or a dict with one for each part.
+        given: The argument of `compile`: an optimizer, of which the other parts get copies, or a dict with one for each part.
 
     Raises:
-        ValueError: A part has no optimizer, or an optimizer no part.
+        ValueError: The keys of the dict are not the names of the parts.
     """
     names = [part.name for part in parts]
     if isinstance(given, dict):

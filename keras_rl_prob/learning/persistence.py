@@ -1,4 +1,4 @@
-"""What an agent writes to files and reads from them."""
+"""Saving and loading of agents."""
 
 import contextlib
 import io
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class PersistentModel(HookedModel):
-    """The part of an agent that concerns files: configuration, spaces, weights, and where its training stands.
+    """Base class of agents that implements files: configuration, spaces, weights and the training state.
 
-    Files are written whole or not at all: under another name first, which then takes the place of the old file.
+    Files are written atomically: under a temporary name first; the new file then replaces the old one.
 
     Attributes:
         network, observation_space, action_space: See `Agent`.
@@ -41,10 +41,10 @@ class PersistentModel(HookedModel):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._training: Any = None  # while `fit` runs
-        self._ended: Any = None  # the last training, as long as its source stands where it ended
-        self._position: Any = None  # else where the last training, or the one in the loaded file, stood
-        self._segments: Any = None  # where a backup has its replay memory, while it is written or read
+        self._training: Any = None  # the `Training` of a running `fit`
+        self._ended: Any = None  # that of the last `fit`, as long as its source has not changed
+        self._position: Any = None  # else the state of the last run, or of the one in the loaded file
+        self._segments: Any = None  # the `Segments` of a backup while it is written or read
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """The arguments of `compile`, for saving."""
@@ -60,7 +60,7 @@ class PersistentModel(HookedModel):
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded agent, whose optimizer's variables are then restored."""
+        """Compiles a loaded agent; the optimizer's variables are restored afterwards."""
         self.compile(**{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -76,13 +76,13 @@ class PersistentModel(HookedModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The agent that `get_config` described, perhaps of an earlier version."""
+        """Creates an agent from the result of `get_config`, also from that of an earlier version."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
 
     def save_own_variables(self, store: Any) -> None:
-        """Stores the agent's own variables, and where its training stands: what an exact resume needs."""
+        """Stores the agent's own variables and the training state, which an exact resume needs."""
         super().save_own_variables(store)
         position = self.position()
         for key, value in position.stored(self._segments) if position else ():
@@ -91,7 +91,7 @@ class PersistentModel(HookedModel):
     def load_own_variables(self, store: Any) -> None:
         """Restores what `save_own_variables` stored.
 
-        A `fit` that has just begun goes on from there (`BackupAndRestore`), a later one if its `initial_epoch` is not 0.
+        A `fit` that has just started continues from there (`BackupAndRestore`), a later one if its `initial_epoch` is not 0.
         """
         position = Position.read(store, self._segments)
         with self._counting_on():
@@ -102,7 +102,7 @@ class PersistentModel(HookedModel):
             self._go_on(position)
 
     def _go_on(self, position, epoch=None):
-        """Lets the training that begins go on from a position, of whose memory there is no second copy then."""
+        """Lets the `fit` that has just started continue from a `Position`, without keeping a copy of its replay buffer."""
         self._training.restore(position, epoch)
         self._position = self._training.position()
         if self._segments is not None:
@@ -110,7 +110,7 @@ class PersistentModel(HookedModel):
 
     @contextlib.contextmanager
     def memory_in(self, segments: "Segments") -> Iterator[None]:
-        """Lets the replay memory of the weights that are saved or loaded meanwhile be in `Segments`."""
+        """Context manager, in which weights are saved and loaded with their replay buffer in `Segments`."""
         self._segments = segments
         try:
             yield
@@ -118,13 +118,13 @@ class PersistentModel(HookedModel):
             self._segments = None
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Sets all weights; in a running training (`EarlyStopping(restore_best_weights=True)`), not what counts steps."""
+        """Sets all weights; during `fit` (`EarlyStopping(restore_best_weights=True)`) step counters are not changed."""
         with self._counting_on():
             super().set_weights(weights)
 
     @contextlib.contextmanager
     def _counting_on(self):
-        """Keeps `env_steps` and `failure` as they are, if a training has played: what was played stays counted."""
+        """Context manager, in which `env_steps` and `failure` are not changed, if the running `fit` has collected data."""
         counters: list[Any] = [self.env_steps, self.failure] if self._training and self._training.has_begun else []
         before = [counter.numpy() for counter in counters]
         try:
@@ -134,13 +134,13 @@ class PersistentModel(HookedModel):
                 counter.assign(value)
 
     def position(self) -> Position | None:
-        """Where the training stands, or the last one stood: a `Position`, or `None` if there was none."""
+        """Returns the state of the current or the last training run, a `Position`; `None` if there was none."""
         training = self._training or self._ended
         return training.position() if training else self._position
 
     @contextlib.contextmanager
     def apart_from_training(self) -> Iterator[None]:
-        """Lets what is saved meanwhile hold the agent alone: no environments, no random numbers, no replay memory."""
+        """Context manager, in which saved files contain only the agent: no environment states, random keys or replay buffer."""
         kept = self._training, self._ended, self._position
         self._training = self._ended = self._position = None
         try:
@@ -149,35 +149,35 @@ class PersistentModel(HookedModel):
             self._training, self._ended, self._position = kept
 
     def _end_training(self):
-        """What follows a `fit`, also one that was broken off: it can be gone on with from where it stands."""
+        """Called after `fit`, even if it was interrupted: the training run can be continued."""
         if self._training.has_begun:
             self._ended, self._position = self._training, None
         self._training = None
 
     def _rest(self, goes_on=True):
-        """Keeps where the last training stood apart from its source, which is about to be used for another, or to go.
+        """Keeps the state of the last training run without its source, which will be reused or discarded.
 
         Args:
-            goes_on: Whether that is of use still; its replay memory is that of the source then, which must not change.
+            goes_on: Whether that state is still needed; its replay buffer stays in the source, where it must not change.
         """
         self._ended, self._position = None, self.position() if goes_on else None
 
     @property
     def resumed_epoch(self) -> int | None:
-        """Where `fit` starts after `BackupAndRestore`, read from the weights; `None` if nothing was restored."""
+        """Epoch at which `fit` starts after `BackupAndRestore`, read from the weights; `None` if nothing was restored."""
         return self._training.resumed_epoch if self._training else None
 
     def save(self, filepath: Path, overwrite: bool = True, **kwargs: Any) -> None:
-        """Saves the agent as a `.keras` file: configuration, weights, normalisers, optimizer, where its training stands."""
+        """Saves the agent as a `.keras` file: configuration, weights, normalisers, optimizer and training state."""
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
-                "`filepath` must end with `.keras`: the old HDF5 format cannot hold an agent. `save_weights` takes names that "
+                "`filepath` must end with `.keras`: the old HDF5 format cannot store an agent. `save_weights` takes names that "
                 f"end with `.weights.h5`. Received: filepath={str(filepath)!r}"
             )
         self._write(super().save, filepath, ".keras", overwrite, kwargs)
 
     def save_weights(self, filepath: Path, overwrite: bool = True, **kwargs: Any) -> None:
-        """Saves what `save` does, without the configuration."""
+        """Saves the same as `save` except the configuration."""
         self._write(super().save_weights, filepath, ".weights.h5", overwrite, kwargs)
 
     @staticmethod
@@ -185,7 +185,7 @@ class PersistentModel(HookedModel):
         local = isinstance(filepath, str | os.PathLike) and "://" not in str(filepath)
         if not (overwrite and local and str(filepath).endswith(suffix)):
             write(filepath, overwrite=overwrite, **kwargs)
-        elif suffix == ".keras":  # an archive, written by Python
+        elif suffix == ".keras":  # a zip archive, written by Python
 
             def into(path):
                 with _Archive(io.FileIO(os.open(path, os.O_WRONLY), "w")) as archive:
@@ -199,16 +199,16 @@ class PersistentModel(HookedModel):
 
 
 class _Archive(io.BufferedWriter):
-    """A `.keras` file without a path, from which Keras would have HDF5 write to the disk (see `_Memory`)."""
+    """A `.keras` file without a path: given a path, Keras would let HDF5 write to the disk (see `_Memory`)."""
 
     def __str__(self):
         return ".keras"
 
 
 class _Memory(io.BytesIO):
-    """A file in memory: a disk that fills up while HDF5 writes to it would bring the process down later on.
+    """A file in memory: if a disk fills up while HDF5 writes to it, the process may crash later.
 
-    Keras looks at how its name ends. See https://github.com/h5py/h5py/issues/914.
+    Keras checks the suffix of `str(file)`. See https://github.com/h5py/h5py/issues/914.
     """
 
     def __init__(self, name):
@@ -220,17 +220,17 @@ class _Memory(io.BytesIO):
 
 
 def write_whole(path: Path, write: Callable[[pathlib.Path], Any]) -> None:
-    """Calls `write(temporary)` and then puts the file in the place of `path`, so that whatever fails leaves the old one.
+    """Calls `write(temporary)`, then replaces `path` with that file, so that the old file remains if anything fails.
 
-    A link at `path` stays one: the file that it leads to is replaced. The new file has the mode and, if it may be given away,
-    the owner of the old one.
+    If `path` is a symbolic link, the file that it points to is replaced. The new file gets the mode and, if permitted, the
+    owner of the old one.
 
     Args:
-        path: Where the file goes.
-        write: Callable that writes to the path that it gets, of a file that is there and empty.
+        path: Path of the file to write.
+        write: Callable that writes to the path that it gets, that of an empty file.
     """
     path = pathlib.Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(f".{path.name}", "part.", path.parent)  # no file that was there before
+    handle, name = tempfile.mkstemp(f".{path.name}", "part.", path.parent)  # never an existing file
     os.close(handle)
     temporary = pathlib.Path(name)
     try:
@@ -242,11 +242,11 @@ def write_whole(path: Path, write: Callable[[pathlib.Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":
-        _synchronize(path.parent)  # else a crash of the machine could bring the old name back
+        _synchronize(path.parent)  # otherwise a crash of the machine could restore the old file
 
 
 def _like_the_old(path, temporary):
-    """Gives a new file the mode and the owner of the one whose place it takes, else the mode of any new file."""
+    """Gives a new file the mode and the owner of the file that it replaces, or the default mode if there is none."""
     try:
         old = path.stat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where a training stands, as it is kept and stored: arrays, and the replay memory in blocks."""
+"""The state of a training run, as it is kept and stored: arrays, and the replay buffer in blocks."""
 
 import collections.abc
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +17,11 @@ BLOCKS, SEGMENTS = f"{PREFIX}blocks", f"{PREFIX}segments"
 
 
 class Blocks(collections.abc.Sequence):
-    """Blocks of a replay memory, as `Ring.pack` gives them, each made or read when it is asked for.
+    """Blocks of a replay buffer, as `Ring.pack` returns them, each created or read when it is accessed.
 
     Args:
-        read: Callable that returns the block of an index.
-        count: How many there are.
+        read: Callable that returns the block with an index.
+        count: Number of blocks.
     """
 
     def __init__(self, read: Callable[[int], bytes], count: int) -> None:
@@ -37,12 +37,12 @@ class Blocks(collections.abc.Sequence):
 
 
 class Position:
-    """Where a training stands.
+    """The state of a training run.
 
     Args:
-        entries: Dict of arrays: all but the rows of the replay memory.
-        memory: For each ring of the replay memory the sequence of its blocks.
-        rings: Those rings, where the memory is still in them.
+        entries: Dict of arrays: everything except the rows of the replay buffer.
+        memory: For each ring of the replay buffer the sequence of its blocks.
+        rings: Those rings, if they still have these rows.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Position:
 
     @classmethod
     def of(cls, variables: Sequence[tf.Variable], rings: Sequence[Ring], counts: dict[str, int]) -> Self:
-        """The position of variables, of which some are rows of rings, and of a dict of integers.
+        """Creates a `Position` from variables, including the rows of rings, and a dict of integers.
 
-        The arrays are copies; the memory is not copied but stays in the rings.
+        Arrays are copied; the rows of the rings are not.
         """
         rows = {id(variable) for ring in rings for variable in ring.rows}
         entries = {}
@@ -68,11 +68,11 @@ class Position:
 
     @classmethod
     def read(cls, store: Any, segments: "Segments | None" = None) -> Self | None:
-        """The position in a Keras store, or `None`; its blocks are read when they are asked for.
+        """Reads the `Position` in a Keras store, `None` if there is none; its blocks are read when they are accessed.
 
         Args:
-            store: What `load_own_variables` gets.
-            segments: `Segments` of the memory, if those of a backup are known.
+            store: The argument of `load_own_variables`.
+            segments: `Segments` of the replay buffer, for a backup that has them.
         """
         names = {name for name in set(store.keys()) if name.startswith(PREFIX)}
         if not names:
@@ -87,7 +87,7 @@ class Position:
         if SEGMENTS in names:
             if segments is None:
                 raise ValueError(
-                    "The replay memory of this file is in the segments beside it: `krp.callbacks.Backup` goes on from them"
+                    "The replay buffer of this file is stored in separate segments: use `krp.callbacks.Backup` to resume"
                 )
             blocks, memory = [], segments.memory(store[SEGMENTS], counts)
         entries = names.difference([BLOCKS, SEGMENTS], *blocks)
@@ -96,36 +96,36 @@ class Position:
         missing = [f"{PREFIX}{name}" for name in expected if name not in map(_number, entries)]
         missing += [name for own in blocks for name in own if name not in names]
         if missing:
-            raise ValueError(f"The file lacks part of where its training stood. Missing: {missing}")
+            raise ValueError(f"The file lacks part of its training state. Missing: {missing}")
         return cls({name: np.array(store[name]) for name in entries}, memory)
 
     def count(self, name: str) -> int:
-        """An integer beside the variables."""
+        """Returns one of the integers that are stored with the variables."""
         return int(self.entries[f"{PREFIX}{name}"])
 
     def arrays(self) -> list[Any]:
-        """The variables' values in order; `None` for those that are in the memory."""
+        """The variables' values in order; `None` for rows of the replay buffer."""
         return [self.entries.get(f"{PREFIX}{i}") for i in range(len(self.entries) - 2)]
 
     def shapes(self) -> list[list[int]]:
-        """The variables' shapes in order, lists."""
+        """The variables' shapes in order, as lists."""
         shapes = [self.entries.get(f"{PREFIX}{i}_shape") for i in range(len(self.entries) - 2)]
         pairs = zip(self.arrays(), shapes, strict=True)
         return [list(array.shape) if shape is None else shape.tolist() for array, shape in pairs]
 
     def is_in(self, ring: Ring) -> bool:
-        """Whether its memory is in this ring still."""
+        """Whether its rows are still in this ring."""
         return any(ring is other for other in self.rings)
 
     def held(self) -> "Position":
-        """The same with its blocks in memory, for when the file will be closed."""
+        """Returns the same `Position` with its blocks read into memory, so that the file can be closed."""
         return Position(self.entries, [list(blocks) for blocks in self.memory])
 
     def stored(self, segments: "Segments | None" = None) -> Iterator[tuple[str, np.ndarray]]:
-        """Names and arrays for a Keras store, one after the other so that only one block is in memory at a time.
+        """Yields names and arrays for a Keras store, so that only one block is in memory at a time.
 
         Args:
-            segments: `Segments` that take the blocks; the store then gets their digests.
+            segments: `Segments` to write the blocks to; the store then gets their digests.
         """
         yield from self.entries.items()
         if self.memory:

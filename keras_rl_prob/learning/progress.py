@@ -1,4 +1,4 @@
-"""The line that `fit` writes while it trains."""
+"""The progress bar of `fit`."""
 
 import time
 from typing import Any
@@ -11,9 +11,9 @@ FIRST = ("return", "length", "env_steps", "env_steps/s")
 
 
 class Progress(keras.callbacks.ProgbarLogger):
-    """Keras' progress bar with what matters most in front, and the environment steps per second of the epoch.
+    """Keras' progress bar with the most important entries first, and the environment steps per second in the epoch.
 
-    The rate is no part of the logs: with the same seed those are the same every time.
+    The rate is not in the logs, so that the logs of two runs with the same seed are equal.
     """
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
@@ -22,12 +22,12 @@ class Progress(keras.callbacks.ProgbarLogger):
         self._start, self._steps, self._rate = time.perf_counter(), int(self.model.env_steps.numpy()), 0.0
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Draws, after every rollout."""
+        """Updates the progress bar after every rollout."""
         self._rate = (int(logs["env_steps"]) - self._steps) / (time.perf_counter() - self._start)
         super().on_train_batch_end(batch, self._ordered(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Draws with the results of the validation."""
+        """Updates the progress bar with the results of the validation."""
         super().on_epoch_end(epoch, self._ordered(logs))
 
     def _ordered(self, logs):
@@ -36,7 +36,7 @@ class Progress(keras.callbacks.ProgbarLogger):
 
 
 def with_progress(callbacks: Any, verbose: str | int) -> Any:
-    """The callbacks of a `fit` with a `Progress`, unless it is to be silent or has a progress bar of its own."""
+    """Returns the callbacks of `fit` with a `Progress`, unless `verbose` is 0 or they include a progress bar."""
     if verbose == 0 or isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     callbacks = keras.tree.flatten(callbacks or [])

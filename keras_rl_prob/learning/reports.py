@@ -1,4 +1,4 @@
-"""What `fit` reports: means over an epoch of what episodes and updates came to."""
+"""Metrics of `fit`: means over the episodes and updates of an epoch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 class EpisodeMean(keras.metrics.Mean):
-    """Mean over episodes; NaN, not 0, while none has finished."""
+    """Mean over episodes; NaN, not 0, if none has ended."""
 
     def result(self) -> tf.Tensor:
         """Total over count."""
@@ -19,8 +19,8 @@ class Reports:
     """The metrics of an agent.
 
     Args:
-        names: What the metrics besides `return` and `length` are called; what a subclass of an agent reports besides them
-            gets a metric when it first comes.
+        names: Names of the metrics besides `return` and `length`; other entries that a subclass of an agent logs get a metric
+            when they first occur.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ class Reports:
         return [*self._episodes, *self._updates, *self._from_loss.values(), *self._from_step.values()]
 
     def follow(self, logs: dict[str, Any]) -> None:
-        """Takes in what a subclass's `train_step` returns besides the metrics."""
+        """Adds entries that a subclass's `train_step` returns besides the metrics."""
         known = {metric.name for metric in [*self._episodes, *self._updates]} | {"env_steps", *self._from_loss}
         for name in sorted(set(logs) - known):
             _named(name, self._from_step).update_state(logs[name])
@@ -43,12 +43,12 @@ class Reports:
     def update(
         self, report: dict[str, tf.Tensor], first: tf.Tensor, logs: dict[str, Any], updated: dict[str, tf.Tensor]
     ) -> None:
-        """Takes in one update.
+        """Adds the results of one update.
 
         Args:
             report: Dict of float32 scalars that describe the rollout: sums `"return"` and `"length"` over the `"episodes"`
-                that finished, and the metrics that `logs` does not have.
-            first: Whether this is the first update on the rollout, which counts once.
+                that ended, and the metrics that `logs` does not have.
+            first: Whether this is the first update on the rollout, in which `report` counts.
             logs: Dict of scalars that describe the update.
             updated: Dict like `logs`; whether the update that a scalar describes took place.
         """
@@ -67,7 +67,7 @@ class Reports:
 
 
 def _named(name, metrics):
-    """The metric of that name, a new one where there is none, also while a graph is traced."""
+    """Returns the metric with that name, or creates it, also while a graph is traced."""
     if name not in metrics:
         with tf.init_scope():
             metrics[name] = keras.metrics.Mean(name=name)

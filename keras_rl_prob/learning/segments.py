@@ -1,4 +1,4 @@
-"""The replay memory of a backup: a folder of blocks, of which only those that changed are written."""
+"""The replay buffer of a backup: a folder of blocks, of which only those that changed are written."""
 
 import functools
 import hashlib
@@ -15,22 +15,22 @@ from keras_rl_prob.types import Path
 
 
 class Segments:
-    """A folder of segments, each a block of a replay memory under the SHA-256 of its content.
+    """A folder of segments, files with one block of a replay buffer each, named by the SHA-256 of their content.
 
-    A segment never changes. What names those that belong together, the weights file of a backup, is replaced when all of them
-    are there, and only then are others removed: whatever happens, the file that is there finds what it names.
+    A segment never changes. The weights file of a backup lists its segments. It is replaced after all of them are written, and
+    only then are other segments removed: so the segments of a weights file exist at any time.
 
     Args:
-        folder: Where they are; made when it is needed.
+        folder: Path of the folder, which is created when it is needed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = pathlib.Path(folder)
-        self._digests: dict[Any, bytes] = {}  # of the blocks, by ring and index
-        self._versions: dict[Any, Any] = {}  # of the blocks in the rings that have these digests
+        self._digests: dict[Any, bytes] = {}  # of blocks, by ring and index
+        self._versions: dict[Any, Any] = {}  # of the blocks in the rings when they had these digests
 
     def put(self, rings: Sequence[Ring]) -> np.ndarray:
-        """Writes the blocks of rings that have changed since they were written or read.
+        """Writes the blocks of rings that have changed since they were last written or read.
 
         Returns:
             Digests of all blocks, uint8 `[blocks, 32]`.
@@ -57,7 +57,7 @@ class Segments:
         return self._folder / f"{bytes(digest).hex()}.npz"
 
     def memory(self, digests: np.ndarray, counts: Sequence[int]) -> list[Blocks]:
-        """The blocks of these digests for rings that have so many each, see `Position`."""
+        """Returns the blocks with these digests, for rings with `counts` blocks each; see `Position`."""
         stops = np.cumsum(counts)
         parts = [digests[stop - count : stop] for stop, count in zip(stops, counts, strict=True)]
         self._digests = {(r, i): bytes(x) for r, part in enumerate(parts) for i, x in enumerate(part)}
@@ -68,26 +68,26 @@ class Segments:
         return self.read(digests[index])
 
     def read(self, digest: bytes) -> bytes:
-        """The block of a digest.
+        """Reads the block with a digest.
 
         Raises:
-            ValueError: It is missing or damaged.
+            ValueError: The segment is missing or damaged.
         """
         path = self._path(digest)
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise ValueError(f"A segment of the replay memory is missing. Expected: {path}") from None
+            raise ValueError(f"A segment of the replay buffer is missing. Expected: {path}") from None
         if hashlib.sha256(data).digest() != bytes(digest):
-            raise ValueError(f"A segment of the replay memory is damaged. Received: {path}")
+            raise ValueError(f"A segment of the replay buffer is damaged. Received: {path}")
         return data
 
     def read_into(self, rings: Sequence[Ring]) -> None:
-        """Remembers that rings hold the `memory` that was asked for last, so that nothing of it is written again."""
+        """Records that rings have the blocks of the last `memory`, so that they are not written again."""
         self._versions = {(number, index): rings[number].version(index) for number, index in self._digests}
 
     def remove_others(self) -> None:
-        """Removes the segments that the last `put` or `memory` did not name, and what a crash has left."""
+        """Removes segments that are not in the last `put` or `memory`, and files that a crash has left."""
         named = {self._path(digest) for digest in self._digests.values()}
         for path in self._folder.glob("*"):
             if path not in named:

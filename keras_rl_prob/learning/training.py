@@ -1,4 +1,4 @@
-"""What there is of a training besides the agent: where its environments, memory, random numbers and epochs stand."""
+"""The training state besides the agent: environment states, replay buffer, random keys and epoch."""
 
 import json
 import pathlib
@@ -11,17 +11,17 @@ from keras_rl_prob.learning.position import Position
 
 
 class Training:
-    """A running `fit`: the source of its updates, and the epoch that this has come to.
+    """A running `fit`: the source of its data, and the current epoch.
 
     Args:
-        source: Has `variables`, its state as far as that can be stored, `rings`, those whose rows are among them, and
-            `rollouts`, how many it has collected.
-        num_envs: How many environments it steps.
-        rollouts_per_epoch: Rollouts in an epoch.
+        source: Object with `variables` (its state, as far as it can be stored), `rings` (the `Ring`s whose rows are among them)
+            and `rollouts` (how many it has collected).
+        num_envs: Number of environments.
+        rollouts_per_epoch: Number of rollouts in an epoch.
         initial_epoch: Epoch at which `fit` starts.
 
     Attributes:
-        resumed_epoch: Epoch that `restore` brought back, or `None`.
+        resumed_epoch: Epoch from which `restore` continued, or `None`.
     """
 
     def __init__(self, source: Any, num_envs: int, rollouts_per_epoch: int, initial_epoch: int) -> None:
@@ -36,16 +36,16 @@ class Training:
         return self.source.rollouts > self._rollouts_before
 
     def position(self) -> Position:
-        """The `Position` from which `restore` continues; a replay memory stays where it is."""
+        """Returns the current state, a `Position` for `restore`; a replay buffer is not copied."""
         epochs = (self.source.rollouts - self._rollouts_before) // self._rollouts_per_epoch
         counts = {"epoch": self._initial_epoch + epochs, "num_envs": self._num_envs}
         return Position.of(self.source.variables, self.source.rings, counts)
 
     def restore(self, position: Position, epoch: int | None = None) -> None:
-        """Continues where `position` was taken, which is numbered `epoch`, or as it was then.
+        """Continues from `position`, with the epoch `epoch` or, if it is `None`, that of `position`.
 
         Raises:
-            ValueError: It was taken with other environments, or with another number of them; or its memory is damaged.
+            ValueError: The environments or their number are not those of `position`, or its replay buffer is damaged.
         """
         variables, rings = self.source.variables, self.source.rings
         then, num_envs = position.count("epoch"), position.count("num_envs")
@@ -57,7 +57,7 @@ class Training:
         if expected != received:
             what = "environments" if num_envs == self._num_envs else "`num_envs`"
             raise ValueError(
-                f"A training goes on only with the {what} that it was begun with: pass the same, or start a new training "
+                f"A training run continues only with the {what} that it was started with: pass the same, or start a new run "
                 f"(another backup folder, or `initial_epoch=0`). Expected: {expected}. Received: {received}"
             )
         there = [position.is_in(ring) for ring in rings]
@@ -75,10 +75,10 @@ class Training:
 
 
 def mend_backups(callbacks: Any) -> None:
-    """Removes what a kill can leave of a `BackupAndRestore`: its note of the epoch torn, or without the weights.
+    """Removes the epoch file of a `BackupAndRestore` if it is truncated or if there is no weights file.
 
-    Keras writes the weights first and the note afterwards, and deletes both when training has ended; the weights alone are
-    enough, for they hold the epoch too.
+    Both can happen if the process is killed: Keras writes the weights first and the epoch file afterwards, and deletes both at
+    the end of training. The weights file is enough to resume, since it contains the epoch too.
     """
     for callback in keras.tree.flatten(callbacks or []):
         if isinstance(callback, keras.callbacks.BackupAndRestore):

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, lead nowhere else, keep their mode, and say what they lack."""
+"""Files: atomic writes, symbolic links, file modes, and errors for files with missing entries."""
 
 import os
 import stat
@@ -83,8 +83,8 @@ def agent():
 LACKING = {
     "vars/0": "expected 2 variables, but received 1",
     "vars": "expected 2 variables, but received 0",
-    "vars/training_0": r"lacks part of where its training stood. Missing: \['training_0'\]",
-    "vars/training_epoch": r"lacks part of where its training stood. Missing: \['training_epoch'\]",
+    "vars/training_0": r"lacks part of its training state. Missing: \['training_0'\]",
+    "vars/training_epoch": r"lacks part of its training state. Missing: \['training_epoch'\]",
     "layers/running_normalization": "running_normalization.*expected 3 variables, but received 0",
     "layers/running_normalization/vars/1": "running_normalization.*expected 3 variables",
     "layers/functional/layers/dense": "Dense name=dense",

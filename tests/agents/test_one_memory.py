@@ -1,4 +1,4 @@
-"""There is one replay memory: a training that goes on uses that of the last one, and files are written block by block."""
+"""There is only one replay buffer: a run that continues uses that of the last one, and files are written block by block."""
 
 import keras
 import numpy as np
@@ -66,7 +66,7 @@ def test_a_training_that_goes_on_makes_no_second_memory_whatever_has_changed(kin
     assert calls == []
     assert [id(x) for x in agent.position().rings] == [id(x) for x in rings]
     CHANGES[change](loaded)
-    fit(loaded, 2, initial_epoch=1)  # by way of the file
+    fit(loaded, 2, initial_epoch=1)  # through the file
     for one, other in zip(agent.position().stored(), loaded.position().stored(), strict=True):
         np.testing.assert_array_equal(one[1], other[1])
     for one, other in zip(agent.weights, loaded.weights, strict=True):
@@ -74,7 +74,7 @@ def test_a_training_that_goes_on_makes_no_second_memory_whatever_has_changed(kin
 
 
 def test_experience_is_added_to_a_memory_once(tmp_path):
-    agent = make_agent(capacity=64)  # full, so that anything more would take the place of something
+    agent = make_agent(capacity=64)  # full, so that every new row replaces an old one
     agent.build(ENV)
     with krp.envs.make_one("CartPole-v1") as env:
         agent.add_experience(krp.envs.record_episodes(env, episodes=3, seed=0))
@@ -100,7 +100,7 @@ def test_a_training_that_could_not_begin_leaves_the_memory_to_the_next(calls):
 
     with pytest.raises(RuntimeError, match="not yet"):
         fit(agent, 2, initial_epoch=1, callbacks=[keras.callbacks.LambdaCallback(on_train_begin=fail)])
-    with pytest.raises(ValueError, match="`num_envs` that it was begun with"):
+    with pytest.raises(ValueError, match="`num_envs` that it was started with"):
         agent.fit(ENV, num_envs=2, epochs=2, initial_epoch=1, verbose=0)
     for key, value in agent.position().stored():
         np.testing.assert_array_equal(value, before[key])

@@ -1,4 +1,4 @@
-"""Agents that learn in parts: each with its loss, variables and optimizer; what is wrong is said when it can be known."""
+"""Agents with several parts, each with its loss, variables and optimizer; errors are raised as early as possible."""
 
 import contextlib
 
@@ -81,7 +81,7 @@ WRONG_PARTS = {
         r"not have two parts that change the same variable.*in 'critic' and 'actor'",
     ),
     "no parts": (lambda agent: [], r"return a list of `Part`s. Received: \[\]"),
-    "one name": (lambda agent: [critic(agent), critic(agent)], r"a name of its own for each"),
+    "one name": (lambda agent: [critic(agent), critic(agent)], r"a unique name for each part"),
     "period": (lambda agent: [critic(agent)._replace(period=0)], r"positive integer for the period of 'critic'"),
 }
 
@@ -97,7 +97,7 @@ def test_an_agent_without_a_loss_is_refused_by_build():
     class Lossless(krp.RandomAgent):
         loss_and_logs = LearningModel.loss_and_logs
 
-    with pytest.raises(NotImplementedError, match="`Lossless` must have a `loss_and_logs`, or `parts`"):
+    with pytest.raises(NotImplementedError, match="`Lossless` must define `loss_and_logs` or `parts`"):
         Lossless().build(ENV)
 
 

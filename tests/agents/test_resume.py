@@ -1,4 +1,4 @@
-"""A training that was cut short and resumed ends bit-identical to one that was not."""
+"""A training run that was interrupted and resumed ends bit-identical to one that was not."""
 
 import pathlib
 import resource
@@ -225,11 +225,11 @@ def test_what_was_played_stays_counted_when_weights_are_restored(tmp_path, way):
 
 
 def test_a_training_with_another_number_of_environments_is_refused(tmp_path, whole, loaded):
-    with pytest.raises(ValueError, match=r"only with the `num_envs` that it was begun with.*Expected: 8. Received: 4"):
+    with pytest.raises(ValueError, match=r"`num_envs` that it was started with.*Expected: 8. Received: 4"):
         fit(another_agent(), [backup(with_backup(tmp_path, whole))], num_envs=4)
-    with pytest.raises(ValueError, match=r"only with the `num_envs` that it was begun with.*Expected: 8. Received: 4"):
+    with pytest.raises(ValueError, match=r"`num_envs` that it was started with.*Expected: 8. Received: 4"):
         fit(loaded, num_envs=4, initial_epoch=2)
-    with pytest.raises(ValueError, match="only with the environments that it was begun with"):
+    with pytest.raises(ValueError, match="only with the environments that it was started with"):
         fit(loaded, env="krp/CartPoleNoVel-v1", initial_epoch=2)
 
 
@@ -269,7 +269,7 @@ def test_a_full_disk_leaves_the_file_before_it(tmp_path, name):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / name).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    save(tmp_path / name)  # HDF5 itself would have been left ready to crash
+    save(tmp_path / name)  # with HDF5 writing to the disk, this would crash
     agent.load_weights(tmp_path / name)
 
 
@@ -295,5 +295,5 @@ def test_with_python_environments_all_but_their_insides_is_restored(tmp_path):
     assert resumed.history.epoch == [2, 3]
     assert int(resumed.optimizer.iterations.numpy()) == 32
     assert int(resumed.env_steps.numpy()) > 3.5 * 2 * 8 * 16
-    with pytest.raises(ValueError, match="`num_envs` that it was begun with"):
+    with pytest.raises(ValueError, match="`num_envs` that it was started with"):
         fit(another_agent(), [backup(tmp_path / "backup")], env="krp/CartPoleNoVel-v1", num_envs=4)

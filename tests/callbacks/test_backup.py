@@ -1,4 +1,4 @@
-"""`Backup`: exact resume from segments of which only those that changed are written, whatever happens on the way."""
+"""`Backup`: exact resume from segments, of which only changed ones are written, also after crashes."""
 
 import pathlib
 import tempfile
@@ -12,7 +12,7 @@ from keras_rl_prob.learning import persistence, segments
 from keras_rl_prob.replay import ring
 
 ENV = "tf/CartPoleNoVel-v1"
-EPOCHS = 6  # the memory is full in the fourth
+EPOCHS = 6  # the buffer is full in the fourth epoch
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def test_only_segments_that_changed_are_packed_and_written(tmp_path, monkeypatch
     watch.seen.append((files(tmp_path), watch.packed))
     fit(make_agent(), [krp.callbacks.Backup(tmp_path, delete_checkpoint=False), watch], epochs=9)
     assert len(watch.seen) == 10
-    assert [len(names) for names, _ in watch.seen[-5:]] == [15] * 5  # the memory is full, nothing old is left
+    assert [len(names) for names, _ in watch.seen[-5:]] == [15] * 5  # the buffer is full, no old rows are left
     for (before, packed_before), (after, packed) in zip(watch.seen, watch.seen[1:], strict=False):
         written = {name for name in after if after[name] != before.get(name)}
         assert packed - packed_before == len(written) <= 5
@@ -193,7 +193,7 @@ def test_a_segment_that_is_missing_or_damaged_is_named_and_nothing_restored(spoi
     spoil(path)
     agent = make_agent(seed=99)
     before = [x.numpy() for x in agent.weights + agent.optimizer.variables]
-    with pytest.raises(ValueError, match=f"A segment of the replay memory is {what}: .*{path.name}$"):
+    with pytest.raises(ValueError, match=f"A segment of the replay buffer is {what}: .*{path.name}$"):
         fit(agent, [krp.callbacks.Backup(tmp_path)])
     for x, y in zip(agent.weights + agent.optimizer.variables, before, strict=True):
         np.testing.assert_array_equal(x.numpy(), y)
@@ -207,9 +207,7 @@ def test_the_weights_of_a_backup_say_where_its_memory_is(tmp_path):
         lambda: fit(make_agent(), [keras.callbacks.BackupAndRestore(tmp_path)]),
         lambda: cut(tmp_path / "other").load_weights(tmp_path / "latest.weights.h5"),
     ):
-        with pytest.raises(
-            ValueError, match=r"is in the segments beside it: `krp\.callbacks\.Backup` goes on from them"
-        ):
+        with pytest.raises(ValueError, match=r"is stored in separate segments: use `krp\.callbacks\.Backup` to resume"):
             read()
 
 

@@ -1,4 +1,4 @@
-"""What is the user's to mend is told in a line or two; what is a bug is a traceback."""
+"""Errors of the user are a line or two; bugs are a traceback."""
 
 import errno
 import json
@@ -156,7 +156,7 @@ def test_backups_that_do_not_fit(copy, capsys):
     for spoil, message in (
         (lambda: weights.write_bytes(content[:5000]), "its backup cannot be restored"),
         (lambda: change(copy, network={"builder": "feed_forward", "units": [8]}), "could not be loaded"),
-        (lambda: change(copy, network={"units": [64, 64]}, env={"num_envs": 8}), "`num_envs` that it was begun with"),
+        (lambda: change(copy, network={"units": [64, 64]}, env={"num_envs": 8}), "`num_envs` that it was started with"),
     ):
         spoil()
         assert main(["train", "--resume", str(copy), "--epochs", "9"]) == 2
