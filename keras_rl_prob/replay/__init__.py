@@ -1,4 +1,4 @@
-"""Memory of past play, in graph variables."""
+"""Replay buffers: ring buffers in variables, priorities, settings."""
 
 from keras_rl_prob.replay.prioritized import Prioritized
 from keras_rl_prob.replay.ring import Ring

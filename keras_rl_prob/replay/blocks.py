@@ -9,7 +9,7 @@ import numpy as np
 
 
 def pack(arrays: Sequence[np.ndarray]) -> bytes:
-    """Arrays as the content of an `.npz` file; bytes and flags are compressed, for other numbers hardly get smaller."""
+    """Returns arrays as the content of an `.npz` file; only bytes and bools are compressed, others hardly get smaller."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for i, x in enumerate(arrays):
@@ -21,14 +21,14 @@ def pack(arrays: Sequence[np.ndarray]) -> bytes:
 
 
 def unpack(data: bytes, dtypes: Sequence[Any]) -> list[np.ndarray]:
-    """The arrays that `pack` got, which were of these NumPy types.
+    """Returns the arrays that were passed to `pack`, which had these NumPy dtypes.
 
     Raises:
-        ValueError: The data are something else, or damaged.
+        ValueError: The data are damaged, or not a result of `pack`.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            # Types that NumPy does not know, as bfloat16, come back as mere bytes.
+            # NumPy reads dtypes that it does not know, such as bfloat16, as raw bytes.
             return [archive[str(i)].view(dtype) for i, dtype in enumerate(dtypes)]
     except Exception as error:
-        raise ValueError(f"A block of the replay memory is damaged: {error}") from error
+        raise ValueError(f"A block of the replay buffer is damaged: {error}") from error

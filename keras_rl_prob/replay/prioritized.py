@@ -1,4 +1,4 @@
-"""Items drawn more often where more is to be learned."""
+"""Prioritized sampling of items, and its importance sampling weights."""
 
 import tensorflow as tf
 
@@ -6,14 +6,14 @@ from keras_rl_prob.replay.sum_tree import SumTree
 
 
 class Prioritized:
-    """Draws item `i` with probability `P(i) = p_i^alpha / sum_j p_j^alpha`, where `p_i = |error_i| + epsilon`.
+    """Samples item `i` with probability `P(i) = p_i^alpha / sum_j p_j^alpha`, where `p_i = |error_i| + epsilon`.
 
-    New items have the greatest priority that there was so far, so that each is likely to be seen.
+    New items get the greatest priority so far, so that each of them is likely to be sampled.
 
     Args:
-        items: How many.
-        alpha: From 0, which is uniform, to 1.
-        epsilon: What keeps an item without error in the game.
+        items: Number of items.
+        alpha: Exponent of the priorities, from 0 (uniform) to 1.
+        epsilon: Positive number added to errors, so that items without error are sampled too.
 
     References:
         Schaul et al., "Prioritized experience replay", 2016, https://arxiv.org/abs/1511.05952, section 3.3.
@@ -26,11 +26,11 @@ class Prioritized:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """The priorities and the greatest so far."""
+        """The priorities and the greatest priority so far."""
         return [*self.tree.variables, self._greatest]
 
     def clear(self) -> None:
-        """Forgets all items: as new."""
+        """Removes all items and resets the greatest priority."""
         self.tree.clear()
         self._greatest.assign(1.0)
 
@@ -39,15 +39,15 @@ class Prioritized:
 
         Args:
             items: int32 `[K]`.
-            present: bool `[K]`; False for items that must not be drawn, which then have priority 0.
+            present: bool `[K]`; False for items that must not be sampled, which then have priority 0.
         """
         self.tree.assign(items, tf.where(present, self._greatest, 0.0))
 
     def draw(self, count: int, seed: tf.Tensor) -> tf.Tensor:
-        """Draws with replacement, one item from each of `count` strata of equal probability.
+        """Samples with replacement, one item from each of `count` strata of equal probability.
 
         Args:
-            count: How many.
+            count: Number of samples.
             seed: int32 `[2]`.
 
         Returns:
@@ -56,16 +56,16 @@ class Prioritized:
         uniform = tf.random.stateless_uniform((count,), seed, dtype=tf.float64)
         strata = (tf.range(count, dtype=tf.float64) + uniform) / count
         items = self.tree.find(strata * self.tree.total)
-        return tf.random.experimental.stateless_shuffle(items, seed)  # strata must not become batches
+        return tf.random.experimental.stateless_shuffle(items, seed)  # batches must not consist of neighbouring strata
 
     def weights(self, items: tf.Tensor, beta: float | tf.Tensor) -> tf.Tensor:
-        """Weights that make up for the unequal probabilities.
+        """Returns importance sampling weights, which correct for the unequal probabilities.
 
         `w_i = (N P(i))^-beta`, divided by the greatest of them along the last axis.
 
         Args:
             items: int32 `[..., batch]`.
-            beta: Float from 0, no correction, to 1, all of it.
+            beta: Float from 0 (no correction) to 1 (full correction).
 
         Returns:
             float32 `[..., batch]`, at most 1.
@@ -74,7 +74,7 @@ class Prioritized:
         return (tf.reduce_min(priority, -1, keepdims=True) / priority) ** beta
 
     def update(self, items: tf.Tensor, errors: tf.Tensor) -> None:
-        """Sets priorities by the errors that were found; of several errors of one item the greatest counts.
+        """Sets priorities from errors; if an item occurs several times, its greatest error counts.
 
         Args:
             items: int32 `[K]`.

@@ -1,4 +1,4 @@
-"""Rows of past play in graph variables."""
+"""A ring buffer of rows in TensorFlow variables."""
 
 import os
 from typing import Any
@@ -16,38 +16,39 @@ def _row_bytes(specs):
 
 
 def _check_fits(specs, capacity):
-    """Raises a `MemoryError` for rows that take more than all the memory of the machine."""
+    """Raises a `MemoryError` if the rows need more memory than the machine has."""
     size = capacity * _row_bytes(specs)
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not everywhere
+    except (AttributeError, ValueError, OSError):  # not available on every platform
         return
     if size > memory:
         raise MemoryError(
-            f"The replay memory would take {size / 2**30:.1f} GiB, of {memory / 2**30:.1f} GiB that this machine has: set a "
-            "smaller `capacity`, make images smaller, or let `frame_axis` store single frames"
+            f"The replay buffer would take {size / 2**30:.1f} GiB, but this machine has {memory / 2**30:.1f} GiB: set a "
+            "smaller `capacity`, make images smaller, or store single frames with `frame_axis`"
         )
 
 
 class Ring:
-    """The last `capacity` rows of `num_envs` environments; new rows take the place of the oldest.
+    """Ring buffer of the last `capacity` rows of `num_envs` environments; new rows replace the oldest.
 
-    A row is what all environments had at one moment, so that what followed a row is the next one: no observation is
-    stored twice. Rows are numbered by age, 0 being the oldest that is there. For files, the places are divided into blocks.
+    A row has the values of all environments at one time step, and the next row those of the next time step, so that no
+    observation is stored twice. The age of the oldest row is 0. The slot of a row is its index in the variables; for files,
+    slots are divided into blocks.
 
     Args:
         specs: Nest of `tf.TensorSpec`s `[num_envs, ...]` of a row.
-        capacity: Rows.
+        capacity: Maximum number of rows.
 
     Raises:
-        MemoryError: The machine has less memory than the rows take.
+        MemoryError: The machine has less memory than the rows need.
 
     Attributes:
-        specs: As given.
-        capacity: Rows.
-        num_envs: Environments.
-        size: int32 variable; rows that are there.
-        head: int32 variable; the place that the next row takes.
+        specs: The argument.
+        capacity: The argument.
+        num_envs: Number of environments.
+        size: int32 variable; number of rows.
+        head: int32 variable; slot of the next row.
     """
 
     def __init__(self, specs: Nest, capacity: int) -> None:
@@ -59,21 +60,21 @@ class Ring:
         self.size = tf.Variable(0, trainable=False, name="size")
         self.head = tf.Variable(0, trainable=False, name="head")
         self._block = min(capacity, max(1, BLOCK_BYTES // max(1, _row_bytes(specs))))
-        self._added = tf.Variable(0, dtype=tf.int64, trainable=False, name="added")  # tells what changed, is not stored
+        self._added = tf.Variable(0, dtype=tf.int64, trainable=False, name="added")  # for `version`, not stored
         self._identity = object()
 
     @property
     def rows(self) -> list[tf.Variable]:
-        """The variables that hold rows."""
+        """The variables that contain the rows."""
         return tf.nest.flatten(self._rows)
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All that the ring holds."""
+        """All variables of the ring."""
         return [*self.rows, self.size, self.head]
 
     def clear(self) -> None:
-        """Forgets all rows: as new."""
+        """Removes all rows."""
         for variable in self.rows:
             zero(variable)
         self.size.assign(0)
@@ -87,7 +88,7 @@ class Ring:
             rows: Nest `[T, num_envs, ...]`.
 
         Returns:
-            int32 `[T]`: the places where they went.
+            int32 `[T]`: the slots of the rows.
         """
         count = tf.nest.flatten(rows)[0].shape[0]
         places = (self.head + tf.range(count)) % self.capacity
@@ -100,29 +101,29 @@ class Ring:
         return places
 
     def place(self, age: tf.Tensor) -> tf.Tensor:
-        """The place, int32, of rows of these ages; negative ages and those beyond the newest wrap around."""
+        """Returns the slots, int32, of rows of these ages; negative ages and those beyond the newest wrap around."""
         return (self.head - self.size + age) % self.capacity
 
     def read(self, name: str, places: tf.Tensor, envs: tf.Tensor) -> Nest:
-        """What is stored under a key of the outermost dict of a row.
+        """Returns what rows contain under a key of their outermost dict.
 
         Args:
             name: Key.
-            places: int32 `[...]`, see `place`.
-            envs: int32, shaped like `places`; which environment.
+            places: int32 `[...]`, slots of the rows.
+            envs: int32, of the shape of `places`; indices of environments.
 
         Returns:
             Nest `[..., ...]`.
         """
         indices = tf.stack([places, tf.broadcast_to(envs, tf.shape(places))], -1)
-        indices = tf.cast(indices, tf.int64)  # int32 is refused for more than 2^31 numbers, 300,000 frames of 84 x 84
+        indices = tf.cast(indices, tf.int64)  # int32 fails for more than 2^31 numbers, 300,000 frames of 84 x 84
         return tf.nest.map_structure(lambda variable: variable.gather_nd(indices), self._rows[name])
 
     # ---- blocks -----------------------------------------------------------------------------------------------
 
     @property
     def blocks(self) -> int:
-        """How many blocks have rows, int."""
+        """Number of blocks that have rows, int."""
         return -(-int(self.size.numpy()) // self._block)
 
     def _places(self, index):
@@ -130,29 +131,29 @@ class Ring:
         return tf.range(start, min(start + self._block, int(self.size.numpy())), dtype=tf.int64)
 
     def version(self, index: int) -> tuple[Any, int]:
-        """What is equal to an earlier version of a block only if the block has not changed since."""
+        """Returns a version of a block, which equals an earlier one only if the block has not changed since."""
         start, head = index * self._block, int(self.head.numpy())
         stop = min(start + self._block, self.capacity)
-        since = 0 if start < head < stop else (head - stop) % self.capacity  # rows that were added after its last one
+        since = 0 if start < head < stop else (head - stop) % self.capacity  # rows added after its last one
         return self._identity, int(self._added.numpy()) - since
 
     def pack(self, index: int) -> bytes:
-        """The rows of a block as bytes."""
+        """Returns the rows of a block as bytes."""
         places = self._places(index)
         return pack([variable.sparse_read(places).numpy() for variable in self.rows])
 
     def unpack(self, index: int, data: bytes) -> None:
-        """Puts the rows of a block back where `pack` found them; `size` and `head` must be as they were then.
+        """Restores the rows of a block from the result of `pack`; `size` and `head` must have been restored before.
 
         Raises:
-            ValueError: The data are damaged, or of another ring.
+            ValueError: The data are damaged, or those of another ring.
         """
         places = self._places(index)
         arrays = unpack(data, [variable.dtype.as_numpy_dtype for variable in self.rows])
         expected, received = ([list(x.shape[1:]) for x in values] for values in (self.rows, arrays))
         if expected != received or any(len(x) != len(places) for x in arrays):
             raise ValueError(
-                f"A block of the replay memory must have {len(places)} rows of the shapes {expected}. "
+                f"A block of the replay buffer must have {len(places)} rows of the shapes {expected}. "
                 f"Received: shapes={[list(x.shape) for x in arrays]}"
             )
         for variable, x in zip(self.rows, arrays, strict=True):
@@ -160,7 +161,7 @@ class Ring:
 
 
 def zero(variable: tf.Variable, entries: int = 2**24) -> None:
-    """Sets a variable to zero, so many entries at a time: a second tensor of its size might not fit into memory."""
+    """Sets a variable to zero, `entries` numbers at a time: a second tensor of its size might not fit into memory."""
     rows = variable.shape[0]
     step = max(1, entries * rows // max(1, variable.shape.num_elements()))
     for start in range(0, rows, step):

@@ -1,4 +1,4 @@
-"""The numbers of a replay memory, as immutable objects."""
+"""Settings of replay buffers, as immutable objects."""
 
 import dataclasses
 import math
@@ -14,16 +14,16 @@ from keras_rl_prob.settings import Schedule, Settings, current
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
 class PrioritizedReplay(Settings):
-    """Draws what surprised more often: with probability proportional to `(|TD error| + epsilon)^alpha`.
+    """Prioritized replay: samples transitions with probability proportional to `(|TD error| + epsilon)^alpha`.
 
     Args:
-        alpha: From 0, which is uniform, to 1.
-        beta: How far importance weights make up for it, from 0 to 1. A float or a Keras schedule over environment steps;
-            `None` is 0.4. The paper lets it grow to 1 during the training.
-        epsilon: What keeps a transition without error in the game.
+        alpha: Exponent of the priorities, from 0 (uniform) to 1.
+        beta: Exponent of the importance sampling weights, from 0 (no correction) to 1 (full correction). A float or a Keras
+            schedule over environment steps; `None` is 0.4. The paper increases it to 1 during training.
+        epsilon: Positive number added to errors, so that transitions without error are sampled too.
 
     Raises:
-        ValueError: `alpha` is not between 0 and 1.
+        ValueError: A number is out of its range.
 
     References:
         Schaul et al., "Prioritized experience replay", 2016, https://arxiv.org/abs/1511.05952.
@@ -40,7 +40,7 @@ class PrioritizedReplay(Settings):
     epsilon: float = 1e-6
 
     def checked(self) -> dict[str, Any]:
-        """`alpha` and `beta` are between 0 and 1, `epsilon` is positive."""
+        """Checks that `alpha` and `beta` are between 0 and 1 and `epsilon` is positive."""
         return {
             "alpha": checks.fraction("alpha", self.alpha),
             "beta": checks.number("beta", self.beta, 0.0, 1.0, none=True, schedule=True),
@@ -48,32 +48,32 @@ class PrioritizedReplay(Settings):
         }
 
     def current_beta(self, env_steps: tf.Tensor) -> tf.Tensor:
-        """Beta after `env_steps` environment steps, a float32 scalar."""
+        """Returns beta after `env_steps` environment steps, a float32 scalar."""
         return tf.cast(current(0.4 if self.beta is None else self.beta, env_steps), tf.float32)
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
 class ReplaySettings(Settings):
-    """What an agent keeps of past play, and how it draws from it.
+    """The size of an agent's replay buffer, and how it is sampled.
 
     Args:
-        capacity: Transitions in the replay memory, of all environments together.
-        batch_size: Transitions of a gradient step.
-        learning_starts: Transitions that are collected before the first update.
-        n_step: Steps of reward before the bootstrap.
-        prioritized: Whether transitions are drawn by their TD errors; a `PrioritizedReplay` for other numbers than its
-            defaults. New priorities count from the next rollout on.
-        reward_clip: Rewards are clipped to plus and minus this where they are learned from, or `None`.
-        online_updates: Whether the first batch on each rollout is its newest transitions instead of drawn ones.
-        poisson_updates: Whether the number of gradient steps on a rollout is drawn from a Poisson distribution, whose mean is
-            the agent's `updates`. Keras counts that many steps all the same.
+        capacity: Maximum number of transitions in the replay buffer, of all environments together.
+        batch_size: Transitions per gradient step.
+        learning_starts: Transitions to collect before the first update.
+        n_step: Number of rewards before the bootstrap value.
+        prioritized: Whether to sample transitions in proportion to powers of their TD errors; a `PrioritizedReplay` for other
+            numbers than its defaults. Priorities are updated when the next rollout is collected.
+        reward_clip: Updates use rewards clipped to plus and minus this number, or unclipped ones if it is `None`.
+        online_updates: Whether the first batch after each rollout has the newest transitions instead of sampled ones.
+        poisson_updates: Whether to sample the number of gradient steps after a rollout from a Poisson distribution with the
+            agent's `updates` as its mean. Keras counts `updates` steps in any case.
         frame_axis: Axis along which observations are stacks of the last frames, as from Gymnasium's
-            `FrameStackObservation` (0), or `None`. The memory then holds each frame once.
-        checkpoint_replay: Whether the memory is part of what is saved, which an exact resume needs.
+            `FrameStackObservation` (0), or `None`. The buffer then stores each frame once.
+        checkpoint_replay: Whether saved files include the replay buffer, which an exact resume needs.
 
     Raises:
-        ValueError: A number is out of its range, or two do not fit each other.
+        ValueError: A number is out of its range, or two numbers are incompatible.
 
     Example:
     ```python
@@ -93,7 +93,7 @@ class ReplaySettings(Settings):
     checkpoint_replay: bool = True
 
     def checked(self) -> dict[str, Any]:
-        """Counts are positive integers, `capacity` holds a batch and the steps of a transition."""
+        """Checks all numbers, and that `capacity` is enough for a batch and for the steps of a transition."""
         counts = {name: checks.integer(name, getattr(self, name)) for name in ("capacity", "batch_size", "n_step")}
         if self.capacity < self.batch_size:
             raise ValueError(
@@ -121,46 +121,46 @@ class ReplaySettings(Settings):
 
     @property
     def window(self) -> int:
-        """Rows of what is drawn."""
+        """Number of rows of a sample."""
         return self.n_step + 1
 
     @property
     def stride(self) -> int:
-        """Rows from the start of one window to that of the next."""
+        """Number of rows from the start of a window to that of the next."""
         return 1
 
     def most_updates(self, mean: int) -> int:
-        """The most gradient steps that there can be on a rollout."""
+        """Returns the maximum number of gradient steps after a rollout, where `mean` is their mean."""
         return mean + (math.ceil(4 * mean**0.5) if self.poisson_updates else 0)
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
 class SequenceReplaySettings(ReplaySettings):
-    """`ReplaySettings` for networks with memory: what is drawn are sequences.
+    """`ReplaySettings` for networks with memory, for which sequences are sampled.
 
-    One starts at every `period`-th row, from the recurrent state that was stored with it. Its first `burn_in` rows only bring
-    that state up to date; the `sequence_length` rows after them are learned from, with `n_step` more to bootstrap from. With
-    `prioritized` the priority of a sequence is `eta max |error| + (1 - eta) mean |error|`.
+    A sequence starts at every `period`-th row, from the recurrent state that was stored there. Its first `burn_in` rows only
+    bring that state up to date; the loss is computed on the next `sequence_length` rows, and `n_step` more are used for
+    bootstrapping. With `prioritized` the priority of a sequence is `eta max |error| + (1 - eta) mean |error|`.
 
     Args:
-        capacity: As of `ReplaySettings`.
-        batch_size: Sequences of a gradient step.
-        learning_starts: As of `ReplaySettings`.
-        n_step: As of `ReplaySettings`.
-        prioritized: As of `ReplaySettings`.
-        reward_clip: As of `ReplaySettings`.
-        online_updates: As of `ReplaySettings`.
-        poisson_updates: As of `ReplaySettings`.
-        frame_axis: As of `ReplaySettings`.
-        checkpoint_replay: As of `ReplaySettings`.
-        sequence_length: Rows of a sequence that are learned from.
-        burn_in: Rows before them, 0 or more.
+        capacity: See `ReplaySettings`.
+        batch_size: Sequences per gradient step.
+        learning_starts: See `ReplaySettings`.
+        n_step: See `ReplaySettings`.
+        prioritized: See `ReplaySettings`.
+        reward_clip: See `ReplaySettings`.
+        online_updates: See `ReplaySettings`.
+        poisson_updates: See `ReplaySettings`.
+        frame_axis: See `ReplaySettings`.
+        checkpoint_replay: See `ReplaySettings`.
+        sequence_length: Rows of a sequence on which the loss is computed.
+        burn_in: Rows before these, 0 or more.
         period: Rows from the start of a sequence to that of the next; divides the agent's `rollout_steps`.
         eta: Weight of the greatest error in a sequence's priority.
 
     Raises:
-        ValueError: A number is out of its range, or two do not fit each other.
+        ValueError: A number is out of its range, or two numbers are incompatible.
 
     Example:
     ```python
@@ -177,7 +177,7 @@ class SequenceReplaySettings(ReplaySettings):
     eta: float = 0.9
 
     def checked(self) -> dict[str, Any]:
-        """Lengths are integers, `eta` is between 0 and 1."""
+        """Checks all numbers, also that lengths are integers and `eta` is between 0 and 1."""
         return super().checked() | {
             "sequence_length": checks.integer("sequence_length", self.sequence_length),
             "burn_in": checks.integer("burn_in", self.burn_in, least=0),
@@ -187,10 +187,10 @@ class SequenceReplaySettings(ReplaySettings):
 
     @property
     def window(self) -> int:
-        """Rows of what is drawn."""
+        """Number of rows of a sample."""
         return self.burn_in + self.sequence_length + self.n_step
 
     @property
     def stride(self) -> int:
-        """Rows from the start of one window to that of the next."""
+        """Number of rows from the start of a window to that of the next."""
         return self.period

@@ -1,16 +1,16 @@
-"""Drawing numbers in proportion to their priorities."""
+"""Sampling of items in proportion to their priorities."""
 
 import tensorflow as tf
 
 
 class SumTree:
-    """Non-negative priorities of the items 0, 1, ..., which are drawn in proportion; a binary tree of partial sums.
+    """Binary tree of partial sums, to sample the items 0, 1, ... in proportion to their non-negative priorities.
 
-    Node 1 is the sum of all, node `k` that of the nodes `2k` and `2k + 1`, and the items are the last nodes. Changing and
-    drawing cost `O(log items)`.
+    Node 1 is the sum of all priorities, node `k` that of the nodes `2k` and `2k + 1`, and the items are the last nodes.
+    Changing a priority and sampling an item take `O(log items)`.
 
     Args:
-        items: How many.
+        items: Number of items.
 
     References:
         Schaul et al., "Prioritized experience replay", 2016, https://arxiv.org/abs/1511.05952, appendix B.2.1.
@@ -37,11 +37,11 @@ class SumTree:
         return self._nodes.gather_nd([1])
 
     def priority(self, items: tf.Tensor) -> tf.Tensor:
-        """Priorities, float32, of items, int32 `[...]`."""
+        """Returns the priorities, float32 `[...]`, of items, int32 `[...]`."""
         return tf.cast(self._nodes.gather_nd(items[..., None] + self._leaves), tf.float32)
 
     def assign(self, items: tf.Tensor, priorities: tf.Tensor) -> None:
-        """Sets priorities; where an item occurs several times, the greatest value counts.
+        """Sets priorities; if an item occurs several times, its greatest priority counts.
 
         Args:
             items: int32 `[K]`.
@@ -57,13 +57,13 @@ class SumTree:
             self._nodes.scatter_update(tf.IndexedSlices(tf.reduce_sum(children, -1), node))
 
     def find(self, mass: tf.Tensor) -> tf.Tensor:
-        """The items in which these points of the cumulated priorities fall.
+        """Finds the items at which the cumulative sum of the priorities first exceeds `mass`.
 
         Args:
             mass: float64 `[K]`, at least 0 and below `total`.
 
         Returns:
-            int32 `[K]`.
+            int32 `[K]`: the items.
         """
         node = tf.ones_like(mass, tf.int32)
         for _ in range(self._depth):

@@ -1,4 +1,4 @@
-"""From rollouts to the data of gradient steps."""
+"""Sources, which collect rollouts and turn them into the data of gradient steps."""
 
 from keras_rl_prob.sources.collectors import Collectors, collectors_of, register_collectors
 from keras_rl_prob.sources.lagged import LaggedSource

@@ -1,4 +1,4 @@
-"""Where rollouts are collected when the agent does not do it itself."""
+"""Collectors, which collect the rollouts of an agent instead of the agent itself."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -12,10 +12,10 @@ from keras_rl_prob.sources.rollouts import RolloutSource
 
 @runtime_checkable
 class Collectors(Protocol):
-    """What `fit` takes as its `collectors`: anything that can make a source for an agent."""
+    """The argument `collectors` of `fit`: any object that can create a source for an agent."""
 
     def make_source(self, agent: keras.Model, env: BatchEnv, seed: int) -> RolloutSource:
-        """The source of a training, in the place of `agent.make_source(env, seed)`.
+        """Creates the source of a training run, instead of `agent.make_source(env, seed)`.
 
         Args:
             agent: A built agent.
@@ -28,16 +28,16 @@ _numbered: list[Callable[[int], Collectors]] = []
 
 
 def register_collectors(make: Callable[[int], Collectors]) -> None:
-    """Says what an integer stands for in `fit(collectors=...)`: `make(collectors)`."""
+    """Sets what `fit(collectors=...)` does with an integer: it uses `make(collectors)`."""
     _numbered[:] = [make]
 
 
 def collectors_of(collectors: Any) -> Collectors | None:
-    """The collectors that an argument of `fit` stands for, `None` if the agent is to collect itself.
+    """Returns the collectors for the argument of `fit`, `None` if the agent collects rollouts itself.
 
     Raises:
-        TypeError: It is nothing that can make a source.
-        ValueError: It is an integer below 1.
+        TypeError: `collectors` has no `make_source`.
+        ValueError: `collectors` is an integer below 1.
     """
     if collectors is None or (isinstance(collectors, Collectors) and not isinstance(collectors, type | keras.Model)):
         return collectors

@@ -1,4 +1,4 @@
-"""Recorded episodes as rows of a replay memory."""
+"""Recorded episodes as rows of a replay buffer."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ from keras_rl_prob.types import Nest
 def episode_rows(
     episodes: Iterable[Any], observation_space: gymnasium.Space, action_space: gymnasium.Space
 ) -> dict[str, Nest]:
-    """Recorded episodes one after the other, as rows of a replay buffer.
+    """Converts recorded episodes to rows of a replay buffer, one episode after the other.
 
     Args:
         episodes: Iterable of `keras_rl_prob.trajectory.Episode`s, or of objects or dicts with its fields.
@@ -25,7 +25,7 @@ def episode_rows(
         Dict of nests of arrays `[N, ...]`; the final observation of an episode is a row that is not `"valid"`.
 
     Raises:
-        ValueError: An episode's parts do not fit each other or the spaces, or an action was forbidden by the mask in the
+        ValueError: The arrays of an episode do not match each other or the spaces, or an action is forbidden by the mask in the
             observation.
     """
     observations, actions = border.Codec(observation_space), border.Codec(action_space)
@@ -60,12 +60,12 @@ def episode_rows(
             }
         )
     if not parts:
-        raise ValueError("`episodes` must hold at least one episode. Received: none")
+        raise ValueError("`episodes` must have at least one episode. Received: none")
     return tf.nest.map_structure(lambda *x: np.concatenate(x), *parts)
 
 
 def checked_episodes(episodes: Iterable[Any]) -> list[Any]:
-    """A list of recorded episodes; `TypeError` where something else is among them."""
+    """Returns a list of recorded episodes; raises a `TypeError` for anything else."""
     listed = list(episodes) if np.iterable(episodes) and not isinstance(episodes, str | dict) else [episodes]
     for episode in listed:
         if not (isinstance(episode, dict) or hasattr(episode, "rewards")):
@@ -76,7 +76,7 @@ def checked_episodes(episodes: Iterable[Any]) -> list[Any]:
 
 
 def _check_legal(number, observations, actions, places):
-    """Raises a `ValueError` where an action of an episode was not allowed: its value would have nothing to learn."""
+    """Raises a `ValueError` if a mask forbids an action of an episode: values of masked actions cannot be learned."""
     for place in places:
         chosen = actions[place.action]
         forbidden = masks.forbidden(place.leaf, observations[place.index][: len(chosen)], chosen)

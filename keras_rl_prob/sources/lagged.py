@@ -1,4 +1,4 @@
-"""Rollouts that are held back, as if they had been collected elsewhere by an older policy."""
+"""Delayed rollouts, as if they had been collected by an older policy in another process."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from keras_rl_prob.sources.on_policy import OnPolicySource
 
 
 class LaggedSource(OnPolicySource):
-    """Deals out the rollout that was collected `lag` rollouts ago.
+    """Returns rollouts with a delay: each is the one collected `lag` rollouts ago.
 
-    The first ones are all collected by the policy that a training begins with.
+    The first ones are all collected by the initial policy of the training run.
 
     Args:
-        agent: As of `OnPolicySource`.
+        agent: See `OnPolicySource`.
         env: A native or Gymnasium environment.
         sequence_length: Steps in a sequence; divides `rollout_steps`.
         seed: Integer that determines resets, actions and shuffles.
-        lag: How many rollouts are held back, a positive integer.
+        lag: The delay in rollouts, a positive integer.
     """
 
     def __init__(self, agent: keras.Model, env: BatchEnv, sequence_length: int, seed: int, *, lag: int) -> None:
@@ -28,20 +28,20 @@ class LaggedSource(OnPolicySource):
         self._held = tf.nest.map_structure(
             lambda x: tf.Variable(tf.zeros((lag, *x.shape), x.dtype), trainable=False), rollout
         )
-        self._lag, self._count = lag, tf.Variable(0, trainable=False, name="count")  # collected, in all
+        self._lag, self._count = lag, tf.Variable(0, trainable=False, name="count")  # of all rollouts collected
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What is held back belongs to it."""
+        """The variables of the state, including delayed rollouts."""
         return [*super().variables, *tf.nest.flatten(self._held), self._count]
 
     def restart(self, env: BatchEnv, seed: int, goes_on: bool = False) -> None:
-        """Begins anew: forgets what is held back."""
+        """Starts anew, and discards the delayed rollouts."""
         super().restart(env, seed, goes_on)
         self._count.assign(0)
 
     def collect(self) -> Any:
-        """The oldest rollout that is held back, whose place the newest takes."""
+        """Returns the oldest delayed rollout, and replaces it with a new one."""
 
         def fill(count):
             self._hold(super(LaggedSource, self).collect())
@@ -53,12 +53,12 @@ class LaggedSource(OnPolicySource):
         with tf.control_dependencies(tf.nest.flatten(oldest)):
             newest = super().collect()
         self._hold(newest)
-        with tf.control_dependencies(tf.nest.flatten(newest)):  # where an environment fails, nothing is learned
+        with tf.control_dependencies(tf.nest.flatten(newest)):  # if an environment fails, nothing is learned
             return tf.nest.map_structure(tf.identity, oldest)
 
     def _hold(self, rollout):
         slot = self._count % self._lag
-        with tf.control_dependencies(tf.nest.flatten(rollout)):  # where an environment fails, nothing is counted
+        with tf.control_dependencies(tf.nest.flatten(rollout)):  # if an environment fails, nothing is counted
             tf.nest.map_structure(
                 lambda held, x: held.scatter_update(tf.IndexedSlices(x[None], slot[None])), self._held, rollout
             )

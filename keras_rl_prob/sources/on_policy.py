@@ -1,4 +1,4 @@
-"""From rollouts to minibatches, for agents that learn from what they have just done."""
+"""From rollouts to minibatches, for on-policy agents."""
 
 from typing import Any, NamedTuple
 
@@ -16,14 +16,14 @@ class Minibatch(NamedTuple):
     """Data of one gradient step: `R` sequences of `L` steps.
 
     Attributes:
-        observation: Nest `[L, R, ...]` as the network takes it.
+        observation: Nest `[L, R, ...]`, as the network takes it.
         is_first: bool `[L, R]`.
-        raw: Nest `[L, R, ...]` of the actions as sampled, before squashing and clipping.
+        raw: Nest `[L, R, ...]` of the sampled actions before squashing and clipping.
         parameters: Nest `[L, R, ...]` of the behaviour policy's parameters.
         log_prob, value, advantage, target: float32 `[L, R]`; the first two of the behaviour policy.
-        valid: float32 `[L, R]`; 0 for rows that are no environment steps.
+        valid: float32 `[L, R]`; 0 for rows that are not environment steps.
         state: Nest `[R, ...]`; recurrent state before the first step.
-        index: int32 scalar; how many updates on this rollout came before.
+        index: int32 scalar; number of earlier updates on this rollout.
         report: Dict of float32 scalars that describe the rollout.
     """
 
@@ -42,7 +42,7 @@ class Minibatch(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """A rollout as `S` sequences of `L` steps, and how they are dealt into updates.
+    """A rollout as `S` sequences of `L` steps, and which of them each update uses.
 
     Attributes:
         rows: The first fields of `Minibatch`, each `[L, S, ...]`.
@@ -58,11 +58,11 @@ class Sequences(NamedTuple):
 
     @property
     def updates(self) -> int:
-        """How many gradient steps there are."""
+        """Number of gradient steps."""
         return self.order.shape[0]
 
     def update(self, index: tf.Tensor) -> Minibatch:
-        """The `Minibatch` of a gradient step."""
+        """Returns the `Minibatch` of a gradient step."""
         picked = self.order[index]
         rows = tf.nest.map_structure(lambda x: tf.gather(x, picked, axis=1), self.rows)
         state = tf.nest.map_structure(lambda x: tf.gather(x, picked), self.state)
@@ -70,7 +70,7 @@ class Sequences(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """A rollout, and how its sequences are dealt into updates.
+    """A rollout, and which of its sequences each update uses.
 
     Attributes:
         rollout: The driver's `Rollout`.
@@ -84,7 +84,7 @@ class Collected(NamedTuple):
 class Preparation(RolloutFollower):
     """Computes advantages and value targets, and cuts a rollout into sequences; compiled together with the updates.
 
-    Observations are normalised by the statistics that the rollout was collected with, which are then updated; rewards by
+    Observations are normalised by the statistics with which the rollout was collected, which are then updated; rewards by
     statistics that include the rollout.
 
     Args:
@@ -101,18 +101,18 @@ class Preparation(RolloutFollower):
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What is known of the episodes under way."""
+        """The variables of unfinished episodes."""
         return [*super().variables, self._discounted_return]
 
     def __call__(self, collected: Collected) -> Sequences:
-        """A `Collected` rollout as `Sequences`."""
+        """Converts a `Collected` rollout to `Sequences`."""
         rollout, agent = collected.rollout, self.agent
         valid, value = tf.cast(rollout.valid, tf.float32), rollout.record["value"]
         observation, next_value = agent.normalize(rollout.observation), self._next_value(rollout)
         report, healthy = self.follow(rollout)
         continues = 1.0 - tf.cast(rollout.ended, tf.float32)
         reward = self._scaled_reward(rollout, continues, healthy)
-        raw, parameters = tf.nest.map_structure(  # a sample of NaN parameters may be no legal action at all
+        raw, parameters = tf.nest.map_structure(  # samples from NaN parameters may not be valid actions
             lambda x: tf.where(healthy, x, tf.zeros_like(x)), (rollout.record["raw"], rollout.record["parameters"])
         )
         log_prob = agent.distribution(parameters).log_prob(raw)
@@ -130,7 +130,7 @@ class Preparation(RolloutFollower):
         return Sequences(sequences, state, collected.order, report)
 
     def _checked(self, returned):
-        """Advantages and targets; a `ValueError` where an agent of a user's own returned something else."""
+        """Returns advantages and targets; raises a `ValueError` if the agent returned anything else."""
         expected = (self._steps, *self._discounted_return.shape)
         if not isinstance(returned, tuple) or [tuple(getattr(x, "shape", ())) for x in returned] != [expected] * 2:
             raise ValueError(
@@ -140,7 +140,7 @@ class Preparation(RolloutFollower):
         return returned
 
     def _scaled_reward(self, rollout, continues, healthy):
-        """Rewards divided by the running standard deviation of the discounted return, if so configured."""
+        """Divides rewards by the running standard deviation of the discounted return, if so configured."""
         agent = self.agent
         if not agent.normalize_rewards:
             return rollout.reward
@@ -152,7 +152,7 @@ class Preparation(RolloutFollower):
         return agent.reward_normalizer(rollout.reward)
 
     def _next_value(self, rollout):
-        """float32 `[T, B]`: the value of what each row's action led to, a final observation included."""
+        """float32 `[T, B]`: the value of each row's next observation, which may be a final one."""
         after = self.agent.value(rollout.next_step.observation, rollout.next_step.is_first, rollout.next_state)
         next_value = tf.concat([rollout.record["value"][1:], after[None]], 0)
         if isinstance(rollout.final_value, tuple):
@@ -160,14 +160,14 @@ class Preparation(RolloutFollower):
         return tf.where(rollout.ended, rollout.final_value, next_value)
 
     def _as_sequences(self, x):
-        """`[T, B, ...]` as `[L, T / L * B, ...]`."""
+        """Reshapes `[T, B, ...]` to `[L, T / L * B, ...]`."""
         chunks = tf.reshape(x, (-1, self._sequence_length, *x.shape[1:]))  # [T / L, L, B, ...]
         order = [1, 0, *range(2, len(chunks.shape))]
         return tf.reshape(tf.transpose(chunks, order), (self._sequence_length, -1, *x.shape[2:]))
 
 
 class OnPolicySource(RolloutSource):
-    """Collects rollouts and deals their sequences into minibatches.
+    """Collects rollouts and splits their sequences into minibatches.
 
     Args:
         agent: A built agent with `rollout_steps`, `dealing`, `update_epochs`, `driver_class`, `preparation`, and what a
@@ -190,16 +190,16 @@ class OnPolicySource(RolloutSource):
         self._sequences = agent.rollout_steps // sequence_length * env.num_envs
 
     def collect(self) -> Rollout:
-        """A rollout with new noise."""
+        """Collects a rollout with newly sampled noise."""
         self.agent.resample_noise(self.driver.key + [3, 0])
         return super().collect()
 
     def prepare(self, rollout: Rollout) -> Collected:
-        """A `Collected`."""
+        """Returns a `Collected`."""
         return Collected(rollout, self._order())
 
     def _order(self):
-        """int32 `[updates, R]`: which sequences make up each update, in a new order for each pass over them."""
+        """int32 `[updates, R]`: the sequences of each update, shuffled anew for each pass over the rollout."""
         agent, seed, count = self.agent, self.next_seed(), self._sequences
         orders = [
             tf.random.experimental.stateless_shuffle(tf.range(count), seed=seed + [epoch + 1, 0])

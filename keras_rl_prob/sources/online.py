@@ -1,4 +1,4 @@
-"""Rollouts of which every row is learned from at once, in the order of play."""
+"""Rollouts from whose rows an agent learns one by one, in order."""
 
 import keras
 import tensorflow as tf
@@ -11,7 +11,7 @@ from keras_rl_prob.sources.rollouts import RolloutSource
 
 
 class OnlineSource(RolloutSource):
-    """Each row of a rollout is the data of one gradient step, in the order in which they were played.
+    """Uses each row of a rollout for one gradient step, in the order in which they were collected.
 
     Args:
         agent: A built agent.
@@ -26,7 +26,7 @@ class OnlineSource(RolloutSource):
         super().__init__(agent, env, driver, seed)
 
     def prepare(self, rollout: Rollout) -> Replayed:
-        """The transitions of a rollout, row by row."""
+        """Returns the transitions of a rollout, row by row."""
         agent, after, record = self.agent, rollout.next_step, rollout.record
         report, _ = self.follower.follow(rollout)
         self.follower.keep_actions(rollout)
@@ -52,5 +52,5 @@ class OnlineSource(RolloutSource):
 
 
 def _like(flags, x):
-    """Flags `[T, B]` with as many axes as `x`."""
+    """Reshapes flags `[T, B]` to as many axes as `x` has."""
     return tf.reshape(flags, (*flags.shape, *[1] * (x.shape.rank - 2)))

@@ -1,4 +1,4 @@
-"""Rollouts of which nothing is learned."""
+"""Rollouts without updates."""
 
 from typing import NamedTuple, Self
 
@@ -11,7 +11,7 @@ from keras_rl_prob.sources.rollouts import RolloutSource
 
 
 class Played(NamedTuple):
-    """A rollout of which nothing is learned.
+    """A rollout without updates, which is only reported.
 
     Attributes:
         report: Dict of float32 scalars that describe the rollout.
@@ -23,16 +23,16 @@ class Played(NamedTuple):
 
     @property
     def updates(self) -> int:
-        """1: it is reported once."""
+        """1, so that the rollout is reported once."""
         return 1
 
     def update(self, index: tf.Tensor) -> Self:
-        """The rollout."""
+        """Returns the rollout."""
         return self._replace(index=index)
 
 
 class PlaySource(RolloutSource):
-    """Rollouts that are only counted.
+    """Collects rollouts without updates.
 
     Args:
         agent: A built agent.
@@ -46,7 +46,7 @@ class PlaySource(RolloutSource):
         super().__init__(agent, env, driver, seed)
 
     def prepare(self, rollout: Rollout) -> Played:
-        """Counts."""
+        """Counts the steps and episodes of a rollout."""
         report, _ = self.follower.follow(rollout)
         self.follower.keep_actions(rollout)
         self.next_seed()

@@ -23,13 +23,13 @@ class Transitions(NamedTuple):
     """Data of one gradient step: `N` transitions, each over up to `n_step` environment steps.
 
     Attributes:
-        observation: Nest `[N, ...]`, as the environment gave it.
-        action: Nest `[N, ...]`; as the policy drew it, int32 `[N]` for Discrete actions.
-        reward: float32 `[N]`; discounted sum of the rewards on the way.
-        next_observation: Nest `[N, ...]`; where it led to, the final observation of an episode included.
-        discount: float32 `[N]`; what the value of `next_observation` is multiplied by, 0 after a termination.
-        weight: float32 `[N]`; 0 where this is no transition.
-        index: int32 scalar; how many updates on this rollout came before.
+        observation: Nest `[N, ...]`, as the environment returned it.
+        action: Nest `[N, ...]`; as the policy sampled it, int32 `[N]` for Discrete actions.
+        reward: float32 `[N]`; discounted sum of the rewards of these steps.
+        next_observation: Nest `[N, ...]`; the observation after these steps, which may be the final one of an episode.
+        discount: float32 `[N]`; factor of the value of `next_observation`, 0 after a termination.
+        weight: float32 `[N]`; importance sampling weight, 0 where this is not a valid transition.
+        index: int32 scalar; number of earlier updates on this rollout.
         seed: int32 `[2]`, for noise.
         report: Dict of float32 scalars that describe the rollout.
     """
@@ -46,11 +46,11 @@ class Transitions(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """What was drawn for the updates on a rollout.
+    """The samples for the updates on a rollout.
 
     Attributes:
-        drawn: The first fields of `Transitions`, each `[most updates, ...]`.
-        updates: int32 scalar; how many gradient steps to take.
+        drawn: The first fields of `Transitions`, each `[maximum number of updates, ...]`.
+        updates: int32 scalar; number of gradient steps to take.
         seed: int32 `[2]`.
         report: Dict of float32 scalars that describe the rollout.
     """
@@ -66,25 +66,25 @@ class Replayed(NamedTuple):
         return Transitions
 
     def update(self, index: tf.Tensor) -> Any:
-        """The data of a gradient step."""
+        """Returns the data of a gradient step."""
         drawn = tf.nest.map_structure(lambda x: x[index], self.drawn)
         return self.kind(*drawn, index, self.seed + tf.stack([0, (index + 1) * 2**20]), self.report)
 
 
 class ReplaySource(RolloutSource):
-    """Stores rollouts in a ring and draws transitions from it.
+    """Stores rollouts in a ring buffer and samples transitions from it.
 
-    Every stored row is what all environments had at one moment; the observation that an action led to is that of the next
-    row. An item that can be drawn is a window of `window` rows that starts at every `stride`-th row.
+    A stored row has the values of all environments at one time step; the observation that an action led to is in the next row.
+    An item that can be sampled is a window of `window` rows of one environment; windows start at every `stride`-th row.
 
-    Environments that reset within the same step give the final observation of a truncated episode beside the row; there is a
-    second place for it in each row of theirs, and what is read has it as a row of its own, as of other environments.
+    Environments that reset within the same step return the final observation of a truncated episode separately. Their rows
+    store it as a second observation; when it is read, it is a row of its own, as with other environments.
 
-    A transition is left out (has weight 0) where what followed is not known, which is where a resumed training starts new
+    A transition is invalid (has weight 0) if its next observation is unknown, which happens where a resumed run starts new
     episodes.
 
     Args:
-        agent: A built agent that replays, with the attributes of a `ReplayingModel` and a `discount`.
+        agent: A built agent with the attributes of a `ReplayingModel` and a `discount`.
         env: A native or Gymnasium environment.
         seed: Integer that determines resets, actions and samples.
         settings: `ReplaySettings`.
@@ -102,7 +102,7 @@ class ReplaySource(RolloutSource):
         self._draws = settings.most_updates(agent.updates)
         self._frames = None if settings.frame_axis is None else frames_of(env.observation_space, settings.frame_axis)
         self._history = 0 if self._frames is None else -(-(self._frames - 1) // stride) * stride
-        self._span = -(-window // stride)  # strides that a window takes
+        self._span = -(-window // stride)  # of a window, in strides
         rows = settings.capacity // env.num_envs // stride * stride
         self._check_capacity(rows)
         self.rows = StoredRows(agent.make_ring, settings.frame_axis, env, driver, rows)
@@ -112,15 +112,15 @@ class ReplaySource(RolloutSource):
             numbers = settings.priorities
             self.priorities = Prioritized(rows // stride * env.num_envs, numbers.alpha, numbers.epsilon)
         drawn = tf.zeros((self._draws, settings.batch_size), tf.int32)
-        self._pending = tf.Variable(drawn, trainable=False, name="pending")  # the items of the last updates
-        self._count = tf.Variable(0, trainable=False, name="count")  # how many updates those were
+        self._pending = tf.Variable(drawn, trainable=False, name="pending")  # items of the last updates
+        self._count = tf.Variable(0, trainable=False, name="count")  # of these updates
 
     def _check_capacity(self, rows):
         settings, rollout_steps = self._settings, self.agent.rollout_steps
         least = max(self._span + 1, 2) * self._stride + self._history + rollout_steps
         if rows < least:
             raise ValueError(
-                f"`capacity` must hold a rollout and the rows of an update's items of every environment, here {least} rows of "
+                f"`capacity` must hold a rollout and the rows of a sample of every environment, here {least} rows of "
                 f"{self._num_envs} environments: {least * self._num_envs}. Received: capacity={settings.capacity}, "
                 f"rollout_steps={rollout_steps}, n_step={settings.n_step}"
             )
@@ -139,11 +139,11 @@ class ReplaySource(RolloutSource):
 
     @property
     def rings(self) -> list[Ring]:
-        """The memory, where it is stored."""
+        """The ring buffer, if it is stored in files."""
         return [self.ring] if self._settings.checkpoint_replay else []
 
     def restart(self, env: BatchEnv, seed: int, goes_on: bool = False) -> None:
-        """Begins anew, with the memory that a new source of the agent has unless it is gone on with."""
+        """Starts anew, with the replay buffer of a new source unless `goes_on`."""
         super().restart(env, seed, goes_on)
         if not (goes_on and self.rings):
             self._begin_memory()
@@ -160,13 +160,13 @@ class ReplaySource(RolloutSource):
     # ---- storing ----------------------------------------------------------------------------------------------
 
     def collect(self) -> dict[str, tf.Tensor]:
-        """Plays and stores a rollout, and more until learning may start; returns the report on them."""
+        """Collects and stores a rollout, and more of them until learning may start; returns the report on them."""
         if self.priorities:
             tf.cond(self._count > 0, self._settle, lambda: None)
 
         def another(count, report):
             rollout = self.play()
-            with tf.control_dependencies(tf.nest.flatten(rollout)):  # where an environment fails, nothing is stored
+            with tf.control_dependencies(tf.nest.flatten(rollout)):  # if an environment fails, nothing is stored
                 further = self.store(rollout)
             failure = tf.maximum(report["failure"], further["failure"])
             return count + 1, {**{name: report[name] + further[name] for name in report}, "failure": failure}
@@ -176,12 +176,12 @@ class ReplaySource(RolloutSource):
         return tf.while_loop(going, another, start, parallel_iterations=1)[1]
 
     def play(self) -> Rollout:
-        """A rollout with new noise."""
+        """Collects a rollout with newly sampled noise."""
         self.agent.resample_noise(self.driver.key + [3, 0])
         return self.driver.collect()
 
     def prepare(self, report: dict[str, tf.Tensor]) -> Replayed:
-        """Draws the batches of the updates on what was collected."""
+        """Samples the batches of the updates on what was collected."""
         report |= self.agent.exploration_report()
         report["replay_size"] = tf.cast(self.ring.size * self._num_envs, tf.float32)
         seed, updates = self.next_seed(), tf.constant(self.agent.updates)
@@ -191,7 +191,7 @@ class ReplaySource(RolloutSource):
         return self.replayed(self.draw(seed, updates), updates, seed, report)
 
     def store(self, rollout: Rollout) -> dict[str, tf.Tensor]:
-        """Puts a rollout into the ring; returns the report on it."""
+        """Adds a rollout to the ring buffer; returns the report on it."""
         report, _ = self.follower.follow(rollout)
         record = rollout.record
         self.follower.keep_actions(rollout)
@@ -214,7 +214,7 @@ class ReplaySource(RolloutSource):
         return report
 
     def load(self, episodes: Iterable[Any]) -> None:
-        """Puts recorded episodes into the ring, the last of them if it cannot hold all.
+        """Adds recorded episodes to the ring buffer, only the last ones if there are too many.
 
         Args:
             episodes: List of `Episode`s, or of objects or dicts with its fields.
@@ -235,13 +235,13 @@ class ReplaySource(RolloutSource):
 
         rows = tf.nest.map_structure(columns, rows)
         rows["action"] = self.agent.raw_action(rows["action"])
-        if not self.rows.has_final_rows:  # those of the recording are rows already
+        if not self.rows.has_final_rows:  # those of recorded episodes are rows
             rows["final_observation"] = tf.nest.map_structure(tf.zeros_like, rows["observation"])
             rows["has_final"] = tf.zeros_like(rows["ended"])
         self.add_rows(rows)
 
     def add_rows(self, rows: dict[str, Nest]) -> None:
-        """Puts rows `[T, B, ...]`, `T` a multiple of the stride, into the ring; what they complete gets a priority."""
+        """Adds rows `[T, B, ...]`, `T` a multiple of the stride, to the ring buffer; completed items get a priority."""
         self.ring.add(rows)
         if not self.priorities:
             return
@@ -252,18 +252,18 @@ class ReplaySource(RolloutSource):
         places, envs = self._grid(ages)
         present = (ages >= self._history)[:, None] & (back > incomplete)[:, None] & self._may_start(places, envs)
         self.priorities.add(tf.reshape(self._item(places, envs), (-1,)), tf.reshape(present, (-1,)))
-        if self._history:  # these have lost the frames before them
+        if self._history:  # rows whose earlier frames were overwritten
             items = tf.reshape(self._item(*self._grid(tf.range(0, self._history, self._stride))), (-1,))
             self.priorities.add(items, tf.zeros_like(items, tf.bool))
 
     def _grid(self, ages):
-        """Places and environments `[len(ages), B]` of all rows of these ages."""
+        """Slots and environments `[len(ages), B]` of all rows of these ages."""
         shape = (ages.shape[0], self._num_envs)
         places, envs = self.ring.place(ages)[:, None], tf.range(self._num_envs)[None]
         return tf.broadcast_to(places, shape), tf.broadcast_to(envs, shape)
 
     def _may_start(self, places, envs):
-        """Whether rows start a transition, bool: final observations do not, nor rows after which a training was resumed."""
+        """Whether rows start a valid transition, bool: final observations do not, nor do rows before a resume."""
         *_, usable = self._window(places, envs)
         return usable
 
@@ -271,7 +271,7 @@ class ReplaySource(RolloutSource):
         return places // self._stride * self._num_envs + envs
 
     def _ready(self):
-        """Whether there is enough to draw from."""
+        """Whether there are enough rows to sample from."""
         steps = max(
             -(-self._settings.learning_starts // self._num_envs), self._history + (self._span + 1) * self._stride
         )
@@ -279,15 +279,15 @@ class ReplaySource(RolloutSource):
         return enough & (self.priorities.tree.total > 0.0) if self.priorities else enough
 
     def _settle(self):
-        """Gives what the last updates learned from new priorities; what must not be drawn stays at 0."""
+        """Updates the priorities of the items of the last updates; invalid items keep the priority 0."""
         items, errors = (tf.reshape(x[: self._count], (-1,)) for x in (self._pending, self.agent.td_errors.value))
         drawable = self.priorities.tree.priority(items) > 0.0
         self.priorities.update(tf.boolean_mask(items, drawable), tf.boolean_mask(errors, drawable))
 
-    # ---- drawing ----------------------------------------------------------------------------------------------
+    # ---- sampling ---------------------------------------------------------------------------------------------
 
     def draw(self, seed: tf.Tensor, used: tf.Tensor) -> tuple[Nest, ...]:
-        """The data of all updates on a rollout, of which the first `used` count: each field `[updates, N, ...]`."""
+        """Samples the data of all updates on a rollout, of which `used` take place: each field `[updates, N, ...]`."""
         updates, batch = self._draws, self._settings.batch_size
         if self.priorities:
             items = self.priorities.draw(updates * batch, seed)
@@ -316,10 +316,10 @@ class ReplaySource(RolloutSource):
         return self.read(places, envs, weights)
 
     def _window(self, places, envs):
-        """What follows rows, of any shape.
+        """Reads the windows that start at `places`, of any shape.
 
         Returns:
-            `(rows, final)` of `StoredRows.window`; steps, reward and discount of transitions; whether they are known, bool.
+            `(rows, final)` of `StoredRows.window`; steps, reward and discount of transitions; whether they are valid, bool.
         """
         n = self._settings.n_step
         rows, final = self.rows.window(places, envs, n + 1)  # [n + 1, ...]
@@ -333,7 +333,7 @@ class ReplaySource(RolloutSource):
         return rows, final, steps, reward, discount, usable
 
     def read(self, places: tf.Tensor, envs: tf.Tensor, weights: tf.Tensor) -> tuple[Nest, ...]:
-        """What is stored in the windows that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
+        """Returns the transitions that start at `places` `[updates, N]`, as the first fields of `Transitions`."""
         rows, final, steps, reward, discount, usable = self._window(places, envs)
         after, after_is_final = (
             tf.reduce_sum(

@@ -1,4 +1,4 @@
-"""From a driver's rollouts to updates: what all agents' sources share."""
+"""What the sources of all agents share: collecting rollouts, and following their episodes."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from keras_rl_prob.types import Nest
 
 
 class RolloutFollower:
-    """Counts steps and episodes, looks whether rollouts are fit to learn from, and keeps what `last_rollout` shows.
+    """Counts steps and episodes, checks rollouts for failures, and keeps the data of `last_rollout`.
 
     Args:
         agent: A built agent.
         driver: The `Driver` of the rollouts.
-        kept: Dict of nests of `tf.TensorSpec`s `[B, ...]` of what is kept of each row besides actions, the parameters that
-            they came from, and which rows are steps.
+        kept: Dict of nests of `tf.TensorSpec`s `[B, ...]` of what is kept of each row besides actions, the parameters of their
+            distributions, and `valid`.
     """
 
     def __init__(self, agent: keras.Model, driver: Driver, kept: Any = ()) -> None:
@@ -34,23 +34,23 @@ class RolloutFollower:
         )
 
     reported = ("return", "length", "episodes", "failure")
-    """What `follow` reports."""
+    """Names of what `follow` reports."""
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What is known of the episodes under way."""
+        """The variables of unfinished episodes."""
         return self._statistics.variables
 
     def reset(self) -> None:
-        """Forgets the episodes under way."""
+        """Forgets unfinished episodes."""
         for variable in self.variables:
             variable.assign(tf.zeros_like(variable))
 
     def follow(self, rollout: Rollout) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Counts steps and episodes, updates the observations' statistics.
+        """Counts steps and episodes, and updates the statistics of the observations.
 
         Returns:
-            A dict of float32 scalars that describe the rollout, and whether it is fit to learn from.
+            A dict of float32 scalars that describe the rollout, and whether it has no failure, bool scalar.
         """
         agent = self.agent
         agent.env_steps.assign_add(tf.reduce_sum(tf.cast(rollout.valid, tf.int64)))
@@ -67,11 +67,11 @@ class RolloutFollower:
         tf.nest.map_structure(lambda variable, x: variable.assign(x), self._last, rows)
 
     def keep_actions(self, rollout: Rollout) -> None:
-        """Keeps what every rollout has: actions, the parameters that they came from, and which rows are steps."""
+        """Keeps what every rollout has: actions, the parameters of their distributions, and `valid`."""
         self.keep({name: rollout.record[name] for name in ("raw", "parameters")} | {"valid": rollout.valid})
 
     def last_rollout(self) -> dict[str, Nest]:
-        """What the last rollout was like: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
+        """Returns the data of the last rollout: a dict of nests of arrays `[T, B, ...]`, see `Agent.last_rollout`."""
         kept = tf.nest.map_structure(lambda variable: variable.read_value(), self._last)
         action = self.agent.environment_action(kept.pop("raw"))
         action = border.decode(self.agent.action_space, action)
@@ -79,7 +79,7 @@ class RolloutFollower:
 
 
 class RolloutSource:
-    """Collects rollouts for an agent.
+    """Base class of sources, which collect rollouts for an agent.
 
     A subclass turns a rollout into the data of its updates (`prepare`).
 
@@ -87,8 +87,8 @@ class RolloutSource:
         agent: A built agent.
         env: A native or Gymnasium environment.
         driver: A `Driver` of the two.
-        seed: Integer that determines what is random besides the driver.
-        follower: `RolloutFollower`; a new one when left out.
+        seed: Integer that determines everything random outside the driver.
+        follower: `RolloutFollower`; by default a new one.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class RolloutSource:
     ) -> None:
         self.agent, self.driver = agent, driver
         self.follower = RolloutFollower(agent, driver) if follower is None else follower
-        self._follows_episodes = env.compilable  # else an episode's state is not worth storing, for the episode is lost
+        self._follows_episodes = env.compilable  # else a resumed run starts new episodes
         self._counter = tf.Variable(tf.constant([seed, 0], tf.int32), trainable=False, name="counter")
-        self._dataset = self._iterator = None  # traced when first asked for
+        self._dataset = self._iterator = None  # created when first used
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -107,16 +107,16 @@ class RolloutSource:
 
     @property
     def rings(self) -> list[Ring]:
-        """The `Ring`s of a replay memory among them, whose rows are stored in blocks."""
+        """The `Ring`s of a replay buffer among these variables, whose rows are stored in blocks."""
         return []
 
     def restart(self, env: BatchEnv, seed: int, goes_on: bool = False) -> None:
-        """Begins anew: from here on, everything is as in a new source of `env`, which has the same signature.
+        """Starts anew: all results are those of a new source for `env`, which must have the same signature.
 
         Args:
             env: See the class.
             seed: See the class.
-            goes_on: Whether a replay memory that can be stored stays as it is, since variables will be restored.
+            goes_on: Whether to leave a replay buffer that can be stored unchanged, because variables will be restored.
         """
         self.driver.restart(env, seed)
         self.follower.reset()
@@ -124,40 +124,40 @@ class RolloutSource:
 
     @property
     def rollouts(self) -> int:
-        """How many rollouts have been collected."""
+        """Number of rollouts collected."""
         return int(self._counter[1].numpy())
 
     def dataset(self) -> tf.data.Dataset:
-        """A `tf.data.Dataset` without end of rollouts to learn from, see `LearningModel`."""
+        """Returns an infinite `tf.data.Dataset` of rollouts to learn from, see `LearningModel`."""
         if self._dataset is None:
             self._dataset = rollout_source(self.collect, self.prepare)
         return self._dataset
 
     def iterator(self) -> Any:
-        """The iterator of a training, one for all of them: to make one takes TensorFlow a tenth of a second."""
+        """Returns the iterator of all training runs: creating one takes TensorFlow a tenth of a second."""
         if self._iterator is None:
             self._iterator = iter(self.dataset())
         return self._iterator
 
     def break_off(self) -> None:
-        """Forgets an iterator in which something was raised."""
+        """Discards the iterator, after an exception was raised in it."""
         self._iterator = None
 
     def collect(self) -> Any:
-        """A rollout of the driver, or what a subclass makes of it."""
+        """Collects a rollout with the driver; subclasses may return something made from it."""
         return self.driver.collect()
 
     def prepare(self, rollout: Any) -> Any:
-        """Makes what is learned from out of what was collected."""
+        """Turns the result of `collect` into the data of updates."""
         raise NotImplementedError
 
     def next_seed(self) -> tf.Tensor:
-        """int32 `[2]`, another one for each rollout."""
+        """Returns a seed, int32 `[2]`, a different one for each rollout."""
         return self._counter.assign_add([0, 1])
 
 
 def _failure(rollout, agent):
-    """float32 scalar, an index of `failures.FAILURES`: what is wrong with a rollout."""
+    """float32 scalar, an index of `failures.FAILURES`: the failure of a rollout, 0 if there is none."""
     leaves, normalizers = keras.tree.flatten(rollout.observation), agent.observation_normalizers
     finite, legal = True, True
     for index, x in enumerate(leaves):

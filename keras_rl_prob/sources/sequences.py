@@ -19,16 +19,16 @@ class StoredSequences(NamedTuple):
     """Data of one gradient step: `N` sequences of `T = burn_in + sequence_length + n_step` rows.
 
     Attributes:
-        observation: Nest `[T, N, ...]`, as the environment gave it.
-        action: Nest `[T, N, ...]`; as the policy drew it, int32 `[T, N]` for Discrete actions.
+        observation: Nest `[T, N, ...]`, as the environment returned it.
+        action: Nest `[T, N, ...]`; as the policy sampled it, int32 `[T, N]` for Discrete actions.
         reward: float32 `[T, N]`; received for the row's action.
         terminated: bool `[T, N]`; the row's action terminated its episode.
         ended: bool `[T, N]`; the row's action ended its episode, by termination or truncation.
         is_first: bool `[T, N]`; the row starts an episode.
         valid: bool `[T, N]`; False where the row is a final observation, whose action was ignored.
-        state: Nest `[N, ...]`; recurrent state before the first row, as it was when the sequence was played.
-        weight: float32 `[N]`.
-        index: int32 scalar; how many updates on this rollout came before.
+        state: Nest `[N, ...]`; recurrent state before the first row, as it was when the sequence was collected.
+        weight: float32 `[N]`; importance sampling weight.
+        index: int32 scalar; number of earlier updates on this rollout.
         seed: int32 `[2]`, for noise.
         report: Dict of float32 scalars that describe the rollout.
     """
@@ -48,16 +48,16 @@ class StoredSequences(NamedTuple):
 
 
 class ReplayedSequences(Replayed):
-    """What was drawn for the updates on a rollout: `drawn` are the first fields of `StoredSequences`."""
+    """The samples for the updates on a rollout: `drawn` has the first fields of `StoredSequences`."""
 
     kind = StoredSequences
 
 
 class SequenceSource(ReplaySource):
-    """Stores rollouts in a ring, with the recurrent state at every `period`-th row, and draws sequences from it.
+    """Stores rollouts in a ring buffer, with the recurrent state at every `period`-th row, and samples sequences from it.
 
     Args:
-        agent: A built agent; as a `RecurrentDQN`.
+        agent: A built agent with memory, such as a `RecurrentDQN`.
         env: A native or Gymnasium environment.
         seed: Integer that determines resets, actions and samples.
         settings: `SequenceReplaySettings`.
@@ -85,17 +85,17 @@ class SequenceSource(ReplaySource):
 
     @property
     def rings(self) -> list[Ring]:
-        """The memory, where it is stored."""
+        """The ring buffers, if they are stored in files."""
         return [*super().rings, *([self._states] if self._states and self._settings.checkpoint_replay else [])]
 
     def store(self, rollout: Rollout) -> dict[str, tf.Tensor]:
-        """Puts a rollout and its recurrent states into the rings; returns the report on it."""
+        """Adds a rollout and its recurrent states to the ring buffers; returns the report on it."""
         if self._states:
             self._states.add({"state": rollout.state})
         return super().store(rollout)
 
     def load(self, episodes: Iterable[Any]) -> None:
-        """Puts recorded episodes into the ring; their recurrent states are zero."""
+        """Adds recorded episodes to the ring buffer; their recurrent states are zero."""
         super().load(episodes)
         if self._states:
             zeros = tf.nest.map_structure(
@@ -109,7 +109,7 @@ class SequenceSource(ReplaySource):
         return tf.ones_like(places, tf.bool)
 
     def read(self, places: tf.Tensor, envs: tf.Tensor, weights: tf.Tensor) -> tuple[Nest, ...]:
-        """The sequences that start at `places` `[updates, N]`, as the first fields of `StoredSequences`."""
+        """Returns the sequences that start at `places` `[updates, N]`, as the first fields of `StoredSequences`."""
         rows, final = (
             tf.transpose(x, (1, 0, 2)) for x in self.rows.window(places, envs, self._settings.window)
         )  # [updates, T, N]

@@ -1,4 +1,4 @@
-"""Rows of past play as they are stored, and as they are read."""
+"""Rows of a replay buffer, as they are stored and as they are read."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,17 +15,17 @@ from keras_rl_prob.types import Nest
 
 
 class StoredRows:
-    """A ring of what was played; of stacks of frames each frame once.
+    """A ring buffer of rows, which stores each frame of stacks of frames once.
 
-    Environments that reset within the same step give the final observation of a truncated episode beside the row; there is a
-    second place for it in each row of theirs, and what is read has it as a row of its own, as of other environments.
+    Environments that reset within the same step return the final observation of a truncated episode separately. Their rows
+    store it as a second observation; when it is read, it is a row of its own, as with other environments.
 
     Args:
-        make_ring: Function that makes a `Ring` for specs and a capacity.
+        make_ring: Function that creates a `Ring` from specs and a capacity.
         frame_axis: Axis along which observations are stacks of frames, or `None`.
         env: A native or Gymnasium environment.
         driver: The `Driver` of the rollouts.
-        rows: How many rows there are.
+        rows: Number of rows.
 
     Attributes:
         ring: The `Ring`.
@@ -52,36 +52,36 @@ class StoredRows:
         )
 
     def window(self, places: tf.Tensor, envs: tf.Tensor, length: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The rows that start at `places`, with final observations that are beside a row put in after it.
+        """Returns the windows of rows that start at `places`, with separate final observations inserted as rows.
 
         Returns:
-            `(places, final)`, int32 and bool `[length, ...]`: where each row is stored, and whether it is the final
-            observation beside it.
+            `(places, final)`, int32 and bool `[length, ...]`: the slot of each row, and whether it is the separate final
+            observation in that slot.
         """
         steps = tf.reshape(tf.range(length), (-1, *[1] * places.shape.rank))
         rows = (places[None] + steps) % self.ring.capacity
         if self.has_final_rows:
             return rows, tf.zeros_like(rows, tf.bool)
         beside = tf.cast(self.ring.read("has_final", rows, envs[None]), tf.int32)
-        position = steps + tf.cumsum(beside, exclusive=True)  # where a row goes
-        row = tf.reduce_sum(tf.cast(position[None] <= steps[:, None], tf.int32), 1) - 1  # which row a position is of
+        position = steps + tf.cumsum(beside, exclusive=True)  # of each row in the window
+        row = tf.reduce_sum(tf.cast(position[None] <= steps[:, None], tf.int32), 1) - 1  # row at each position
         at = tf.reduce_sum(tf.one_hot(row, length, axis=1, dtype=tf.int32) * position[None], 1)
         return (places[None] + row) % self.ring.capacity, tf.not_equal(at, steps)
 
     def entries(self, names: Iterable[str], places: tf.Tensor, envs: tf.Tensor, final: tf.Tensor) -> dict[str, Nest]:
-        """A dict of what is stored in rows besides observations; final observations have nothing but themselves."""
+        """Returns a dict of what rows contain besides observations; all of it is 0 for separate final observations."""
         entries = {name: self.ring.read(name, places, envs) for name in names}
         if self.has_final_rows:
             return entries
         return {name: tf.where(final, tf.zeros_like(x), x) for name, x in entries.items()}
 
     def observation(self, places: tf.Tensor, envs: tf.Tensor, final: tf.Tensor = False) -> Nest:
-        """Observations `[..., ...]` of rows, or where `final` those beside them; stacks of frames put together again."""
+        """Returns the observations `[..., ...]` of rows, or the final ones where `final`; frames are stacked again."""
         observation = self._observation(places, envs)
         if self.has_final_rows or final is False:
             return observation
         beside, axis = self.ring.read("final_observation", places, envs), self._frame_axis
-        if axis is not None:  # the frames before it are those of its row
+        if axis is not None:  # earlier frames of the stack are those of its row
             axis += len(places.shape)
             before = tf.gather(observation, tf.range(1, self._frames), axis=axis)
             beside = tf.concat([before, tf.expand_dims(beside, axis)], axis)
@@ -104,14 +104,14 @@ class StoredRows:
         return tf.stack(frames[::-1], len(places.shape) + self._frame_axis)
 
     def newest(self, observation: Nest) -> Nest:
-        """Of stacks of frames `[T, B, ...]` the last frame, of all else everything."""
+        """Returns the last frame of stacks of frames `[T, B, ...]`, or the whole observation if it is no stack."""
         if self._frame_axis is None:
             return observation
         return tf.gather(observation, self._frames - 1, axis=self._frame_axis + 2)
 
 
 def known(next_is_first: tf.Tensor, steps: tf.Tensor, discount: tf.Tensor) -> tf.Tensor:
-    """Whether what followed `steps` steps is the same episode, or does not matter since it had terminated.
+    """Whether transitions are valid: no row after the first starts another episode, but the last one may after a termination.
 
     Args:
         next_is_first: bool `[n, ...]`; whether the rows after the first start an episode.
@@ -129,14 +129,14 @@ def known(next_is_first: tf.Tensor, steps: tf.Tensor, discount: tf.Tensor) -> tf
 
 
 def _without(shape, axis):
-    """A shape without one of its axes."""
+    """Returns a shape without one of its axes."""
     shape = list(shape)
     del shape[axis]
     return shape
 
 
 def frames_of(observation_space: gymnasium.Space, axis: int) -> int:
-    """How many frames a stack has; `ValueError` where observations are no stacks along `axis`."""
+    """Returns the number of frames in a stack; raises a `ValueError` if observations cannot be stacked along `axis`."""
     specs = spaces.tensor_specs(observation_space)
     if keras.tree.is_nested(specs) or not 0 <= axis < len(specs.shape):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What comes out of replay is what was played: scripted episodes, whose observations tell where they are from."""
+"""Replayed transitions are those that were collected: scripted episodes whose observations identify episode and step."""
 
 import gymnasium
 import numpy as np
@@ -85,7 +85,7 @@ WITHIN = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(mode, n_step, prioritized):
     _, source = source_of(scripted(mode=mode), n_step=n_step, prioritized=prioritized, capacity=60)
     used, left_out, seen = 0, 0, set()
-    for batch in batches(source, 14):  # 56 rows through a ring of 20
+    for batch in batches(source, 14):  # 56 rows added to a ring of 20
         for i, weight in enumerate(batch.weight):
             observation = batch.observation[i]
             if weight == 0.0:
@@ -111,7 +111,7 @@ def test_old_rows_are_forgotten_and_new_ones_are_there():
     _, source = source_of(scripted(), capacity=60)
     *_, last = batches(source, 30)
     episodes = last.observation[:, 1]
-    assert episodes.min() > 20  # of about 27 that each environment has played; the ring holds 20 rows
+    assert episodes.min() > 20  # of about 27 per environment; the ring has 20 rows
     assert episodes.max() >= 26
 
 
@@ -123,7 +123,7 @@ def test_a_seam_between_two_trainings_is_no_transition(mode, prioritized):
     iterator = iter(source.dataset())
     for _ in range(3):
         next(iterator)
-    other = agent.make_source(krp.envs.make(scripted(mode=mode)), 1)  # its environments start anew, as after a resume
+    other = agent.make_source(krp.envs.make(scripted(mode=mode)), 1)  # with new episodes, as after a resume
     for part in ("ring", "priorities") if prioritized else ("ring",):
         for mine, theirs in zip(getattr(other, part).variables, getattr(source, part).variables, strict=True):
             mine.assign(theirs)
@@ -143,7 +143,7 @@ def test_learning_starts_when_there_is_enough():
     agent, source = source_of(scripted(), learning_starts=50, capacity=300)
     first = next(iter(source.dataset()))
     assert float(first.report["replay_size"]) == 60.0  # five rollouts of 4 rows x 3 environments
-    assert int(agent.env_steps.numpy()) < 60  # final observations are no steps
+    assert int(agent.env_steps.numpy()) < 60  # final observations are not steps
     assert float(first.report["episodes"]) > 0
     assert source.rollouts == 1
 
@@ -268,7 +268,7 @@ def test_stacks_of_frames_are_put_together_again(mode, prioritized):
     images = [variable for variable in source.ring.variables if variable.dtype == tf.uint8]
     assert [image.shape for image in images] == [(40, 2, 1, 1, 1)] * (1 + (mode in WITHIN))  # each frame once
     checked, ends = 0, 0
-    for batch in batches(source, 15):  # 60 rows through a ring of 40
+    for batch in batches(source, 15):  # 60 rows added to a ring of 40
         for i in np.flatnonzero(batch.weight):
             for stack in (batch.observation[i], batch.next_observation[i]):
                 frames = stack.ravel().astype(int)
@@ -344,7 +344,7 @@ def test_sequences_are_rows_as_they_were_played_with_the_state_before_them(mode)
                 length, end = episode_of(rows[t].astype(np.float32))
                 over = rows[t][2] == length
                 assert batch.valid[t, i] == (not over)
-                if mode in WITHIN and end == "terminated":  # what comes after does not matter
+                if mode in WITHIN and end == "terminated":  # what follows does not matter
                     assert not over
                     begins = rows[t][2] + 1 == length
                 else:

@@ -1,4 +1,4 @@
-"""`Prioritized`: what is drawn, how often, and the weights that make up for it."""
+"""`Prioritized`: the samples, their frequencies, and the importance sampling weights."""
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_new_items_get_the_greatest_priority_so_far():
     add(2)
     update([1, 2], [-9.0, 4.0])
     add(3)
-    update([1, 2, 3], [0.01, 0.01, 0.01])  # 9 was the greatest, though it is no more
+    update([1, 2, 3], [0.01, 0.01, 0.01])  # 9 was the greatest, though it has been replaced
     add(4, 0)
     np.testing.assert_allclose(items.tree.priority(tf.range(8)), [3, 0.1, 0.1, 0.1, 3, 0, 0, 0], rtol=1e-6)
 
@@ -114,7 +114,7 @@ def test_of_several_errors_of_one_item_the_greatest_counts():
     update(tf.constant([2, 0, 2, 2, 0]), tf.constant([1.0, -4.0, -7.0, 2.0, 3.0]))
     items.tree.check_valid()
     np.testing.assert_allclose(items.tree.priority(tf.range(3)), [4.5, 0, 7.5], rtol=1e-6)
-    update(tf.constant([2]), tf.constant([0.0]))  # an item without error stays in the game
+    update(tf.constant([2]), tf.constant([0.0]))  # an item without error can still be sampled
     np.testing.assert_allclose(items.tree.priority(tf.range(3)), [4.5, 0, 0.5], rtol=1e-6)
 
 

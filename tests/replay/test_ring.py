@@ -66,7 +66,7 @@ def test_ages_before_and_after_wrapping_around():
     ring = Ring({"reward": tf.TensorSpec((1,), tf.float32)}, 4)
     ring.add({"reward": tf.constant([[0.0], [1.0], [2.0]])})
     np.testing.assert_array_equal(ring.place(tf.range(3)), [0, 1, 2])
-    ring.add({"reward": tf.constant([[3.0], [4.0], [5.0]])})  # rows 2, 3, 4, 5 at the places 2, 3, 0, 1
+    ring.add({"reward": tf.constant([[3.0], [4.0], [5.0]])})  # rows 2, 3, 4, 5 in the slots 2, 3, 0, 1
     ages = tf.constant([[0, 1], [2, 3]])
     np.testing.assert_array_equal(ring.place(ages), [[2, 3], [0, 1]])
     np.testing.assert_array_equal(ring.read("reward", ring.place(ages), 0), [[2, 3], [4, 5]])
@@ -101,7 +101,7 @@ def test_variables_are_all_of_the_state():
 def test_a_memory_that_the_machine_cannot_hold_is_refused_before_it_is_made():
     specs = {"x": tf.TensorSpec((4, 84, 84, 4), tf.uint8), "y": tf.TensorSpec((4,), tf.float32)}
     with pytest.raises(
-        MemoryError, match=r"would take 105\d\d.\d GiB, of .* GiB that this machine has: set a smaller `capacity`"
+        MemoryError, match=r"would take 105\d\d.\d GiB, but this machine has .* GiB: set a smaller `capacity`"
     ):
         Ring(specs, 10**8)
 
@@ -167,5 +167,5 @@ def test_blocks_that_are_damaged_or_of_another_ring_are_refused():
         (b"", "is damaged"),
         (other.pack(0), r"must have 3 rows of the shapes \[\[1\]\]. Received: shapes=\[\[3, 2\]\]"),
     ):
-        with pytest.raises(ValueError, match=f"A block of the replay memory {message}"):
+        with pytest.raises(ValueError, match=f"A block of the replay buffer {message}"):
             ring.unpack(0, bytes(wrong))
