@@ -93,9 +93,8 @@ def decode(space: gymnasium.Space, value: Nest, bounded: bool = True) -> Nest:
         x = tf.round(x) if x.dtype.is_floating else x
         if np.all(np.abs(np.stack([space.low, space.high]).astype(np.float64)) < 2**24):
             return tf.cast(tf.clip_by_value(x, tf.cast(space.low, x.dtype), tf.cast(space.high, x.dtype)), space.dtype)
-        low, high = (
-            tf.cast(bound, x.dtype) for bound in (space.low, space.high)
-        )  # may be rounded outwards: a cast would wrap
+        # These may be rounded outwards, where a cast to the space's dtype wraps around.
+        low, high = (tf.cast(bound, x.dtype) for bound in (space.low, space.high))
         inside = (low < x) & (x < high)
         nearest = tf.where(x >= high, tf.constant(space.high), tf.constant(space.low))
         return tf.where(inside, tf.cast(tf.where(inside, x, tf.zeros_like(x)), space.dtype), nearest)

@@ -48,7 +48,7 @@ class Place:
 
 
 def existing(leaf: Any) -> np.ndarray | None:
-    """Which entries of the mask of an action space's leaf are not padding, a bool array `[*mask.shape]`; `None` for a Box."""
+    """Returns which entries of a leaf's mask are not padding, a bool array of the mask's shape; `None` for a Box."""
     if isinstance(leaf, gym_spaces.Box):
         return None
     if isinstance(leaf, gym_spaces.MultiDiscrete):

@@ -138,6 +138,4 @@ def _keep_thread_state():
     CartPole.
     """
     if not hasattr(_THREAD, "kept"):
-        _THREAD.kept = (
-            ctypes.pythonapi.PyGILState_Ensure()
-        )  # never released, so that the state lasts as long as the thread
+        _THREAD.kept = ctypes.pythonapi.PyGILState_Ensure()  # never released: the state lasts as long as the thread
