@@ -1,8 +1,8 @@
-"""Breaks one line of the package at a time, and looks whether the tests that guard it notice.
+"""Mutation tests: breaks one line of the package at a time, and checks that its tests fail.
 
     make mutants            all of them; or: python tests/mutants.py NAME ...
 
-Each mutant names a line, what takes its place, and its guards: tests that fail within a minute on a copy of the package with
+Each mutant has a line, a broken replacement, and its guards: tests that must fail within a minute on a copy of the package with
 the broken line. The exit status is 1 if they do not.
 """
 

@@ -1,4 +1,4 @@
-"""The layout of the package, read from its sources: imports go downward, files and functions stay small."""
+"""The structure of the package, read from its source: imports go downward, files and functions stay small."""
 
 import ast
 import pathlib
@@ -68,7 +68,7 @@ def violations(module, imported):
         other = (name.split(".") + [""])[1]
         if other and other != part and LEVEL_OF[other] >= LEVEL_OF[part]:
             wrong.append(name)
-        if not other and part != "cli":  # only programs see the library as users do
+        if not other and part != "cli":  # programs, like users, use the public API
             wrong.append(name)
     return wrong
 
@@ -93,7 +93,7 @@ def test_families_of_agents_know_only_what_all_share(path):
 def test_all_parts_have_a_level():
     parts = {name.split(".")[1] for name in NAMES if "." in name}
     assert parts <= set(LEVEL_OF)
-    assert {"agents", "envs", "layers", "networks", "ops"} <= parts  # that is, the sources were found
+    assert {"agents", "envs", "layers", "networks", "ops"} <= parts  # the sources were found
 
 
 def test_the_map_shows_every_part_at_its_level():
@@ -207,7 +207,7 @@ OURS = set().union(*(private_names(parse(path))[0] for path in FILES))
 OTHERS = {
     "_replace",
     "_max_episode_steps",
-}  # of named tuples; of Gymnasium's `TimeLimit`, which tells its limit nowhere else
+}  # of named tuples; of Gymnasium's `TimeLimit`, whose limit has no public attribute
 
 
 @each_file
@@ -215,7 +215,7 @@ def test_private_parts_of_keras_are_used_in_one_module(path):
     foreign = private_names(parse(path))[1] - OURS - OTHERS
     if path.name == "keras_internals.py":
         assert foreign >= {"_flatten_layers", "_keras_history", "_inbound_nodes"}
-    elif path.parent.name != "processes":  # where there is no other way into Gymnasium's workers
+    elif path.parent.name != "processes":  # Gymnasium's workers have no public API for it
         assert not foreign
 
 

@@ -1,4 +1,4 @@
-"""Whatever space an environment has: what comes in goes out again, or is refused by name, and actions are members of it."""
+"""Any space: values are unchanged after conversion in both directions, or raise an error, and actions are elements of it."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""`make demo`, cut short: every file that it promises is there and can be read."""
+"""`make demo`, shortened: every file that it should write exists and can be read."""
 
 import pathlib
 import subprocess

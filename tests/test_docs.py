@@ -131,7 +131,7 @@ def test_there_are_pages_with_code():
     assert sum(len(CODE.findall(page.read_text())) for page in PAGES) > 60
 
 
-LONG = {DOCS / "how-to" / "tuning.md"}  # five searches; tests/tuners and the notebook have the same in every run
+LONG = {DOCS / "how-to" / "tuning.md"}  # five searches; tests/tuners and the notebook run the same code
 
 
 @pytest.mark.parametrize(

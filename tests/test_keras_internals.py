@@ -1,4 +1,4 @@
-"""What is used of Keras and that it does not promise: each test names what a new version of Keras breaks."""
+"""Every use of private Keras API: each test names what a new version of Keras breaks."""
 
 import keras
 import numpy as np

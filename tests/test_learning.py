@@ -1,6 +1,6 @@
-"""Short versions of benchmarks/learning.py: each task in seconds, with one seed and a threshold that luck does not reach.
+"""Short versions of benchmarks/learning.py: each task in seconds, with one seed and a threshold that chance does not reach.
 
-One of them is in every run of the tests; `make test-learning` runs all.
+One of them is in every test run; `make test-learning` runs all.
 """
 
 import keras

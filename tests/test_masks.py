@@ -1,4 +1,4 @@
-"""How masks are laid out beside an action space, which part masks what, and random actions under a mask."""
+"""The structure of masks for an action space, which mask belongs to which component, and random actions with masks."""
 
 import numpy as np
 import pytest
@@ -142,7 +142,7 @@ def test_random_actions_under_a_mask(jit_compile):
     mask = {
         "keys": tf.repeat([[1, 0]], count, 0),
         "move": {"1": tf.repeat([[0.0, 1.0, 1.0]], count, 0)},
-        "tool": tf.repeat([[[1, 1, 1, 1], [1, 0, 1, 1]]], count, 0),  # the first component has but two classes
+        "tool": tf.repeat([[[1, 1, 1, 1], [1, 0, 1, 1]]], count, 0),  # the first component has only two classes
     }
 
     @tf.function(jit_compile=jit_compile)

@@ -1,4 +1,4 @@
-"""Default networks: what they take, what they give, how they are made."""
+"""Default networks: inputs, outputs and construction."""
 
 import warnings
 
@@ -75,7 +75,7 @@ def _no_warnings():
         yield
 
 
-# Both take observations in by the same encoder: of those that are not composed the one with memory will do.
+# Both have the same encoder: for spaces that are not composed the one with memory is enough.
 COMPOSED = {"box", "image", "tuple", "dict", "nested"}
 
 
@@ -101,7 +101,7 @@ def test_every_observation_space_has_a_network(space, make, tmp_path):
     if make is networks.recurrent:
         again = saved_and_loaded(network, tmp_path)(observations)
         np.testing.assert_array_equal(outputs["value"], again["value"])
-    # every component matters: another value of any one of them changes the output, unless it can have but one
+    # every component matters: changing one changes the output, unless it has only one value
     for i, leaf in enumerate(spaces.leaves(space)):
         flat = tf.nest.flatten(observations)
         flat[i] = tf.roll(flat[i], 1, axis=0)
@@ -392,7 +392,7 @@ def test_a_mask_goes_to_linear_values():
     network = networks.linear_q((space, Discrete(3)), components=5, samples=50)
     values = network({"action_mask": tf.constant([[1, 0, 1]]), "x": tf.zeros((1, 2))})["action"]
     np.testing.assert_array_equal(values, [[0, -1e9, 0]])
-    assert network.count_params() == 20 * 3 + 2 * 20 + 20  # nothing of the mask among the features
+    assert network.count_params() == 20 * 3 + 2 * 20 + 20  # the features do not include the mask
 
 
 def test_masks_for_heads_of_ones_own():

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom; the budgets are the constants in their first code cells, made tiny here."""
+"""The notebooks run from top to bottom, with small values of the constants in their first code cells."""
 
 import pathlib
 import re
@@ -25,7 +25,7 @@ def code_cells(notebook):
 
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-LONG = {"tuner"}  # two searches; tests/tuners has the same in every run
+LONG = {"tuner"}  # two searches; tests/tuners runs the same code
 
 
 @pytest.fixture

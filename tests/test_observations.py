@@ -1,4 +1,4 @@
-"""What the default networks see: images by their axes and bounds, numbers by the bounds that say something."""
+"""How default networks encode observations: images by their axes and bounds, integers by informative bounds."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while a graph runs: a word soon, and the end as soon as there can be one."""
+"""Ctrl-C while a graph runs: a message soon, and a stop as soon as possible."""
 
 import os
 import pathlib
@@ -54,7 +54,7 @@ def test_a_word_answers_ctrl_c_during_a_training_under_xla():
         try:
             assert child.stdout.readline() == b"begun\n"
             child.send_signal(signal.SIGINT)
-            said, end = [], time.monotonic() + 5  # half a second, on a machine with nothing else to do
+            said, end = [], time.monotonic() + 5  # half a second, on an idle machine
             while WORD.encode() not in b"".join(said) and b"" not in said and time.monotonic() < end:
                 if select.select([child.stderr], [], [], 0.1)[0]:
                     said.append(os.read(child.stderr.fileno(), 4096))
@@ -120,7 +120,7 @@ def test_nothing_is_left_behind_and_it_costs_little():
     for _ in range(100):
         with interruptible():
             pass
-    assert time.perf_counter() - started < 1.0  # 0.01 s on a machine with nothing else to do
+    assert time.perf_counter() - started < 1.0  # 0.01 s on an idle machine
     assert threading.active_count() == threads
     assert len(os.listdir("/proc/self/fd")) == files
 

@@ -117,7 +117,7 @@ TABLE = {
     agents.EpsilonGreedy: lambda: {
         "epsilon": keras.optimizers.schedules.ExponentialDecay(0.9, 10, 0.5),
         "minimum": 0.1,
-        "policy": keras.activations.relu,  # any function that can be found again
+        "policy": keras.activations.relu,  # any importable function
     },
     agents.Boltzmann: lambda: {"temperature": keras.optimizers.schedules.PolynomialDecay(2.0, 10, 0.5)},
     agents.PrioritizedReplay: lambda: {
@@ -179,7 +179,7 @@ NOT_SERIALIZABLE = {
     layers.Unrolled,
     agents.Agent,
     agents.Policy,
-}  # abstract, or made anew from the network
+}  # abstract, or created again from the network
 each_class = pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
 
 

@@ -1,4 +1,4 @@
-"""Gymnasium spaces as nests: order, dtypes, the way of values in and out, clipping, serialisation."""
+"""Gymnasium spaces as nests: order, dtypes, conversion of values, clipping, serialization."""
 
 import collections
 import json
@@ -73,7 +73,7 @@ def assert_same(left, right):
 
 
 def test_nests_have_sorted_keys_whatever_the_order_of_the_space():
-    assert list(NESTED.spaces) == ["z", "a", "m"]  # the space itself is out of order
+    assert list(NESTED.spaces) == ["z", "a", "m"]  # the space itself is invalid
     nest = spaces.map_structure(str, NESTED)
     expected = {
         "a": ("MultiBinary(2)", {"x": "Box(-1.0, 1.0, (2,), float32)", "y": "Discrete(4)"}),

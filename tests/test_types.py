@@ -1,4 +1,4 @@
-"""The types of the public surface, as mypy sees them in a user's script that finds the package through `py.typed`."""
+"""The types of the public API, as mypy sees them in a user's script that finds the package through `py.typed`."""
 
 import os
 import pathlib

@@ -1,6 +1,6 @@
-"""Wrong values are named where they are given: layers, networks, distributions, environments, callbacks and methods.
+"""Wrong values raise an error when they are passed: layers, networks, distributions, environments, callbacks and methods.
 
-Those of the agents' constructors are in `agents/test_arguments.py`, those of presets, tuners, `krp.testing` and weights in
+Agents' constructors are tested in `agents/test_arguments.py`, presets, tuners, `krp.testing` and weights in
 `test_wrong_values_beside.py`.
 """
 
@@ -32,7 +32,7 @@ def agent():
     made = krp.DQN(krp.networks.q_network("tf/CartPole-v1", (4,)))
     made.compile(run_eagerly=True)
     made.build("tf/CartPole-v1")
-    made._prepare_for = made._graphs.player = made.policy = _accepted  # nothing is played
+    made._prepare_for = made._graphs.player = made.policy = _accepted  # no environment is stepped
     return made
 
 

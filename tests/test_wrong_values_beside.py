@@ -1,4 +1,4 @@
-"""Wrong values are named where they are given, beside agents and environments: presets, tuners, `krp.testing`, weights."""
+"""Wrong values raise an error when they are passed: presets, tuners, `krp.testing`, weights."""
 
 import functools
 

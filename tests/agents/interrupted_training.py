@@ -1,4 +1,4 @@
-"""Trains in one compiled call that takes minutes; `test_python_calls.py` interrupts it as Ctrl-C would."""
+"""Trains in a single compiled call that takes minutes, for `test_python_calls.py`, which interrupts it as Ctrl-C would."""
 
 import signal
 import sys
@@ -18,7 +18,7 @@ def say_when_it_runs(main):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # processes in the background ignore the signal
     agent = krp.PPO(rollout_steps=100_000, minibatches=1, update_epochs=1)
     agent.compile(steps_per_execution=10, jit_compile=True)
     threading.Thread(target=say_when_it_runs, args=(threading.get_ident(),), daemon=True).start()

@@ -1,9 +1,9 @@
-"""Trains, kills the training with SIGKILL at random moments, starts it again each time, and trains once more undisturbed.
+"""Trains in processes that are killed with SIGKILL at random times and restarted, then once without interruption.
 
     python killed_training.py FOLDER KILLS SEED
 
-Leaves `killed.csv` and `killed.npz` (the log, and all weights and optimizer variables) and `whole.csv`, `whole.npz`.
-Every life is a fork of this process, which has imported everything and run nothing, so that a life starts in a moment.
+Writes `killed.csv` and `killed.npz` (the log, and all weights and optimizer variables) and `whole.csv`, `whole.npz`. Each
+process is a fork of this one, which has imported everything and run nothing, so that it starts immediately.
 """
 
 import os
@@ -36,7 +36,7 @@ def train(folder, name, epochs):
         entropy_coef=keras.optimizers.schedules.PolynomialDecay(0.02, 4 * epochs, 0.0),
     )
     agent.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
-    log = RunLog(folder / f"{name}.csv")  # before the backup: a row is there when its epoch counts as done
+    log = RunLog(folder / f"{name}.csv")  # before the backup: the row of an epoch is written before the epoch counts
     backup = keras.callbacks.BackupAndRestore(folder / name, delete_checkpoint=False)
     agent.fit("tf/CartPoleNoVel-v1", epochs=epochs, steps_per_epoch=8, num_envs=8, verbose=0, callbacks=[log, backup])
     variables = [variable.numpy() for variable in (*agent.weights, *agent.optimizer.variables)]

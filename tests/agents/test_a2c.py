@@ -1,4 +1,4 @@
-"""A2C: its loss, gradient and advantages against the definitions; one on-policy gradient step for each rollout."""
+"""A2C: loss, gradient and advantages against their definitions; one on-policy gradient step per rollout."""
 
 import gymnasium
 import keras

@@ -1,4 +1,4 @@
-"""Action masks from the environment to the update: what is forbidden is never done, never learned from, and costs nothing."""
+"""Action masks from the environment to the update: masked actions are never chosen, and do not affect losses or gradients."""
 
 import functools
 
@@ -47,7 +47,7 @@ def trained(agent, env, rollouts=2, num_envs=4):
     return agent, {name: values[-1] for name, values in history.items()}
 
 
-# ---- never done ---------------------------------------------------------------------------------------------------
+# ---- acting --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_other_policies_do_nothing_that_is_forbidden(make):
     trained(make(), ruled("discrete"))
 
 
-BOT = krp.EpsilonGreedy(0.5, policy=lambda observation: 1)  # it never looks at the mask
+BOT = krp.EpsilonGreedy(0.5, policy=lambda observation: 1)  # it ignores the mask
 
 
 @pytest.mark.parametrize(("kind", "exploration"), [("dqn", BOT), ("recurrent dqn", None)])
@@ -116,7 +116,7 @@ class MaskedNative(krp.envs.native.Recall):
         mask = masks.mask_space(action_space)
         self.mask_shape, self.nothing = mask.shape, ~masks.existing(action_space)
         if len(mask.shape) > 1:
-            self.nothing[1:] = True  # of the other parts everything is allowed
+            self.nothing[1:] = True  # all entries of the other components are allowed
         self.observation_space = spaces.Dict({"action_mask": mask, "x": super().observation_space})
 
     def observe(self, state):
@@ -138,7 +138,7 @@ class MaskedNative(krp.envs.native.Recall):
     ("make", "action_space", "jit_compile"),
     [
         (POLICIES["ppo"], spaces.Discrete(4), False),
-        # numbers that are no use are told under XLA in test_agent_errors.py
+        # failures under XLA are tested in test_agent_errors.py
         pytest.param(POLICIES["ppo"], spaces.Discrete(4), True, marks=pytest.mark.long),
         pytest.param(POLICIES["recurrent ppo"], spaces.MultiDiscrete([2, 4]), False, marks=pytest.mark.long),
         (krp.RandomAgent, spaces.MultiDiscrete([2, 4]), False),
@@ -264,7 +264,7 @@ def test_what_is_always_forbidden_gets_no_gradient_and_changes_nothing(cell, jit
     agent = make(network, rollout_steps=16, minibatches=1, entropy_coef=0.1, kl_penalty=krp.KLPenalty())
     data = minibatch(agent, owned(always=True))
     assert not np.any(data.observation["action_mask"][..., 1])
-    scramble(network, 1)  # another policy than that of the rollout: ratios and the KL count
+    scramble(network, 1)  # a policy that differs from that of the rollout, so that ratios and the KL matter
     loss, logs, gradient = head_gradient(agent, data, jit_compile)
     assert (gradient[:, 1] == 0.0).all()
     assert np.abs(gradient[:, [0, 2]]).min() > 1e-6

@@ -1,4 +1,4 @@
-"""Bad input: what the message says, and that the agent is left as it was."""
+"""Invalid input: the error messages, and that the agent is not changed."""
 
 import contextlib
 import os
@@ -339,9 +339,9 @@ def test_a_mask_that_allows_nothing_stops_the_training():
 
 def test_interrupting_leaves_a_usable_agent():
     interrupted = agent()
-    interrupted.compile(jit_compile=False)  # eagerly there is no call that comes to its end first
+    interrupted.compile(jit_compile=False)  # in eager mode no compiled call has to end first
     fit(interrupted)
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # processes in the background ignore the signal
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))  # Ctrl-C
     timer.start()
     try:
@@ -435,13 +435,13 @@ def test_ctrl_c_does_not_wait_for_the_end_of_a_rollout_of_a_python_environment(e
     trained = krp.PPO(rollout_steps=5000, minibatches=1, update_epochs=1)
     trained.compile(keras.optimizers.SGD(0.1), run_eagerly=eagerly, jit_compile=False)
     Interrupting.steps = 0
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # processes in the background ignore the signal
     try:
         with pytest.raises(KeyboardInterrupt):
             trained.fit(Interrupting, num_envs=2, steps_per_epoch=1, verbose=0)
     finally:
         signal.signal(signal.SIGINT, usual)
-    assert Interrupting.steps < 5000  # of 10,000: how soon a signal arrives is up to the machine
+    assert Interrupting.steps < 5000  # of 10,000: how soon a signal arrives depends on the machine
     assert int(trained.env_steps.numpy()) == 0
     assert signal.set_wakeup_fd(-1) == -1
 
@@ -485,7 +485,7 @@ def test_native_numbers_that_are_no_use_are_named(what, number, message, jit_com
     assert all(np.isfinite(weight).all() for weight in trained.get_weights())
     assert float(trained.reward_normalizer.variance) < 1e4
     assert float(np.max(trained.observation_normalizers[0].variance)) < 1e4
-    if not jit_compile:  # it can go on
+    if not jit_compile:  # training can continue
         assert np.isfinite(fit(trained).history["loss"]).all()
 
 

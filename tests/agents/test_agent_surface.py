@@ -1,4 +1,4 @@
-"""Keras' own surface on an agent: compile, fit, evaluate, predict, save, load, summary, callbacks, seeds."""
+"""The Keras API of an agent: compile, fit, evaluate, predict, save, load, summary, callbacks, seeds."""
 
 import json
 

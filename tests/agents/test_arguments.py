@@ -1,4 +1,4 @@
-"""Arguments that are out of range, of the wrong kind, or none at all are named when they are given, not later."""
+"""Arguments that are out of range, of the wrong type or unknown raise an error when they are passed, not later."""
 
 import gymnasium
 import keras

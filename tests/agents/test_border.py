@@ -1,4 +1,4 @@
-"""What comes out of an agent is in the space of the environment, and what goes in may be as it came from there."""
+"""Actions of an agent are elements of the environment's space; observations may be as the environment returns them."""
 
 import gymnasium
 import keras

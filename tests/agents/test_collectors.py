@@ -1,4 +1,4 @@
-"""`fit(collectors=...)`: anything that can make a source collects in the place of the agent."""
+"""`fit(collectors=...)`: any object that can create a source collects instead of the agent."""
 
 import keras
 import numpy as np

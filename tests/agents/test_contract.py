@@ -1,7 +1,7 @@
-"""The contract that every agent keeps: fit, evaluate, predict, save, load, exact resume, callbacks, eager, seeds, reuse.
+"""The interface of every agent: fit, evaluate, predict, save, load, exact resume, callbacks, eager mode, seeds, graph reuse.
 
-There is one agent of each kind that has traced its graphs (`traced`). Tests that look at what a training comes to put it back
-to its beginning, which costs nothing, instead of making another; that this is the same is a promise of its own, tested here.
+The fixture `traced` has one agent of each class with traced graphs. Tests of the results of training reset it, which is
+faster than creating another one; a test here checks that both give the same results.
 """
 
 import json
@@ -314,7 +314,7 @@ def test_compiled_with_xla_it_trains_too(traced):
 @some("A2C", "DQN", "RecurrentDQN", "Reinforce")
 def test_seeds_decide_also_where_graphs_are_used_again(traced):
     agent = traced.at("fresh")
-    other = fit(agent, traced.name, seed=4)  # leaves episodes, memory and random numbers of its own behind
+    other = fit(agent, traced.name, seed=4)  # leaves its own episodes, recurrent states and random keys behind
     history = fit(traced.at("fresh"), traced.name)
     assert_same(numbers(agent), traced.result)
     np.testing.assert_equal(history, traced.history)

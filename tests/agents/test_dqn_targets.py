@@ -1,4 +1,4 @@
-"""DQN's loss, its gradient and its target network against the definitions, on batches that were made by hand."""
+"""DQN: loss, gradient and target network against their definitions, on batches written by hand."""
 
 import itertools
 
@@ -15,8 +15,8 @@ from keras_rl_prob.sources.replay import Replayed, Transitions
 from keras_rl_prob.testing import ScriptedEnv
 
 SPACES = (spaces.Box(-5.0, 5.0, (3,)), spaces.Discrete(4))
-DELTA = 2.5  # some errors are beyond it
-ROWS, SPOILED = 9, 5  # what the weight 0 leaves out would spoil every mean
+DELTA = 2.5  # some errors are larger
+ROWS, SPOILED = 9, 5  # rows with weight 0 would change every mean
 REPORT = {name: tf.constant(0.0) for name in ("return", "length", "episodes", "failure", "epsilon", "replay_size")}
 
 
@@ -376,9 +376,7 @@ def test_noise_is_drawn_for_a_rollout_and_stays_as_long_as_it_lasts():
         noisy, quiet = (agent.network(rollout.observation[:, 0], training=t)["action"] for t in (True, False))
         np.testing.assert_allclose(values[:, 0], noisy, rtol=1e-4, atol=1e-4)
         assert np.abs(values[:, 0] - quiet).min() > 1e-3
-        np.testing.assert_array_equal(
-            rollout.record["raw"][:, 0], np.argmax(noisy, -1)
-        )  # nothing but the greedy action
+        np.testing.assert_array_equal(rollout.record["raw"][:, 0], np.argmax(noisy, -1))  # always the greedy action
     assert different(*noises)
 
 

@@ -1,4 +1,4 @@
-"""What `evaluate` does besides playing: without an optimizer, with episodes that never end, and when it is interrupted."""
+"""`evaluate` without an optimizer, with episodes that never end, and when it is interrupted."""
 
 import _thread
 import signal
@@ -74,7 +74,7 @@ def test_what_one_environment_plays_longer_does_not_count(agent):
     env = SyncVectorEnv([lambda: Endless(2), lambda: gymnasium.wrappers.TimeLimit(Endless(5), 8)])
     with pytest.warns(UserWarning, match="^1 episodes"):
         result = agent.evaluate(env, 4, max_steps=9, verbose=0)
-    assert result == [(2 + 9 + 5 + 8) / 4] * 2  # the first is cut before the other has played its second
+    assert result == [(2 + 9 + 5 + 8) / 4] * 2  # the first is cut off before the other has ended its second episode
 
 
 def test_native_episodes_are_cut_off_too(agent):

@@ -1,4 +1,4 @@
-"""Experience from elsewhere: weights by name, mean weights, recorded episodes, sequences of them in replay."""
+"""Experience from other sources: weights by name, mean weights, recorded episodes, and their sequences in replay buffers."""
 
 import gymnasium
 import keras
@@ -65,7 +65,7 @@ def test_layers_of_the_same_name_get_the_same_weights_and_others_keep_theirs():
     target = model(("one", 4), ("elsewhere", 4), ("two", 5))
     layers = {name: target.get_layer(name) for name in ("one", "elsewhere")}
     before, kept = copied(source), copied(layers["elsewhere"])
-    with pytest.raises(ValueError, match="the same shapes"):  # two takes 4 features here, and 4 there, but of 5
+    with pytest.raises(ValueError, match="the same shapes"):  # `two` has 4 inputs in the source, 9 in the target
         krp.copy_weights(source, model(("one", 4), ("elsewhere", 9), ("two", 5)))
     assert krp.copy_weights(source, target) == ["one", "two"]
     for name in ("one", "two"):
@@ -173,7 +173,7 @@ def test_a_bot_is_recorded_with_what_it_saw_and_did():
         np.testing.assert_array_equal(episode.terminations, last & (end == "terminated"))
         np.testing.assert_array_equal(episode.truncations, last & (end == "truncated"))
         assert episode.rewards.dtype == np.float32
-    assert len(asked) == 6  # final observations ask for no action
+    assert len(asked) == 6  # no action is needed for final observations
 
 
 def test_random_play_is_the_same_for_the_same_seed():
@@ -249,7 +249,7 @@ def test_nested_spaces_are_recorded_and_read_as_rows():
     np.testing.assert_array_equal(episode.actions[0], [5, 6, 4])
     np.testing.assert_allclose(episode.actions[1], [[0.0], [0.1], [0.2]])
     rows = episode_rows([episode, episode._asdict()], env.observation_space, env.action_space)
-    np.testing.assert_array_equal(rows["observation"]["a"], [0, 1, 2, 3] * 2)  # classes count from 0 inside
+    np.testing.assert_array_equal(rows["observation"]["a"], [0, 1, 2, 3] * 2)  # classes are counted from 0 inside
     np.testing.assert_array_equal(rows["action"][0], [1, 2, 0, 0] * 2)
     np.testing.assert_array_equal(rows["reward"], [5, 6, 4, 0] * 2)
     np.testing.assert_array_equal(rows["is_first"], [True, False, False, False] * 2)

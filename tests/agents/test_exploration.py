@@ -1,4 +1,4 @@
-"""How often and how `EpsilonGreedy` and `Boltzmann` explore, the schedules, and that all of it can be stored."""
+"""`EpsilonGreedy` and `Boltzmann`: probabilities of actions, schedules and serialization."""
 
 import json
 
@@ -76,7 +76,7 @@ def test_frequencies_of_random_actions(epsilon, mode):
     expected = epsilon / 3 * np.array([1, 0, 1, 1, 0]) + (1 - epsilon) * np.array([0, 0, 1, 0, 0])
     np.testing.assert_allclose(rates(actions), expected, atol=0.014 * (epsilon > 0))
     np.testing.assert_array_equal(rates(actions)[[1, 4]], [0, 0])
-    # Whether a row explores says nothing on what it then does, nor on what its neighbour does.
+    # Whether a row explores is independent of the action that it then takes, and of other rows.
     random = actions.numpy() != 2
     np.testing.assert_allclose((random[1:] & random[:-1]).mean(), (2 / 3 * epsilon) ** 2, atol=0.015)
 

@@ -1,4 +1,4 @@
-"""Exported policies against the agents that they came from, in this process and in one that has only TensorFlow."""
+"""Exported policies against their agents, in this process and in one that has only TensorFlow."""
 
 import json
 import os
@@ -188,7 +188,7 @@ def test_saved_model_acts_as_the_agent_in_a_process_without_keras(exported, else
     for got, want in zip(elsewhere[name], [*expected, *expected], strict=True):
         assert got.dtype == want.dtype
         np.testing.assert_allclose(got, want, rtol=0, atol=5e-5 if got.dtype.kind == "f" else 0)
-        assert (want != want[:1]).any()  # or else any constant would do
+        assert (want != want[:1]).any()  # otherwise any constant action would pass
 
 
 @each_case

@@ -1,4 +1,4 @@
-"""What `fit` tells while it runs: the progress bar, the logs of several heads, the last rollout."""
+"""What `fit` reports while it runs: the progress bar, the logs of several heads, the last rollout."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a gradient step does besides its loss: scaling, health, further variables, further reports."""
+"""Gradient steps besides the loss: loss scaling, checks for non-finite numbers, additional variables and logs."""
 
 import keras
 import numpy as np
@@ -91,7 +91,7 @@ def test_an_optimizer_that_breaks_weights_is_named_and_its_work_undone(agent_cla
         np.testing.assert_array_equal(x, y)
     if agent_class is krp.DQN:
         assert all(np.isfinite(x).all() for x in agent.target_network.get_weights())
-    trained(agent, keras.optimizers.Adam(1e-3))  # it can go on
+    trained(agent, keras.optimizers.Adam(1e-3))  # training can continue
 
 
 class Curious(krp.PPO):

@@ -1,4 +1,4 @@
-"""IMPALA: A2C where nothing lags; V-trace against the oracle where it does; and what it learns from, and when."""
+"""IMPALA: A2C without lag, V-trace against the oracle with lag, and which rollout each update uses."""
 
 from types import SimpleNamespace
 
@@ -135,7 +135,7 @@ def test_advantages_are_those_of_the_oracle_for_a_rollout_of_an_older_network(ne
     old, collected, ratios, ends = agent.network.get_weights(), [next(rollouts), next(rollouts)], [], set()
     randomize(agent, 9)
     new = agent.network.get_weights()
-    for one in collected:  # the second begins inside an episode
+    for one in collected:  # the second rollout begins inside an episode
         agent.prepare(one)
         learned = source.follower.last_rollout()
         data, logits = transitions(agent, old, new, one.rollout.observation.numpy().astype(int), mode)
@@ -235,7 +235,7 @@ def test_a_second_training_and_a_resumed_one_are_those_of_a_new_agent(tmp_path):
     agent.build(NATIVE)
     agent.save_weights(tmp_path / "new.weights.h5")
     whole = fit(agent)
-    fit(agent, epochs=1, seed=5)  # leaves rollouts of its own behind
+    fit(agent, epochs=1, seed=5)  # leaves its own rollouts behind
     agent.load_weights(tmp_path / "new.weights.h5")
     for x, y in zip(whole, fit(agent), strict=True):
         np.testing.assert_array_equal(x, y)

@@ -1,4 +1,4 @@
-"""LinearQ learns from row after row as they were played; its features are scikit-learn's."""
+"""LinearQ learns from the rows of a rollout one by one, in order; its features are those of scikit-learn."""
 
 import sys
 
@@ -91,7 +91,7 @@ def test_each_update_is_the_transition_of_one_row_in_the_order_of_play(clip, mod
                 seen.add((end, step + 1 == length))
             count += 1
     assert count == 80
-    assert len(seen) == 4  # both kinds of ends, and steps before them
+    assert len(seen) == 4  # terminations, truncations, and steps before them
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -117,7 +117,7 @@ def test_gradient_descent_goes_row_by_row(compiled):
         iterator = iter(source.dataset())
         for rollout in (0, 1):
             agent.train_function(iterator)
-            if rollout == 0:  # the second rollout is played by other weights, and has other actions
+            if rollout == 0:  # the second rollout is collected with other weights, and has other actions
                 for got, wanted in zip(agent.network.get_weights(), by_hand[3], strict=True):
                     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
         assert int(agent.optimizer.iterations) == 8
@@ -199,7 +199,7 @@ def test_unbounded_observations_are_those_of_random_play():
     network = krp.networks.linear_q("tf/CartPole-v1", gammas=(1.0,), components=8, samples=400)
     (scaling,) = [layer for layer in network.layers if isinstance(layer, keras.layers.Normalization)]
     deviations = np.sqrt(np.asarray(scaling.variance)).ravel()
-    assert ((deviations > 0.01) & (deviations < 3.0)).all()  # random play of a pole ends within 0.2 rad
+    assert ((deviations > 0.01) & (deviations < 3.0)).all()  # random episodes end within 0.2 rad
     assert deviations[2] < 0.2
 
 

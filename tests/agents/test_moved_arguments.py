@@ -1,4 +1,4 @@
-"""Arguments that have moved into settings: they work as before, and say where they are now."""
+"""Arguments that have moved into settings: they still work, and their warnings say where they are now."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Policies whose layers are noisy explore by them, and learn with the noise that acted."""
+"""Policies with noisy layers explore with their noise, and are updated with the noise of the rollout."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""`Policy`: what it remembers, what it returns, what it costs."""
+"""`Policy`: its recurrent state, its actions, its time and memory."""
 
 import gc
 import pathlib
@@ -111,12 +111,12 @@ def test_a_thousand_calls_leak_nothing(agent):
     def held():
         return len(gc.get_objects()), tracemalloc.get_traced_memory()[0], resident_memory()
 
-    play()  # whatever TensorFlow and NumPy keep for good
+    play()  # TensorFlow and NumPy allocate some memory permanently
     tracemalloc.start()
     try:
         play()
         rounds = [held()]
-        for _ in range(4):  # what else the process does may take memory now and then, a leak takes it every time
+        for _ in range(4):  # the process may need more memory occasionally, a leak in every attempt
             play()
             rounds.append(held())
         growth = np.diff(rounds, axis=0).min(axis=0)

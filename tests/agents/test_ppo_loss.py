@@ -1,4 +1,4 @@
-"""PPO's loss and its bookkeeping against hand-computed numbers."""
+"""PPO's loss and its metrics against hand-computed numbers."""
 
 import keras
 import numpy as np

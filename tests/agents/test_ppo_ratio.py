@@ -1,7 +1,7 @@
-"""On-policy data proves that it is on-policy: before any update the policy still is the one that acted.
+"""On-policy data proves that it is on-policy: before any update the policy is the one that collected the rollout.
 
-This catches stale (prefetched) rollouts, wrong stored states, wrong resets inside a sequence, dropout left on, drift of the
-observation statistics and, with masks, a mask that only sampling knew.
+This catches stale (prefetched) rollouts, wrong stored states, wrong resets inside a sequence, active dropout, drift of the
+observation statistics and, with masks, a mask that is applied only in sampling.
 """
 
 import keras

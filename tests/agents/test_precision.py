@@ -1,4 +1,4 @@
-"""Half and double precision: the same updates as in float32, within tolerances that are promised in docs/reliability.md."""
+"""Half and double precision: the same updates as in float32, within the tolerances of docs/reliability.md."""
 
 import contextlib
 import functools
@@ -80,7 +80,7 @@ def in_float32(name):
     return first, data, acted[0], losses, weights(agent) - before
 
 
-# Every agent in the narrowest, where the loss is scaled too, and in the others one policy with memory and one with replay.
+# Every agent in float16, where the loss is scaled too, and in the others one policy with memory and one with replay.
 SHORT = {(name, "mixed_float16") for name in AGENTS}
 SHORT |= {
     ("RecurrentDQN", "mixed_bfloat16"),

@@ -1,4 +1,4 @@
-"""RandomAgent: how often which action comes, and that nothing is learned."""
+"""RandomAgent: frequencies of actions, and that nothing is learned."""
 
 import keras
 import numpy as np
@@ -137,7 +137,7 @@ def test_evaluation_is_repeatable_and_random():
     agent.compile(run_eagerly=True)
     results = [agent.evaluate("tf/CartPole-v1", episodes=50, seed=seed, verbose=0) for seed in (0, 0, 1)]
     assert results[0] == results[1] != results[2]
-    assert results[0][0] == pytest.approx(22.0, abs=6.0)  # random play; always the same action makes about 9
+    assert results[0][0] == pytest.approx(22.0, abs=6.0)  # random actions; always the same action gives about 9
     assert results[0][0] == results[0][1]
 
 

@@ -1,4 +1,4 @@
-"""RecurrentDQN's loss on stored sequences against an oracle that goes row by row, and its arguments."""
+"""RecurrentDQN: loss on stored sequences against an oracle that runs row by row, and arguments."""
 
 import gymnasium
 import keras
@@ -55,7 +55,7 @@ def sequences(agent, index=0, rows=ROWS):
     if rows == ROWS:
         end(3, 1, True)
         end(4, 2, False)
-        is_first[5, 3] = True  # a resumed training
+        is_first[5, 3] = True  # a resumed run
         end(2, 4, True, own_row=False)
         end(4, 4, False, own_row=False)
         end(0, 5, True, own_row=False)
@@ -182,8 +182,8 @@ def test_loss_gradient_and_priorities_equal_the_definitions(double, rescaled, de
         0: [2, 3, 4, 5],
         1: [2, 3, 5],  # not the final row
         2: [2, 3, 4],  # neither
-        3: [5],  # what came after the other rows was not known when the training was resumed
-        4: [2, 5],  # the final observation of the episode of rows 3 and 4 is not there
+        3: [5],  # what followed the other rows is unknown, since the run was resumed there
+        4: [2, 5],  # the final observation of the episode of rows 3 and 4 is missing
         5: [2, 3, 4, 5],
         6: [],
     }

@@ -10,7 +10,7 @@ import keras_rl_prob as krp
 from keras_rl_prob.testing import ScriptedEnv
 
 GAMMA = 0.9
-# The source resets once when it is made: the episodes that count are the second ones, those that follow play on.
+# The source resets once when it is created: the first rollout has the second episodes, and later ones follow.
 SCRIPTS = [[(1, "terminated"), (3, "terminated")], [(1, "terminated"), (2, "truncated")], [(9, "truncated")]]
 LENGTHS = {0: 3, 1: 2, 2: 4}  # the last one cut off by `max_episode_steps`
 STEPS = 4

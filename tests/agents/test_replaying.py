@@ -1,4 +1,4 @@
-"""Agents of one's own that learn from a replay memory: with continuous actions, and nothing that is of Q-learning."""
+"""Custom agents with a replay buffer: with continuous actions and without Q-learning."""
 
 import gymnasium
 import keras
@@ -80,7 +80,7 @@ def test_an_agent_need_not_say_how_it_explores():
 
 
 def test_what_it_replays_are_transitions_of_continuous_actions():
-    agent = fitted(fitted(Imitator()))  # the second time, with the memory emptied
+    agent = fitted(fitted(Imitator()))  # the second time, after the buffer was cleared
     assert agent.updates_per_rollout(2) == 2
     data = next(iter(source_of(agent).dataset())).update(tf.constant(1))
     assert (data.action.dtype, data.action.shape) == (tf.float32, (4, 1))
@@ -104,7 +104,7 @@ def test_truncated_transitions_lead_to_final_observations():
 
 
 def test_recorded_actions_are_stored_as_the_samples_that_give_them():
-    steps, given = 10, np.linspace(-2.0, 2.0, 10, dtype=np.float32)[:, None]  # the bounds among them
+    steps, given = 10, np.linspace(-2.0, 2.0, 10, dtype=np.float32)[:, None]  # including the bounds
     episode = Episode(
         np.zeros((steps + 1, 3), np.float32),
         given,

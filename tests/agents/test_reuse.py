@@ -1,4 +1,4 @@
-"""Graphs are used again only for what they were made for: no environment is stepped by what was traced for another."""
+"""Graphs are reused only for equal settings: no environment is stepped by a graph traced for another."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""A `.keras` file from a stranger runs no code and imports nothing."""
+"""An untrusted `.keras` file runs no code and imports nothing."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A list of environments: `fit`, `evaluate` and the networks take it as they take a single one."""
+"""Lists of environments: `fit`, `evaluate` and the networks take them like a single one."""
 
 import gymnasium
 import numpy as np

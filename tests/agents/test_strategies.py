@@ -1,4 +1,4 @@
-"""`tf.distribute` strategies: what an agent says of them, and when."""
+"""`tf.distribute` strategies: the errors and when they are raised."""
 
 import keras
 import pytest

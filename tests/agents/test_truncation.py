@@ -1,4 +1,4 @@
-"""A time limit is no death: what follows a truncation counts, however the environments reset."""
+"""Truncation is not termination: values after a time limit count, in every autoreset mode."""
 
 import gymnasium
 import keras
@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 import keras_rl_prob as krp
 
 DISCOUNT = 0.7  # a small one is learned soon
-VALUE = 1.0 / (1.0 - DISCOUNT)  # of a reward of 1 for ever; if truncations were deaths it would be 2.0, not 3.3
+VALUE = 1.0 / (1.0 - DISCOUNT)  # of rewards of 1 forever; if truncations were terminations it would be 2.0, not 3.3
 
 
 class Chain(gymnasium.Env):

@@ -1,4 +1,4 @@
-"""Agents with action values: what does not fit them, and what the message proposes instead."""
+"""Agents with action values: errors for unsuitable spaces, numbers and networks, and what they suggest instead."""
 
 import keras
 import numpy as np

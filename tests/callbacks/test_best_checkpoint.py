@@ -1,4 +1,4 @@
-"""The best of the agents that were validated is kept, and what monitors a number knows which way is better."""
+"""`BestCheckpoint` saves the best of the validated agents; monitoring callbacks get the right `mode`."""
 
 import keras
 import pytest

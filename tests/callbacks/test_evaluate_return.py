@@ -1,4 +1,4 @@
-"""`EvaluateReturn`: on schedule, in everybody's logs, made and traced once, closed at the end."""
+"""`EvaluateReturn`: its frequency, its logs for other callbacks, and an environment opened and traced once, and closed."""
 
 import warnings
 
@@ -56,7 +56,7 @@ def train(agent, callbacks, epochs=1):
     """What Keras does with callbacks in a `fit`, without the training; returns the history."""
     agent.stop_training = False
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", category=UserWarning)  # Keras' word for a metric that is not there
+        warnings.filterwarnings("error", category=UserWarning)  # Keras' warning about a missing metric
         together = keras.callbacks.CallbackList(callbacks, add_history=True, model=agent)
         together.on_train_begin()
         for epoch in range(epochs):
@@ -111,7 +111,7 @@ def test_environments_are_made_once_and_closed(agent, env):
 
 
 def test_nothing_is_traced_after_the_first_evaluation(agent, env, traces):
-    agent.compile(jit_compile=False)  # forgets what other tests traced
+    agent.compile(jit_compile=False)  # discards graphs traced by other tests
     traces.clear()
     after = []
     count = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after.append(len(traces)))

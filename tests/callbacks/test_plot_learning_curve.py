@@ -1,4 +1,4 @@
-"""`PlotLearningCurve`: the picture, whatever the logs hold, and nothing beside it."""
+"""`PlotLearningCurve`: the plot for any logs, and no other files."""
 
 import sys
 import warnings

@@ -1,4 +1,4 @@
-"""`plot_learning_curves`: the right numbers from the logs, and a picture that says what they are."""
+"""`plot_learning_curves`: the numbers from the logs, and the labels of the plot."""
 
 import math
 

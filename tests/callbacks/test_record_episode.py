@@ -1,4 +1,4 @@
-"""`record_episode`: the right frames in both formats, clear refusals, and an agent that is left as it was."""
+"""`record_episode`: the frames in both formats, error messages, and an agent that is not changed."""
 
 import sys
 

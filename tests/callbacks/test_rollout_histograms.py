@@ -1,4 +1,4 @@
-"""`RolloutHistograms`: what TensorBoard reads is what the last rollout held. Stock `TensorBoard` beside it."""
+"""`RolloutHistograms`: TensorBoard reads the data of the last rollout, also when used with Keras' `TensorBoard`."""
 
 import importlib.util
 import math

@@ -1,4 +1,4 @@
-"""`RunLog`: every epoch once, whatever the end of the process left of the file."""
+"""`RunLog`: every epoch once, in whatever state a killed process left the file."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""All callbacks at once, and a training that does not notice."""
+"""All callbacks together do not change training."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""The run that the tests of all commands look at: how it is made, and what can be read from it."""
+"""The run that the tests of all commands use: how it is trained, and what can be read from it."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""One experiment of two runs, trained once, that the tests of all commands look at."""
+"""An experiment of two runs, trained once, that the tests of all commands use."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""The bootstrap interval against all resamples there are."""
+"""The bootstrap interval against all possible resamples."""
 
 import itertools
 
@@ -18,7 +18,7 @@ def exact(values, probability, method):
 @pytest.mark.parametrize("values", [[1.0, 2.0, 4.0], [-3.0, 0.0, 0.5, 9.0], [1.0, 10.0, 11.0, 12.0, 100.0]])
 def test_it_is_that_of_all_resamples(values, level):
     tail = (1 - level) / 2
-    error = 5 * np.sqrt(tail * (1 - tail) / 10_000)  # of the share of 10,000 draws below a quantile
+    error = 5 * np.sqrt(tail * (1 - tail) / 10_000)  # of the fraction of 10,000 samples below a quantile
     for bound, probability in zip(bootstrap_interval(values, level), (tail, 1 - tail), strict=True):
         assert exact(values, probability - error, "lower") - 1e-9 <= bound
         assert bound <= exact(values, probability + error, "higher") + 1e-9

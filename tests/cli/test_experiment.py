@@ -1,4 +1,4 @@
-"""`experiment`: a run for each seed, the table, and going on with what is missing."""
+"""`experiment`: a run for each seed, the table, and continuing with missing runs."""
 
 import re
 import statistics
@@ -34,7 +34,7 @@ def test_resume_trains_what_is_missing_and_prints_the_table(experimented, capsys
     played = []
     monkeypatch.setattr(experiment, "evaluation_envs", lambda episodes, kinds: played.append(episodes) or 4)
     assert main(["experiment", "--resume", str(experimented)]) == 0
-    assert played == [4, 4]  # as they were asked for when it began
+    assert played == [4, 4]  # as they were when the experiment began
     final.write_bytes(content)
     assert trained == [("seed_5", 5)]
     value = float(rows(experimented / "seed_4")[-1]["val_return"])

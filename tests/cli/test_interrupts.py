@@ -1,4 +1,4 @@
-"""The first signal ends a training after its epoch, the second one ends the process."""
+"""The first signal stops training after the epoch, the second one ends the process."""
 
 import contextlib
 import os

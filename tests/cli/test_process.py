@@ -1,4 +1,4 @@
-"""The program as a process of its own: SIGTERM, exit status, and nobody's words but ours."""
+"""The program as a separate process: SIGTERM, exit status, and no output of other libraries."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`train`: what it leaves, that a run can be made again, gone on with, and extended."""
+"""`train`: the files of a run, and reproducing, resuming and extending it."""
 
 import builtins
 import csv
@@ -21,7 +21,7 @@ def test_a_run_leaves_everything_that_help_promises(finished):
     config = json.loads((finished / "config.json").read_text())
     assert (config["seed"], config["version"], config["name"]) == (5, krp.__version__, "cartpole")
     assert config["agent"]["rollout_steps"] == 16  # as asked
-    assert config["agent"]["gae_lambda"] == 0.95  # as it happens to be
+    assert config["agent"]["gae_lambda"] == 0.95  # the default
     assert config["fit"]["epochs"] == 3
     assert [row["epoch"] for row in rows(finished)] == ["0", "1", "2"]
     assert Image.open(finished / "curve.png").size[0] > 800
@@ -46,7 +46,7 @@ def test_a_runs_configuration_makes_it_again_and_more_epochs_go_on_as_if_there_h
     assert run.name.endswith("-cartpole")
     assert rows(run) == rows(finished)[:2]
     assert not same_state(finished, run)
-    spoil(run / "log.csv", 0, "val_return", "9999.0")  # never to be beaten
+    spoil(run / "log.csv", 0, "val_return", "9999.0")  # which is never exceeded
     best = (run / "best.keras").read_bytes()
     capsys.readouterr()
     assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0

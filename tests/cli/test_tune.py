@@ -1,4 +1,4 @@
-"""`tune`: a search around a preset, whose best settings `train` takes."""
+"""`tune`: a search around a preset, whose best configuration `train` takes."""
 
 import json
 import re
@@ -138,7 +138,7 @@ def test_when_all_trials_fail_it_says_why(tmp_path, capsys, monkeypatch):
 
     def failing(tuning, hp):
         calls.append(hp)
-        if len(calls) > 2:  # after what is tried at once
+        if len(calls) > 2:  # the first two calls come before the trials
             raise ValueError("no such luck")
         return agent(tuning, hp)
 
@@ -160,7 +160,7 @@ def test_when_no_trial_has_a_result_there_is_no_best(tmp_path, capsys, monkeypat
     monkeypatch.setattr(tune, "_agent", failing)
     assert main([*TUNE, "--logdir", str(tmp_path), "--trials", "2"]) == 1
     told = capsys.readouterr()
-    last = told.err.splitlines()[-1]  # after what KerasTuner says of each trial
+    last = told.err.splitlines()[-1]  # after KerasTuner's output for each trial
     assert re.search(r"^keras-rl-prob tune: No trial of .* has finished. The first failed with: .*no such luck", last)
     (folder,) = tmp_path.iterdir()
     assert not (folder / "best.json").exists()

@@ -1,4 +1,4 @@
-"""`BoundedNormal` against numerical integration of its definition and against a composition of TFP's own bijectors."""
+"""`BoundedNormal` against numerical integration of its definition and against a composition of TFP bijectors."""
 
 import math
 
@@ -275,7 +275,7 @@ def test_compiled_results_equal_eager_ones():
 def test_compiled_samples_have_the_distribution():
     distribution = BoundedNormal(0.5, 2.0, -1.0, 3.0)
     draw = tf.function(lambda seed: distribution.sample_raw(100_000, seed=seed), jit_compile=True)
-    raw = draw(SEED).numpy()  # not the eager numbers: XLA makes other floats of the same random bits
+    raw = draw(SEED).numpy()  # not those of eager mode: XLA converts the same random bits to other floats
     np.testing.assert_allclose([raw.mean(), raw.std()], [0.5, 2.0], atol=4 * 2.0 / math.sqrt(100_000))
     np.testing.assert_array_equal(raw, draw(SEED))
     assert np.all(raw != draw(SEED + 1))

@@ -61,7 +61,7 @@ def test_entropy_is_the_sum_over_leaves(batch):
     on = 1 / (1 + np.exp(-params["binary"]))
     expected = (
         np.log(params["scale"] * math.sqrt(2 * math.pi * math.e)).sum(-1)
-        + distributions["rest"][0].entropy().numpy()  # has tests of its own
+        + distributions["rest"][0].entropy().numpy()  # has its own tests
         - (probabilities * np.log(probabilities)).sum(-1)
         - (on * np.log(on) + (1 - on) * np.log(1 - on)).sum(-1)
     )
@@ -129,7 +129,7 @@ def test_a_single_distribution_is_a_joint():
 
 
 def test_compiled_results_equal_eager_ones():
-    # Given samples: XLA makes other floats of the same random bits.
+    # Given samples: XLA converts the same random bits to other floats.
     raw = Joint(hybrid((3,))[0]).sample(SEED)
 
     def results(raw):

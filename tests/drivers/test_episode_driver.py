@@ -8,8 +8,8 @@ from counting import CountingAgent, scripted
 from keras_rl_prob.drivers import EpisodeDriver, EpisodeStatistics
 from keras_rl_prob.envs import make
 
-# Every `collect` resets, as the driver's constructor does: the first one plays the episodes 1, what the quicker
-# environments begin meanwhile are the episodes 2, and the second one plays the episodes 3.
+# Every `collect` resets, as the driver's constructor does: the first one plays the episodes 1, the faster
+# environments then start the episodes 2, and the second `collect` plays the episodes 3.
 SCRIPTS = [
     [(1, "terminated"), (2, "truncated"), (9, "terminated"), (5, "terminated")],
     [(1, "terminated"), (4, "terminated"), (9, "terminated"), (7, "truncated")],  # cut off after 5 rows
@@ -143,5 +143,5 @@ def test_the_key_alone_determines_a_rollout():
     assert not np.array_equal(first.record["action"], second.record["action"])
     assert not np.array_equal(first.observation[0], collected(other, 1)[0].observation[0])
     (key,) = other.variables
-    key.assign(fresh(3).key + [0, 20])  # as it stands after one rollout
+    key.assign(fresh(3).key + [0, 20])  # the state after one rollout
     tf.nest.map_structure(np.testing.assert_array_equal, collected(other, 1)[0], second)

@@ -52,7 +52,7 @@ def of_single(env, actions):
         ("Pong", {"stack_num": 1, "frameskip": 8, "max_num_frames_per_episode": 4000}),
         ("SpaceInvaders", {"reward_clipping": False, "full_action_space": True}),
         ("BeamRider", {"frameskip": 2, "stack_num": 2}),
-        ("MsPacman", {"stack_num": 1, "episodic_life": True}),  # without a button to fire
+        ("MsPacman", {"stack_num": 1, "episodic_life": True}),  # a game without FIRE
     ],
 )
 def test_ale_vector_environment_equals_gymnasiums_wrappers(game, settings):

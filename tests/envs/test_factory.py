@@ -1,4 +1,4 @@
-"""`make` and `opened`: everything that `fit(env)` accepts, who closes what, and what the errors say."""
+"""`make` and `opened`: everything that `fit(env)` accepts, which environments are closed, and the error messages."""
 
 import gymnasium
 import numpy as np
@@ -118,7 +118,7 @@ def test_what_the_user_made_is_used_as_it_is_and_left_open(make_env, count):
             assert env is (made.vector_env if isinstance(env, gymnasium.vector.VectorEnv) else made)
     assert Counted.open == open_before
     assert not getattr(env, "closed", False)
-    with opened(env, count) as made:  # saying the number that it has is fine
+    with opened(env, count) as made:  # its own number is allowed
         made.reset(np.array([0, 1], np.int32))
     env.close()
 

@@ -1,4 +1,4 @@
-"""Google Research Football: what needs its engine is skipped where `make gfootball` has not been run."""
+"""Google Research Football: tests that need its engine are skipped unless `make gfootball` has been run."""
 
 import importlib.util
 import sys
@@ -73,7 +73,7 @@ def test_each_level_has_an_id_and_its_time_is_up_to_the_game():
 
 
 def test_without_the_game_the_error_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(gfootball, "_load", gfootball._load.__wrapped__)  # what is loaded stays so
+    monkeypatch.setattr(gfootball, "_load", gfootball._load.__wrapped__)  # modules stay loaded
     monkeypatch.setitem(sys.modules, "gfootball", None)
     monkeypatch.setitem(sys.modules, "gfootball.env", None)
     with pytest.raises(
@@ -138,7 +138,7 @@ def test_simple115v2_shows_positions_the_ball_and_who_plays(make):
     env = make(CLOSE)
     first, info = env.reset(seed=0)
     assert (first.shape, first.dtype) == ((115,), np.float32)
-    np.testing.assert_allclose(first[:4], [-1.0, 0.0, 0.75, 0.0], atol=0.02)  # the keeper and the player, by the level
+    np.testing.assert_allclose(first[:4], [-1.0, 0.0, 0.75, 0.0], atol=0.02)  # keeper and player, as in the level
     np.testing.assert_array_equal(first[4:22], -1)  # nobody else
     np.testing.assert_allclose(first[44:46], [-1.0, 0.0], atol=0.02)  # the only opponent, at the wrong end
     np.testing.assert_allclose(first[88:90], [0.77, 0.0], atol=0.01)  # the ball
@@ -238,10 +238,10 @@ def test_time_truncates(make):
         ("academy_run_to_score", True, [0, 0], 1, (True, False)),  # out or lost
         ("academy_run_to_score", True, [0, 0], 0, (False, True)),
         ("academy_run_to_score", True, [0, 0], -2, (False, True)),
-        ("academy_run_to_score", True, [1, 0], 0, (True, False)),  # in the last moment, but it is the goal that ends it
+        ("academy_run_to_score", True, [1, 0], 0, (True, False)),  # in the last step, but the goal ends the episode
         ("academy_run_to_score", True, [0, 1], 0, (True, False)),
         ("academy_run_to_score", False, [0, 0], 1, (False, False)),
-        ("5_vs_5", True, [2, 1], 0, (False, True)),  # goals do not end this one
+        ("5_vs_5", True, [2, 1], 0, (False, True)),  # goals do not end this scenario
         ("5_vs_5", False, [2, 1], 1, (False, False)),
     ],
 )
@@ -260,7 +260,7 @@ def test_checkpoints_pay_once_and_add_up_to_one(make):
     (_, steps, _), (_, more, _) = episode(plain, SHOT, seed=0), episode(shaped, SHOT, seed=0)
     assert sum(step[0] for step in steps) == 1.0
     np.testing.assert_allclose(sum(step[0] for step in more), 2.0, atol=1e-6)
-    _, run, _ = episode(shaped, RIGHT_RUN, seed=0)  # nothing is left from the episode before
+    _, run, _ = episode(shaped, RIGHT_RUN, seed=0)  # nothing remains of the previous episode
     assert 0.1 <= run[0][0] <= 1.0
     assert more[-1][3]["score_reward"] == 1
 

@@ -1,4 +1,4 @@
-"""`GymnasiumEnv`: values on their way into and out of vector environments, in every autoreset mode."""
+"""`GymnasiumEnv`: values from and to vector environments, in every autoreset mode."""
 
 import threading
 
@@ -23,7 +23,7 @@ ACTIONS = spaces.Dict(
         "tool": spaces.Discrete(3, start=-7),
     }
 )
-LENGTHS = ((3, 1, 2), (2, 4), (1,), (5, 2))  # of the episodes of each environment, over and over
+LENGTHS = ((3, 1, 2), (2, 4), (1,), (5, 2))  # of the episodes of each environment, repeated
 STEPS = 9
 
 
@@ -215,7 +215,7 @@ def test_the_seed_decides_the_first_observations():
     observations = [env.reset(tf.constant(seed))[1].observation.numpy() for seed in ([1, -5], [1, -5], [2, -5])]
     np.testing.assert_array_equal(observations[0], observations[1])
     assert not np.any(observations[0] == observations[2])
-    assert len(np.unique(observations[0])) == 12  # every environment has a start of its own
+    assert len(np.unique(observations[0])) == 12  # every environment starts differently
     for extreme in ([-(2**31), 2**31 - 1], [-(2**31), -(2**31)]):
         assert np.isfinite(env.reset(tf.constant(extreme))[1].observation).all()
 
@@ -232,10 +232,10 @@ def test_vectorised_environments_of_gymnasium_reset_with_the_next_step():
     np.testing.assert_array_equal(is_first[1:], is_last[:-1])
     assert {float(row.reward[i]) for row in rows for i in range(2) if row.is_first[i]} == {0.0}
     starts = [row.observation[i] for row in rows for i in range(2) if row.is_first[i]]
-    assert np.abs(starts).max() <= 0.05  # a fresh start, not the row of before
+    assert np.abs(starts).max() <= 0.05  # a new episode, not the previous row
 
 
-# ---- vector environments that others write ---------------------------------------------------------------------------
+# ---- third-party vector environments ---------------------------------------------------------------------------------
 
 
 def aligned(shape, dtype):
@@ -271,7 +271,7 @@ class Custom(gymnasium.vector.VectorEnv):
 
     def step(self, actions):
         self.actions.append(actions.copy())
-        actions *= 0.0  # its own way of clipping, in place
+        actions *= 0.0  # it clips in place
         next_step = self.metadata["autoreset_mode"] in (AutoresetMode.NEXT_STEP, "NextStep")
         self.steps = np.where(self.over & next_step, 0, self.steps + 1)
         done = self.steps == [2, 3, 4]

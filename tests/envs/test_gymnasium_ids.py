@@ -1,4 +1,4 @@
-"""Ids of Gymnasium with settings, and what is said where something is missing."""
+"""Gymnasium ids with settings, and error messages for missing packages."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What `GymnasiumEnv` does about masks in observations: none may be empty as long as an episode lasts."""
+"""`GymnasiumEnv` with masks in observations: each must allow an action until the episode ends."""
 
 import gymnasium
 import numpy as np
@@ -70,7 +70,7 @@ def test_the_final_observation_may_allow_nothing(mode, end):
 @pytest.mark.parametrize("mode", AutoresetMode, ids=str)
 def test_a_mask_that_allows_nothing_is_named(mode):
     """In environment 1, at the second step of its second episode."""
-    row = 5 if mode is AutoresetMode.NEXT_STEP else 4  # where the reset is a step of its own
+    row = 5 if mode is AutoresetMode.NEXT_STEP else 4  # where the reset is a separate step
     long = [SOME] * 20
     makers = [lambda: Shown(long), lambda: Shown([SOME, SOME, NONE], [SOME, SOME, NONE, SOME]), lambda: Shown(long)]
     message = (

@@ -1,4 +1,4 @@
-"""Native environments against Gymnasium's own, transition by transition, and the exact rows of the base class."""
+"""Native environments against those of Gymnasium, transition by transition, and the exact rows of the base class."""
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,7 @@ CLASSIC = ["Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous
 MASKED = [name.replace("-", "NoVel-") for name in CLASSIC]
 VALLEY = [((-1.2, -0.07), (0.6, 0.07), 300), ((0.4, -0.01), (0.55, 0.01), 300), ((-1.2, -0.07), (-1.15, 0.0), 50)]
 TWELVE_DEGREES = 0.20943951
-# Boxes of states and how many to draw from each; a box without extent is one state just inside or outside a limit.
+# Boxes of states and the number of samples from each; a box without extent is one state just inside or outside a limit.
 STATES = {
     "Acrobot-v1": [((-3.14, -3.14, -s, -2 * s), (3.14, 3.14, s, 2 * s), 300) for s in (3, 13)],
     "CartPole-v1": [((-2.5, -3, -0.22, -3), (2.5, 3, 0.22, 3), 300), ((-2.5, -9, -0.22, -9), (2.5, 9, 0.22, 9), 100)]
@@ -298,7 +298,7 @@ def test_recall_needs_memory():
     assert len(np.unique(rows.observation[0], axis=0)) == 1
     assert np.bincount(cue).max() / 20_000 < 0.26
     following = rows.observation[2].numpy()[:, :4].argmax(-1)
-    assert abs(np.mean(following == cue) - 0.25) < 0.01  # the previous episode does not tell either
+    assert abs(np.mean(following == cue) - 0.25) < 0.01  # the previous episode gives no hint either
 
 
 @pytest.mark.parametrize(

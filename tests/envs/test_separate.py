@@ -1,4 +1,4 @@
-"""Environments in processes of their own."""
+"""Environments in separate processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What environments of one's own get wrong is named where it comes from: the class, the environment, what was expected."""
+"""Errors for mistakes in custom environments: they name the class, the environment and what was expected."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Worker processes of `AsyncVectorEnv`: whatever happens in one of them ends a training with a word, and soon."""
+"""Worker processes of `AsyncVectorEnv`: any failure in one of them soon stops training with an error message."""
 
 import os
 import signal
@@ -161,7 +161,7 @@ def test_it_is_told_in_graphs_in_resets_in_wrappers_and_in_every_mode(at, wrappe
 
 
 def test_a_process_that_is_spawned_tells_it_too():
-    env = AsyncVectorEnv([Spawned], context="spawn")  # one: each of them imports everything
+    env = AsyncVectorEnv([Spawned], context="spawn")  # one process: each imports everything
     error = raised_within(120, fit, env)
     assert "Worker 0 raised" in str(error)
     assert "Unpicklable: spawned" in str(error)

@@ -66,7 +66,7 @@ def test_time_limit_truncates():
 def test_environment_checker_passes(name):
     env = gymnasium.make(f"krp/{name}")
     with warnings.catch_warnings():
-        # It says that the environment is wrapped, that Pendulum's actions are not normalised, and the like.
+        # Warnings that the environment is wrapped, that Pendulum's actions are not normalised, and so on.
         warnings.simplefilter("ignore", UserWarning)
         check_env(env, skip_render_check=True)  # it would open a window
 

@@ -1,4 +1,4 @@
-"""`DenseBernoulli`: probabilities, masks, and that it can be saved."""
+"""`DenseBernoulli`: probabilities, masks and serialization."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`DenseCategorical`: masks, classes that differ in number, frequencies of what is drawn, and that it can be saved."""
+"""`DenseCategorical`: masks, components with different numbers of classes, frequencies of samples and serialization."""
 
 import json
 

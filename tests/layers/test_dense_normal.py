@@ -1,4 +1,4 @@
-"""`DenseNormal`: its parameters from the definition, how bounds act, what a mask removes, and that it can be saved."""
+"""`DenseNormal`: parameters against their definition, bounds, masks and serialization."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""`Dueling`: equation 9 of the paper, what it makes identifiable, and its errors."""
+"""`Dueling`: equation 9 of the paper, identifiability of value and advantages, and errors."""
 
 import keras
 import numpy as np

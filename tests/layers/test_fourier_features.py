@@ -18,7 +18,7 @@ def kernel(x, gamma):
 def test_inner_products_approximate_the_kernel(gamma):
     layer = FourierFeatures(40_000)
     layer.build((None, 3))
-    if gamma is not None:  # the layer's own draw is for 1
+    if gamma is not None:  # the layer's own sample is for 1
         random = np.random.default_rng(1)
         layer.set_weights([random.normal(0, np.sqrt(2 * gamma), (3, 40_000)), random.uniform(0, 2 * np.pi, 40_000)])
     features = layer(X).numpy()

@@ -153,7 +153,7 @@ def test_gradients_and_graphs(kind, jit_compile):
         return outputs, tape.gradient(outputs, [w.value for w in layer.trainable_variables])
 
     outputs, gradients = step(X, SEED + 2)
-    noise_kernel, noise_bias = epsilons(layer)  # other numbers of the same seed with XLA than without
+    noise_kernel, noise_bias = epsilons(layer)  # with XLA the same seed gives other numbers
     assert np.all((layer.noise_kernel if kind == "independent" else layer.noise_in).numpy() != before)
     kernel = layer.kernel + layer.sigma_kernel * noise_kernel
     np.testing.assert_allclose(outputs, X @ kernel + layer.bias + layer.sigma_bias * noise_bias, rtol=1e-5, atol=1e-5)

@@ -29,7 +29,7 @@ def test_forbidden_actions(dtype):
     np.testing.assert_array_equal(values[~MASK], [-1e9] * 3)
     np.testing.assert_array_equal(head.legal(values), MASK)
     np.testing.assert_array_equal(QValues.legal(VALUES), np.ones((3, 4), bool))
-    np.testing.assert_array_equal(head.distribution(values).mode(), [0, 0, 2])  # 5 and -3 were the best ones
+    np.testing.assert_array_equal(head.distribution(values).mode(), [0, 0, 2])  # 5 and -3 would have been the best ones
 
 
 def test_a_mask_that_forbids_everything_forbids_nothing():

@@ -1,4 +1,4 @@
-"""`RunningNormalization` against NumPy's mean and variance of everything it was shown."""
+"""`RunningNormalization` against NumPy's mean and variance of all its inputs."""
 
 import json
 

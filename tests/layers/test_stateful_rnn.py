@@ -1,4 +1,4 @@
-"""`StatefulRNN`: any cell, one step when called plainly, fast and generic paths alike, errors, saving."""
+"""`StatefulRNN`: any cell, one step when called directly, equal results of fast and generic implementations, errors, saving."""
 
 import json
 

@@ -111,7 +111,7 @@ def test_reset_is_a_fresh_start():
     assert_close(reset_final, fresh_final)
     assert_close(part(outputs, slice(0, 5)), part(without, slice(0, 5)))
     for x, y in zip(keras.tree.flatten(final), keras.tree.flatten(reset_final), strict=True):
-        assert np.abs(x - y).max() > 1e-4  # without the reset, the past is felt
+        assert np.abs(x - y).max() > 1e-4  # without the reset, the past has an effect
 
 
 def test_state_after_the_last_row_is_not_yet_reset():
@@ -231,7 +231,7 @@ def test_subclassed_networks():
     (outputs,), state = unrolled(x, is_first, start)
     used = [s[0].shape[-1] for s in start].index(3)
     assert_close(state[used][0], outputs[-1])
-    assert_close(state[1 - used], start[1 - used], atol=0)  # a memory that was not called keeps its state
+    assert_close(state[1 - used], start[1 - used], atol=0)  # a `StatefulRNN` that was not called keeps its state
 
 
 def test_data_pipelines_run_it():
@@ -286,7 +286,7 @@ def test_a_failure_leaves_no_trace():
     with pytest.raises(RuntimeError, match="stop here"):
         unrolled(x, is_first, unrolled.initial_state(ROWS))
     assert_close(memory(x[0]), alone)
-    with pytest.raises(RuntimeError, match="stop here"):  # and not a complaint about a second call
+    with pytest.raises(RuntimeError, match="stop here"):  # not an error about a second call
         unrolled(x, is_first, unrolled.initial_state(ROWS))
 
 

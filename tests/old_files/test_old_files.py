@@ -1,4 +1,4 @@
-"""Files of earlier versions load, act as they did, and go on; `write_files.py` made them."""
+"""Files of earlier versions, written by `write_files.py`, can be loaded, act as before, and can be trained further."""
 
 import json
 import pathlib
@@ -21,7 +21,7 @@ LIKE_ANOTHER = {
     "recurrent_ppo_stacked",
     "recurrent_ppo_dict",
     "dqn",
-}  # but for their layers
+}  # except their layers
 every_version = pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: folder.name)
 
 

@@ -1,8 +1,8 @@
-"""Writes the files that later versions must be able to read: an agent of each kind, a run folder, a backup, a recording.
+"""Writes the files that later versions must be able to read: an agent of each class, a run folder, a backup, a recording.
 
     python tests/old_files/write_files.py tests/old_files/0.1.0
 
-A folder is written once, by the version that it is named after, and never again. `files.json` in it tells what came out.
+A folder is written once, by the version that it is named after, and never again. Its `files.json` has the expected results.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Second opinions in NumPy, float64, written from the forward definitions: explicit sums, never the same recursion."""
+"""Reference implementations in float64 NumPy, written from the forward definitions: explicit sums, not the same recursion."""
 
 import numpy as np
 

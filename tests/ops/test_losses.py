@@ -1,4 +1,4 @@
-"""Loss terms against hand-derived numbers, all branches of every clip, and their gradients."""
+"""Loss terms against hand-computed numbers, on both sides of every clip, and their gradients."""
 
 import numpy as np
 import pytest
@@ -16,10 +16,10 @@ MODES = {"eager": lambda f: f, "graph": tf.function, "jit": tf.function(jit_comp
     [
         (1.0, 3.0, 3.0, 3.0),  # on policy
         (1.1, 2.0, 2.2, 2.2),  # inside
-        (1.5, 1.0, 1.2, 0.0),  # above, good action: clipped
-        (1.5, -1.0, -1.5, -1.5),  # above, bad action: not clipped
-        (0.5, 1.0, 0.5, 0.5),  # below, good action: not clipped
-        (0.5, -1.0, -0.8, 0.0),  # below, bad action: clipped
+        (1.5, 1.0, 1.2, 0.0),  # above, positive advantage: clipped
+        (1.5, -1.0, -1.5, -1.5),  # above, negative advantage: not clipped
+        (0.5, 1.0, 0.5, 0.5),  # below, positive advantage: not clipped
+        (0.5, -1.0, -0.8, 0.0),  # below, negative advantage: clipped
     ],
 )
 def test_clipped_surrogate_by_hand(ratio, advantage, clipped, slope, mode):

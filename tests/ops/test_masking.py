@@ -1,4 +1,4 @@
-"""Masked statistics against NumPy on the items that count."""
+"""Masked statistics against NumPy on the items that are not masked."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_epsilon_keeps_constants_finite():
 def test_explained_variance_of_known_predictions():
     everything, targets = np.ones((4,), bool), tf.constant([1.0, 2.0, 3.0, 6.0])
     assert ops.explained_variance(targets, targets, everything) == 1
-    assert ops.explained_variance(targets + 5.0, targets, everything) == 1  # a bias is no variance
+    assert ops.explained_variance(targets + 5.0, targets, everything) == 1  # a bias is not part of the variance
     assert ops.explained_variance(tf.fill((4,), 9.0), targets, everything) == 0
     assert ops.explained_variance(-targets, targets, everything) == -3  # 1 - 2^2
     assert ops.explained_variance(targets, tf.fill((4,), 9.0), everything) == 0

@@ -1,4 +1,4 @@
-"""`n_step_sums` against the sum of its definition, and against n-step returns over a whole sequence."""
+"""`n_step_sums` against the sum that defines it, and against n-step returns over a whole sequence."""
 
 import numpy as np
 import pytest
@@ -37,12 +37,12 @@ def test_sums_of_the_definition(n, mode):
     np.testing.assert_allclose(discount, expected[1], atol=1e-6)
     np.testing.assert_array_equal(steps, expected[2])
     assert steps.dtype == tf.int32
-    assert set(steps.numpy()) == set(range(1, n + 1))  # episodes that end at every step are among them
+    assert set(steps.numpy()) == set(range(1, n + 1))  # including episodes that end at every step
 
 
 def test_by_hand():
-    # Column 0 runs on: 1 + 0.5 * 2 + 0.25 * 4, then the value behind 0.125. Column 1 terminates at its second step:
-    # 1 + 0.5 * 2, and no value. Column 2 is truncated there: the same, and the value behind 0.25.
+    # Column 0 does not end: 1 + 0.5 * 2 + 0.25 * 4, then the value times 0.125. Column 1 terminates at its second step:
+    # 1 + 0.5 * 2, and no value. Column 2 is truncated there: the same, and the value times 0.25.
     rewards = np.transpose([[1.0, 2, 4]] * 3)
     discounts, continues = np.full((3, 3), 0.5), np.ones((3, 3), bool)
     discounts[1, 1] = continues[1, 1] = continues[1, 2] = 0

@@ -265,7 +265,7 @@ both = pytest.mark.parametrize(
 @both
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
 def test_two_episodes_in_one_row_are_the_two_apart(function, arguments, end):
-    data = {name: x[:, :1] for name, x in arguments(off_policy()).items()}  # the column that runs on
+    data = {name: x[:, :1] for name, x in arguments(off_policy()).items()}  # the column whose episode does not end
     data["continues"][6], data["next_values"][6] = 0, 7
     data["discounts"][6] *= end == "truncated"
     together = as_list(run(function, data))

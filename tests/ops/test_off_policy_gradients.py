@@ -1,4 +1,4 @@
-"""ACER's gradient and its trust region against finite differences, exact means, the definition of a projection and by hand."""
+"""ACER's gradient and trust region against finite differences, exact means, the definition and hand-computed numbers."""
 
 import numpy as np
 import oracles
@@ -92,7 +92,7 @@ def test_forbidden_actions_are_as_if_they_were_not_there(mode):
 def test_probabilities_of_zero_are_no_trouble():
     f, mu, q = tf.constant([0.0, 1.0, 0.0]), tf.constant([0.0, 0.5, 0.5]), tf.constant([1.0, 2.0, 3.0])
     np.testing.assert_array_equal(ops.acer_policy_gradient(f, mu, 0, 9.0, q, clip_rho=1.0), [0, 0, 0])
-    f = tf.constant([0.5, 0.5, 0.0])  # what the behaviour policy never does is left to the correction: 1 * (1 - 1.5)
+    f = tf.constant([0.5, 0.5, 0.0])  # actions that `mu` never takes are in the correction only: 1 * (1 - 1.5)
     np.testing.assert_array_equal(ops.acer_policy_gradient(f, mu, 1, 1.5, q, clip_rho=1.0), [-0.5, 0, 0])
 
 

@@ -145,7 +145,7 @@ def test_reductions():
     ids=lambda x: getattr(x, "__name__", str(x)),
 )
 def test_two_episodes_in_one_row_are_the_two_apart(function, args, end):
-    data = {key: x[:, :1] for key, x in transitions().items()}  # the column that runs on
+    data = {key: x[:, :1] for key, x in transitions().items()}  # the column whose episode does not end
     data["continues"][6] = 0
     data["next_values"][6] = 7.0
     if end == "terminated":

@@ -1,4 +1,4 @@
-"""Presets: what there is, and that each is a configuration of an agent for its environment."""
+"""Presets: their names, and that each is a valid configuration of an agent for its environment."""
 
 import ast
 import json
@@ -83,7 +83,7 @@ def shortened(name):
     return config
 
 
-# One preset of each class of agent with each kind of environment that it is for; all of them are built and stepped below.
+# One preset for each class of agent and kind of environment; all of them are built and stepped below.
 TRAINED = [
     "bipedal_walker", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_dqn", "cartpole_impala", "cartpole_novel",
     "cartpole_novel_dqn", "cartpole_reinforce", "cheetah", "doom_basic", "doom_deathmatch", "football_run_to_score",
@@ -143,7 +143,7 @@ def test_a_preset_trains_evaluates_and_is_recorded(name, tmp_path):
     drawn = config["env"]["id"] if config["env"]["id"].startswith("tf/") else validation
     try:
         played = krp.callbacks.record_episode(agent, drawn, tmp_path / "episode.gif", max_frames=5)
-    except (ImportError, AttributeError) as error:  # MuJoCo without a library that draws
+    except (ImportError, AttributeError) as error:  # MuJoCo without a rendering library
         pytest.skip(f"trained, but not drawn: {error}")
     assert played["length"] == 4
     assert (tmp_path / "episode.gif").stat().st_size > 500

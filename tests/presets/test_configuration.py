@@ -1,4 +1,4 @@
-"""What a configuration may say: every mistake is answered with where it is and what was meant."""
+"""Errors of configurations: each names the place of the mistake and what was probably meant."""
 
 import pytest
 

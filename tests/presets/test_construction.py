@@ -1,4 +1,4 @@
-"""From configurations to agents: every setting arrives, and schedules end where the training does."""
+"""From configurations to agents: every setting is used, and schedules end when training does."""
 
 import dataclasses
 from typing import ClassVar
@@ -63,7 +63,7 @@ def test_open_schedules_end_with_the_training():
     assert full["agent"]["entropy_coef"]["decay_steps"] == steps
     assert config["optimizer"]["learning_rate"]["decay_steps"] is None
     assert presets.complete(full) == full
-    presets.assign(full, "fit.epochs", 6)  # what says how long it decays stays as it is
+    presets.assign(full, "fit.epochs", 6)  # an explicit length of the decay is not changed
     assert presets.complete(full)["optimizer"]["learning_rate"]["decay_steps"] == steps
     presets.assign(config, "fit.steps_per_epoch", 16)
     assert presets.complete(config)["optimizer"]["learning_rate"]["decay_steps"] == 3 * 16

@@ -1,6 +1,6 @@
-"""`check_agent`: each promise that an agent can break is found, and said so that it can be mended.
+"""`check_agent`: each violated requirement is found, with a message that helps to fix it.
 
-Each broken agent trains until it is found out, which costs a second or more; one of each stage and kind is not `long`.
+Each broken agent trains until the error is found, which takes a second or more; one of each stage and kind is not `long`.
 """
 
 import pathlib
@@ -92,7 +92,7 @@ def check_fails(kind, message, error=ValueError, **arguments):
     assert re.match(r"`Broken(\.\w+)?` must .*[.;] (Received|Missing): ", str(caught.value), re.DOTALL)
 
 
-# ---- known before anything is trained --------------------------------------------------------------------------------
+# ---- found before any training --------------------------------------------------------------------------------------
 
 
 def constant(self, network=None, *, gain=2.0, name=None):
@@ -157,7 +157,7 @@ def test_what_makes_no_agent_is_refused():
         check_agent(Small, rollouts=0)
 
 
-# ---- known from an epoch of plain Python -----------------------------------------------------------------------------
+# ---- found in an epoch in eager mode ---------------------------------------------------------------------------------
 
 
 def vector(self, data):
@@ -332,7 +332,7 @@ def test_trainings_repeat_and_go_on(kind, message):
     check_fails(kind, message)
 
 
-@pytest.mark.long  # the page itself checks it in plain Python
+@pytest.mark.long  # the page itself checks it in eager mode
 def test_the_agent_of_the_page_passes():
     page = pathlib.Path(__file__).parents[2] / "docs" / "how-to" / "own-algorithm.md"
     namespace = {"__name__": "own_algorithm"}

@@ -1,4 +1,4 @@
-"""`check_env`: each thing that can be wrong with an environment is found, and said so that it can be mended."""
+"""`check_env`: each mistake in an environment is found, with a message that helps to fix it."""
 
 import warnings
 

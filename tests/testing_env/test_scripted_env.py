@@ -1,4 +1,4 @@
-"""`ScriptedEnv` does what it was told: the yardstick of other tests is checked itself."""
+"""`ScriptedEnv`, which other tests rely on, follows its script."""
 
 import gymnasium
 import numpy as np
@@ -67,7 +67,7 @@ def test_observations_are_in_the_space_and_not_reused():
     assert (first[2], second[2]) == (0, 1)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # the checker says that observations are unbounded, and the like
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the checker warns that observations are unbounded, and so on
 def test_two_environments_pass_the_checker():
     check_env(Repeating(), skip_render_check=True)
 

@@ -1,4 +1,4 @@
-"""The guessing games: what random and perfect play earn, and that every part of an action counts."""
+"""The guessing games: returns of random and perfect play, and that every component of an action matters."""
 
 import numpy as np
 import pytest
@@ -100,6 +100,6 @@ def test_the_seed_decides_everything_shown(task):
 
 
 @pytest.mark.parametrize("task", [HybridTask, DictTask])
-@pytest.mark.filterwarnings("ignore::UserWarning")  # the checker asks for a spec and says that Box(-1, 1) is fine
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the checker warns about a missing spec and about Box(-1, 1)
 def test_environment_checker_passes(task):
     check_env(task(), skip_render_check=True)

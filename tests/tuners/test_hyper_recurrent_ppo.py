@@ -1,4 +1,4 @@
-"""The search space itself: what its agents are, without training them."""
+"""The search space: the agents that it builds, without training them."""
 
 import inspect
 import sys
@@ -186,7 +186,7 @@ def test_the_users_hyperparameters_take_precedence(hypermodel, tmp_path):
     )
     assert {entry.name for entry in tuner.oracle.get_space().space} == {"memory", "units"}
     seen = set()
-    for index in range(2):  # all that there are
+    for index in range(2):  # all hyperparameters
         trial = tuner.oracle.create_trial(f"tuner{index}")
         assert trial.status == "RUNNING"
         agent = tuner.hypermodel.build(trial.hyperparameters)

@@ -1,4 +1,4 @@
-"""KerasTuner's own tuners, unmodified, search for agents."""
+"""Searches over agents with KerasTuner's tuners, unmodified."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def test_hyperband_goes_on_with_the_best(tmp_path):
         tune_new_entries=False,
         directory=tmp_path,
     )
-    tuner.oracle.max_trials = 3  # two of one epoch, and the better one again; what follows is more of the same
+    tuner.oracle.max_trials = 3  # two trials of one epoch, and the better one again; later ones repeat this
     tuner.search(ENV, epochs=2, **SEARCH)
     trials = {trial.trial_id: trial for trial in trials_of(tuner)}
     assert {trial.status for trial in trials.values()} == {"COMPLETED"}, [trial.message for trial in trials.values()]
@@ -58,7 +58,7 @@ def test_hyperband_goes_on_with_the_best(tmp_path):
     assert parent.score == max(trials["0"].score, trials["1"].score)
     steps = [trial.metrics.get_best_value("env_steps") for trial in (parent, promoted)]
     assert 0.9 * EPOCH < steps[0] <= EPOCH
-    assert 1.8 * EPOCH < steps[1] <= 2 * EPOCH  # one epoch more, not two and not the first once again
+    assert 1.8 * EPOCH < steps[1] <= 2 * EPOCH  # one more epoch, not two and not the first one again
     agent = tuner.load_model(promoted)
     assert int(agent.optimizer.iterations) == 2 * 10 * 4
     assert agent.evaluate(ENV, episodes=4, verbose=0)[0] == promoted.score
@@ -88,7 +88,7 @@ def test_bayesian_optimization_of_a_derived_hypermodel_with_early_stopping(tmp_p
     stopping = keras.callbacks.EarlyStopping("val_return", mode="max", min_delta=1e9, patience=1)
     tuner.search(ENV, epochs=50, callbacks=[stopping], **SEARCH)
     assert [trial.status for trial in trials_of(tuner)] == ["COMPLETED"] * 2, trials_of(tuner)[-1].message
-    assert epochs == [2, 2]  # the tuner gives every trial a copy of its own
+    assert epochs == [2, 2]  # the tuner gives every trial its own copy
     best = tuner.oracle.get_best_trials()[0]
     tuner.get_best_models()[0].save(tmp_path / "best.keras")
     agent = keras.saving.load_model(tmp_path / "best.keras")
@@ -173,7 +173,7 @@ def test_random_search_goes_on_after_failed_trials(tmp_path):
         "bad minibatches": "FAILED",
         "bad build": "FAILED",
     }
-    assert next(iter(trials)) != "healthy"  # that is, something failed before
+    assert next(iter(trials)) != "healthy"  # something failed before
     for case, words in {
         "diverges": "FloatingPointError: the optimizer made weights that are not finite",
         "bad shape": "ValueError: `network`'s head",

@@ -1,4 +1,4 @@
-"""Environments that show what they were told and keep a record of what was done to them."""
+"""Scripted environments that record how they are called."""
 
 import gymnasium
 import numpy as np

@@ -1,4 +1,4 @@
-"""`ActionMask`: masks as Gymnasium has them in `info` become masks as agents want them in observations."""
+"""`ActionMask`: converts masks in `info`, as in Gymnasium, to masks in observations, as agents take them."""
 
 import gymnasium
 import numpy as np
@@ -87,7 +87,7 @@ def test_the_mask_allows_what_gymnasium_would_draw(actions, told, expected):
     [
         (spaces.Discrete(3), [True, False, True], [1, 0, 1]),
         (PAIR, [[0, 1], [1, 0, 1]], [[0, 1, 0], [1, 0, 1]]),
-        (PAIR, bits([0, 1, 1], [1, 0, 1]), [[0, 1, 0], [1, 0, 1]]),  # padded, whatever with
+        (PAIR, bits([0, 1, 1], [1, 0, 1]), [[0, 1, 0], [1, 0, 1]]),  # padded with any values
         (spaces.MultiBinary(3), np.array([False, True, True]), [0, 1, 1]),
         (
             spaces.Dict({"a": spaces.Discrete(2), "b": PAIR}),
@@ -136,7 +136,7 @@ def test_taxi_tells_which_actions_do_something():
         observation, _, terminated, truncated, info = env.step(action)
         assert env.observation_space.contains(observation)
         np.testing.assert_array_equal(observation["action_mask"], info["action_mask"])
-        assert observation["observation"] != before  # that is, the action was not in vain
+        assert observation["observation"] != before  # the action had an effect
         if terminated or truncated:
             observation, _ = env.reset()
 

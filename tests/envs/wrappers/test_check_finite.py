@@ -1,4 +1,4 @@
-"""`CheckFinite`: what raises, and what the message says."""
+"""`CheckFinite`: what raises an error, and the error message."""
 
 import gymnasium
 import numpy as np

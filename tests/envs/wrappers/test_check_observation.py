@@ -1,4 +1,4 @@
-"""`CheckObservation`: what raises, and what the message says."""
+"""`CheckObservation`: what raises an error, and the error message."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`EpisodicLife` and `FinalReward`: when episodes end, what goes on, and what the end is worth."""
+"""`EpisodicLife` and `FinalReward`: when episodes end, what continues, and the reward of the end."""
 
 import gymnasium
 import numpy as np
@@ -161,7 +161,7 @@ def test_atari():
     lives, steps = [info["lives"]], 0
     while len(lives) < 7:
         steps += 1
-        _, _, terminated, _, _ = env.step(1)  # serves and stands still
+        _, _, terminated, _, _ = env.step(1)  # serves, then does nothing
         if terminated:
             lives.append(env.reset()[1]["lives"])
     assert lives == [5, 4, 3, 2, 1, 5, 4]

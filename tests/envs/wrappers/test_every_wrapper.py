@@ -1,4 +1,4 @@
-"""What holds for all wrappers: Gymnasium's checker, specs that travel, vector environments, seeds."""
+"""Requirements for all wrappers: Gymnasium's checker, specs, vector environments, seeds."""
 
 import pickle
 import warnings

@@ -1,4 +1,4 @@
-"""`RandomStart` and `FireReset`: which actions the environment sees within a reset."""
+"""`RandomStart` and `FireReset`: the actions that the environment gets within a reset."""
 
 import collections
 
