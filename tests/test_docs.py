@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import inspect
+import operator
 import os
 import pathlib
 import re
@@ -72,6 +73,17 @@ def test_the_reference_has_the_names_at_the_top(anchors):
     assert {"PPO", "Agent"} <= classes <= set(importlib.import_module("keras_rl_prob.agents").__all__)
 
 
+def test_code_compiles_and_uses_names_that_exist():
+    names = set()
+    for page in PAGES:
+        for _, code in CODE.findall(page.read_text()):
+            compile(textwrap.dedent(code), page, "exec")
+            names |= {(page.name, name) for name in re.findall(r"\bkrp((?:\.[a-zA-Z]\w*)+)", code)}
+    assert len(names) > 100
+    for page, name in names:
+        assert operator.attrgetter(name[1:])(krp), (page, name)
+
+
 @pytest.fixture(scope="module")
 def small_budgets(make_plain_matrices):
     """Trainings of one epoch of one short rollout and few updates, evaluations of two episodes, searches of one trial.
@@ -131,7 +143,8 @@ def test_there_are_pages_with_code():
     assert sum(len(CODE.findall(page.read_text())) for page in PAGES) > 60
 
 
-LONG = {DOCS / "how-to" / "tuning.md"}  # five searches; tests/tuners and the notebook run the same code
+# tests/tuners, envs, callbacks, replay and agents test the same; the test above looks up their names.
+LONG = {DOCS / "how-to" / f"{name}.md" for name in ("tuning", "environments", "callbacks", "replay", "choose-an-agent")}
 
 
 @pytest.mark.parametrize(

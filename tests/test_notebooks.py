@@ -25,7 +25,8 @@ def code_cells(notebook):
 
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-LONG = {"tuner"}  # two searches; tests/tuners runs the same code
+# tests/tuners runs the same searches, test_docs.py the training of docs/how-to/hybrid-actions.md.
+LONG = {"tuner", "hybrid_actions"}
 
 
 @pytest.fixture

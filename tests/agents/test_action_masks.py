@@ -24,7 +24,7 @@ POLICIES = {
 Q_LEARNING = {
     "dqn": lambda **arguments: krp.DQN(updates=4, learning_starts=16, batch_size=16, capacity=400, **arguments),
     "recurrent dqn": lambda **arguments: krp.RecurrentDQN(
-        updates=4, learning_starts=16, batch_size=4, capacity=400, sequence_length=6, burn_in=2, period=5, **arguments
+        updates=2, learning_starts=16, batch_size=4, capacity=400, sequence_length=6, burn_in=2, period=5, **arguments
     ),
 }
 

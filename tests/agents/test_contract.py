@@ -30,10 +30,10 @@ AGENTS = {
     "A2C": (krp.A2C, lambda: krp.networks.feed_forward(ENV, (8,)), {"normalize_observations": True}, ENV),
     "IMPALA": (
         krp.IMPALA,
-        lambda: krp.networks.recurrent(MASKED, "gru", 8),
-        {"rollout_steps": 5, "lag": 2, "normalize_observations": True},
-        MASKED,
-    ),
+        lambda: krp.networks.feed_forward(ENV, (8,)),
+        {"rollout_steps": 5},
+        ENV,
+    ),  # lag: test_impala.py
     "Reinforce": (
         krp.Reinforce,
         lambda: krp.networks.feed_forward(ENV, (8,), value=False),
@@ -294,7 +294,7 @@ def test_callbacks_see_everything_and_change_nothing(traced, tmp_path):
     assert_same(numbers(agent), traced.result)
 
 
-@some("RecurrentPPO", "DQN with everything", "RandomAgent")
+@some("PPO", "DQN with everything", "RandomAgent")  # memory step by step and in graphs: tests/layers/test_unrolled.py
 def test_run_eagerly_gives_what_the_graph_gives(traced):
     agent = make(traced.name, run_eagerly=True)
     history, graph = fit(agent, traced.name, epochs=1), traced.history

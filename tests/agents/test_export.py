@@ -282,7 +282,12 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+LIKE_ANOTHER = {"IMPALA", "Reinforce"}  # they act as A2C does
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.long if kind in LIKE_ANOTHER else ()) for kind in KINDS]
+)
 def test_every_agent_exports_what_it_predicts(kind, tmp_path):
     agent = KINDS[kind]()
     observation_space = spaces.Box(-1.0, 1.0, (4,)) if kind == "LinearQ" else ODD
@@ -480,7 +485,10 @@ def onnx_actions(path, agent, steps, rows):
 ONNX_STEPS = {"lstm": 400, "gru": 100, "masked": 50, "feed_forward": 50, "image": 20}
 
 
-@pytest.mark.parametrize(("name", "steps"), ONNX_STEPS.items())
+@pytest.mark.parametrize(  # "masked" has a GRU too
+    ("name", "steps"),
+    [pytest.param(*case, marks=pytest.mark.long if case[0] == "gru" else ()) for case in ONNX_STEPS.items()],
+)
 def test_onnx_acts_as_the_agent(exported, tmp_path, name, steps):
     pytest.importorskip("tf2onnx")
     agent, path = exported[name][0], tmp_path / "policy.onnx"

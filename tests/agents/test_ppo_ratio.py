@@ -44,10 +44,8 @@ CASES = {
 }
 
 
-COMPILED = {
-    "native generic cell"
-}  # LSTM under XLA: tests/layers/test_unrolled.py; hybrid actions normalised: with a mask
-SHORT = {*COMPILED, "native lstm", "native feed-forward", "Gymnasium hybrid mask"}
+COMPILED = {"native generic cell"}  # LSTM under XLA: tests/layers/test_unrolled.py
+SHORT = {*COMPILED, "native feed-forward", "Gymnasium hybrid mask"}  # the last has an LSTM and normalises
 
 
 @pytest.mark.parametrize(

@@ -66,20 +66,24 @@ WITHIN = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 @pytest.mark.parametrize(
     ("mode", "n_step", "prioritized"),
     [
-        *((AutoresetMode.NEXT_STEP, n, prioritized) for n, prioritized in ((1, False), (3, True), (5, False))),
-        *((AutoresetMode.SAME_STEP, n, n % 2 == 0) for n in (1, 3, 4)),
+        (AutoresetMode.NEXT_STEP, 1, False),
+        (AutoresetMode.NEXT_STEP, 3, True),
+        (AutoresetMode.SAME_STEP, 3, False),
+        (AutoresetMode.SAME_STEP, 4, True),
+        (AutoresetMode.DISABLED, 5, True),
         *(
             pytest.param(mode, n, prioritized, marks=pytest.mark.long)
             for mode, n, prioritized in (
                 (AutoresetMode.NEXT_STEP, 1, True),
                 (AutoresetMode.NEXT_STEP, 3, False),
+                (AutoresetMode.NEXT_STEP, 5, False),
                 (AutoresetMode.NEXT_STEP, 5, True),
+                (AutoresetMode.SAME_STEP, 1, False),
                 (AutoresetMode.SAME_STEP, 2, True),
                 (AutoresetMode.SAME_STEP, 5, False),
+                (AutoresetMode.DISABLED, 2, False),
             )
         ),
-        (AutoresetMode.DISABLED, 2, False),
-        (AutoresetMode.DISABLED, 5, True),
     ],
 )
 def test_transitions_are_what_was_played_also_when_the_ring_wraps_around(mode, n_step, prioritized):
@@ -115,8 +119,15 @@ def test_old_rows_are_forgotten_and_new_ones_are_there():
     assert episodes.max() >= 26
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "prioritized"),
+    [
+        (AutoresetMode.NEXT_STEP, False),
+        (AutoresetMode.SAME_STEP, True),
+        pytest.param(AutoresetMode.NEXT_STEP, True, marks=pytest.mark.long),
+        pytest.param(AutoresetMode.SAME_STEP, False, marks=pytest.mark.long),
+    ],
+)
 def test_a_seam_between_two_trainings_is_no_transition(mode, prioritized):
     """By priorities it is never drawn, otherwise it has the weight 0."""
     agent, source = source_of(scripted(mode=mode), n_step=2, capacity=300, prioritized=prioritized)
@@ -213,7 +224,7 @@ def test_errors_become_priorities_with_the_next_rollout():
     np.testing.assert_allclose(weights, (priority / priority.min(1, keepdims=True)) ** -0.7, rtol=1e-5)
 
 
-@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("online", [pytest.param(False, marks=pytest.mark.long), True])
 def test_only_complete_windows_have_a_priority(online):
     agent, source = source_of(scripted(), prioritized=True, n_step=3, capacity=60, online_updates=online)
     iterator = iter(source.dataset())
@@ -254,7 +265,11 @@ class Film(gymnasium.Env):
 
 @pytest.mark.parametrize(
     ("mode", "prioritized"),
-    [(AutoresetMode.NEXT_STEP, False), (AutoresetMode.NEXT_STEP, True), (AutoresetMode.SAME_STEP, True)],
+    [
+        (AutoresetMode.NEXT_STEP, False),
+        pytest.param(AutoresetMode.NEXT_STEP, True, marks=pytest.mark.long),
+        (AutoresetMode.SAME_STEP, True),
+    ],
 )
 def test_stacks_of_frames_are_put_together_again(mode, prioritized):
     def make():
@@ -328,7 +343,10 @@ def memory_network(env):
     return krp.networks.q_network(env, units=(4, 3), cell="lstm")
 
 
-@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize(  # how an environment that does not reset itself is stored: the transitions above
+    "mode",
+    [pytest.param(mode, marks=pytest.mark.long if mode is AutoresetMode.DISABLED else ()) for mode in AutoresetMode],
+)
 def test_sequences_are_rows_as_they_were_played_with_the_state_before_them(mode):
     env = scripted(mode=mode)
     agent, source = source_of(

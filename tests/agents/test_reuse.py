@@ -248,7 +248,9 @@ def other():
     return make_agent()
 
 
-@pytest.mark.parametrize("make_env", [lambda: Paying(4), PayingGym], ids=["native", "Python"])
+@pytest.mark.parametrize(
+    "make_env", [lambda: Paying(4), pytest.param(PayingGym, marks=pytest.mark.long)], ids=["native", "Python"]
+)
 def test_one_environment_in_two_agents(agent, other, make_env):
     env = make_env()
     for _ in range(2):
@@ -280,9 +282,9 @@ def test_an_evaluation_within_a_training_on_the_same_kind_of_environment(agent):
     assert seen == [14.0] * 3
 
 
-def test_a_number_that_was_changed_takes_effect_at_the_next_fit(tmp_path):
-    agent, env, path = make_agent(), PayingGym(), tmp_path / "fresh.weights.h5"
-    agent.build(env)
+def test_a_number_that_was_changed_takes_effect_at_the_next_fit(agent, tmp_path, monkeypatch):
+    env, path = PayingGym(), tmp_path / "before.weights.h5"
+    played(agent, env)
     agent.save_weights(path)
 
     def loss():
@@ -291,7 +293,7 @@ def test_a_number_that_was_changed_takes_effect_at_the_next_fit(tmp_path):
 
     before = loss()
     assert loss() == before
-    agent.discount = 0.0
+    monkeypatch.setattr(agent, "discount", 0.0)
     assert loss() != before
 
 

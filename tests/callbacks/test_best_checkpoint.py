@@ -48,8 +48,17 @@ def test_keras_own_callback_is_refused_where_it_would_be_wrong(tmp_path):
     assert checkpoint.model is None
 
 
-@pytest.mark.parametrize("monitor", ["return", "val_return", "eval_return"])
-@pytest.mark.parametrize("kind", [keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau])
+@pytest.mark.parametrize(
+    ("kind", "monitor"),
+    [
+        (keras.callbacks.EarlyStopping, "val_return"),
+        (keras.callbacks.EarlyStopping, "return"),
+        (keras.callbacks.ReduceLROnPlateau, "eval_return"),
+        pytest.param(keras.callbacks.EarlyStopping, "eval_return", marks=pytest.mark.long),
+        pytest.param(keras.callbacks.ReduceLROnPlateau, "return", marks=pytest.mark.long),
+        pytest.param(keras.callbacks.ReduceLROnPlateau, "val_return", marks=pytest.mark.long),
+    ],
+)
 def test_larger_returns_are_better(kind, monitor):
     callback = kind(monitor, patience=1)
     assert callback.mode == "auto"

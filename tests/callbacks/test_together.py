@@ -18,8 +18,7 @@ class Evaluate(keras.callbacks.Callback):
         self.model.evaluate(ENV, episodes=2, verbose=0)
 
 
-def train(callbacks):
-    keras.utils.set_random_seed(1)
+def make_agent():
     agent = krp.RecurrentPPO(
         krp.networks.recurrent(ENV, units=8),
         rollout_steps=16,
@@ -29,12 +28,24 @@ def train(callbacks):
         kl_penalty=krp.KLPenalty(),
     )
     agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
-    agent.fit(ENV, epochs=2, steps_per_epoch=8, num_envs=4, callbacks=callbacks, verbose=0, seed=3)
+    agent.build(ENV)
     return agent
 
 
+def train(agent, callbacks):
+    """The logs, and all variables by path."""
+    history = agent.fit(ENV, epochs=2, steps_per_epoch=8, num_envs=4, callbacks=callbacks, verbose=0, seed=3).history
+    return history, {x.path: x.numpy() for x in (*agent.variables, *agent.optimizer.variables)}
+
+
 def test_training_ends_bit_identical_with_all_callbacks_and_with_none(tmp_path):
-    watched = train(
+    agent, begin = make_agent(), tmp_path.with_suffix(".weights.h5")
+    agent.save_weights(begin)
+    expected, plain = train(agent, [])
+    assert int(agent.optimizer.iterations.numpy()) == 16
+    agent.load_weights(begin)
+    logs, watched = train(
+        agent,
         [
             krp.callbacks.EvaluateReturn(ENV, episodes=2),
             Evaluate(),
@@ -45,16 +56,11 @@ def test_training_ends_bit_identical_with_all_callbacks_and_with_none(tmp_path):
             krp.callbacks.PlotLearningCurve(tmp_path / "curve.png", log=tmp_path / "log.csv"),
             krp.callbacks.RolloutHistograms(tmp_path / "tb" / "rollouts"),
             keras.callbacks.TensorBoard(tmp_path / "tb"),
-        ]
+        ],
     )
-    plain = train([])
-    for a, b in zip(plain.variables, watched.variables, strict=True):
-        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
-    for a, b in zip(plain.optimizer.variables, watched.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
-    logs, expected = watched.history.history, plain.history.history
+    for path, values in plain.items():
+        np.testing.assert_array_equal(watched[path], values, err_msg=path)
     assert {name: logs[name] for name in expected} == expected
-    assert int(plain.optimizer.iterations.numpy()) == 16
 
     assert {path.name for path in tmp_path.iterdir()} == {"1.mp4", "2.mp4", "end.gif", "log.csv", "curve.png", "tb"}
     with (tmp_path / "log.csv").open() as file:

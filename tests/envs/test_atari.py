@@ -46,13 +46,13 @@ def of_single(env, actions):
 @pytest.mark.parametrize(
     ("game", "settings"),
     [
-        ("Breakout", {}),
-        ("Breakout", {"episodic_life": True, "stack_num": 1}),
         ("Breakout", {"use_fire_reset": False, "img_height": 40, "img_width": 60}),
         ("Pong", {"stack_num": 1, "frameskip": 8, "max_num_frames_per_episode": 4000}),
         ("SpaceInvaders", {"reward_clipping": False, "full_action_space": True}),
         ("BeamRider", {"frameskip": 2, "stack_num": 2}),
         ("MsPacman", {"stack_num": 1, "episodic_life": True}),  # a game without FIRE
+        ("Breakout", {"episodic_life": True, "stack_num": 1}),
+        pytest.param("Breakout", {}, marks=pytest.mark.long),
     ],
 )
 def test_ale_vector_environment_equals_gymnasiums_wrappers(game, settings):
@@ -70,7 +70,7 @@ def test_ale_vector_environment_equals_gymnasiums_wrappers(game, settings):
     assert ends > 0 or game == "BeamRider"
 
 
-@pytest.mark.parametrize("game", ["Breakout", "Pong"])
+@pytest.mark.parametrize("game", ["Breakout", pytest.param("Pong", marks=pytest.mark.long)])
 def test_envpool_equals_gymnasiums_wrappers(game):
     """But for the final observation, and after it the stack of frames: EnvPool plays on for all frames of a step."""
     envpool = pytest.importorskip("envpool")

@@ -177,7 +177,8 @@ def test_memoryless_layers_run_once_and_only_memory_loops():
     assert operations(unrolled.step, part(x, 0), is_first[0], some_state(unrolled)).count("While") == 0
 
 
-@pytest.mark.parametrize("mode", ["eager", "jit"])
+# Gradients of memory under XLA in every run: test_stateful_rnn.py and tests/ops/test_recurrent.py.
+@pytest.mark.parametrize("mode", ["eager", pytest.param("jit", marks=pytest.mark.long)])
 def test_gradients_reach_weights_observations_and_state(mode):
     """Against a tape over single steps, which uses neither loops nor written gradients."""
     network, (x, is_first) = rich_network(), rich_observations()

@@ -62,6 +62,7 @@ def as_seen_then(agent):
 def test_a_backup_is_resumed(folder, tmp_path):
     shutil.copytree(folder / "backup", tmp_path / "backup")
     agent, env = write_files.agents("dqn_rainbow")["dqn_rainbow"]
+    agent.run_eagerly = True
     history = write_files.fit(agent, env, 2, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup")]).history
     assert len(history["env_steps"]) == 1, "it did not begin with the second epoch"
     assert history["env_steps"][0] > TOLD[folder, "dqn_rainbow"]["env_steps"]

@@ -95,6 +95,7 @@ def test_bayesian_optimization_of_a_derived_hypermodel_with_early_stopping(tmp_p
     assert agent.evaluate(ENV, episodes=4, verbose=0)[0] == best.score
 
 
+@pytest.mark.long  # that a seed decides the history and the weights: tests/agents/test_agent_surface.py
 def test_a_trial_with_the_same_seed_is_the_same(tmp_path):
     hypermodel = HyperRecurrentPPO(ENV, rollout_steps=16)
 
