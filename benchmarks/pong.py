@@ -29,7 +29,9 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--envs", type=int, nargs="+", default=[8, 32])
 parser.add_argument("--rounds", type=int, default=2)
 parser.add_argument("--rollouts", type=int, default=6)
-parser.add_argument("--only", choices=["ours", "bfloat16", "sb3", "sb3_default"], help="one contestant, in this process")
+parser.add_argument(
+    "--only", choices=["ours", "bfloat16", "sb3", "sb3_default"], help="one contestant, in this process"
+)
 parser.add_argument(
     "--parts", action="store_true", help="with --only: time the components of a rollout instead of training"
 )

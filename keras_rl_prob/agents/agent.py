@@ -254,7 +254,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             validation_freq: Epochs between such evaluations.
             callbacks: List of Keras callbacks.
             initial_epoch: Epoch at which to start. If it is not 0 and the agent has the state of a training, from the previous
-                `fit` or from a file saved during one, that training is resumed exactly: environments, replay memory and
+                `fit` or from a file saved during one, that training is resumed exactly: environments, replay buffer and
                 random numbers included.
             seed: Integer that determines everything random; drawn from Python's `random` by default, so that
                 `keras.utils.set_random_seed` makes runs reproducible.
@@ -324,7 +324,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 
     def make_ring(self, specs: Nest, capacity: int) -> Ring:
-        """A `Ring` for a source: if a training is resumed whose replay memory still exists, that one, else a new one."""
+        """A `Ring` for a source: if a training is resumed whose replay buffer still exists, that one, else a new one."""
         return self._graphs.ring(specs, capacity)
 
     @property

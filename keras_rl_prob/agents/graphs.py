@@ -39,7 +39,7 @@ class Graphs:
             env: An environment as `krp.envs.make` returns it.
             seed: Integer.
             stack: `contextlib.ExitStack`; until it is closed, the source steps `env`.
-            position: `Position` that will be restored; its replay memory is kept.
+            position: `Position` that will be restored; its replay buffer is kept.
             collectors: `Collectors` that make the source in place of the agent.
         """
         agent = self._agent
@@ -57,7 +57,7 @@ class Graphs:
                 self._rings = ()
 
         if key not in self._sources:
-            self._sources = Kept(1)  # frees the old one first: a replay memory may be large
+            self._sources = Kept(1)  # frees the old one first: a replay buffer may be large
             return self._sources.get(key, traced)[1]
         placeholder, source = self._sources.get(key, traced)
         stack.enter_context(placeholder.standing_for(env))

@@ -1,4 +1,4 @@
-"""What agents with a replay memory share: its settings, recorded episodes, priorities."""
+"""What agents with a replay buffer share: its settings, recorded episodes, priorities."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from keras_rl_prob.types import Mixin, Nest
 
 
 class ReplayingModel(Mixin):
-    """The replay memory of an agent: everything that a `ReplaySource` needs of it except `discount`.
+    """The replay buffer of an agent: everything that a `ReplaySource` needs of it except `discount`.
 
     A subclass names it before its other base class, as in `class Mine(ReplayingModel, Agent)`, and calls `set_replay` in its
     constructor.
@@ -24,7 +24,7 @@ class ReplayingModel(Mixin):
         rollout_steps: Rows collected from each environment between updates.
         updates: Gradient steps after each rollout.
         replay: The settings of the memory.
-        experience: List of the recorded episodes with which the replay memory of a new training starts.
+        experience: List of the recorded episodes with which the replay buffer of a new training starts.
         td_errors: float32 variable `[updates, batch_size]`, the absolute errors that become priorities, if there are any. A
             variable, because updates and source are two graphs.
     """
@@ -58,7 +58,7 @@ class ReplayingModel(Mixin):
         return self.updates
 
     def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
-        """Rollouts of `env` through a replay memory, which starts with the recorded episodes of `add_experience`."""
+        """Rollouts of `env` through a replay buffer, which starts with the recorded episodes of `add_experience`."""
         source = self._make_source(env, seed)
         if self.experience and not int(source.ring.size.numpy()):  # that of a resumed training has them
             source.load(self.experience)
@@ -72,7 +72,7 @@ class ReplayingModel(Mixin):
         return observation
 
     def add_experience(self, episodes: Iterable[Any]) -> None:
-        """Adds recorded episodes to those with which the replay memory of a new training starts; they are not saved.
+        """Adds recorded episodes to those with which the replay buffer of a new training starts; they are not saved.
 
         Args:
             episodes: Iterable of `Episode`s, as from `krp.envs.record_episodes`, or of objects or dicts with its

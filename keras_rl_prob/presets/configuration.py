@@ -42,7 +42,8 @@ def check(config: dict[str, Any]) -> None:
     An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or one of the
     settings of agents, such as a `KLPenalty` or an `EpsilonGreedy`; for a `ReplaySettings` `class` may be left out, and
     arguments of such settings may also be arguments of the agent itself (`agent.capacity`). A further network of an agent is
-    a dict with a `builder`. The `decay_steps` of a schedule over gradient steps may be `None` for all gradient steps of the run.
+    a dict with a `builder`. The `decay_steps` of a schedule over gradient steps may be `None` for all gradient steps of the
+    run.
 
     Args:
         config: The configuration.

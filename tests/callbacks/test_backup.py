@@ -116,7 +116,7 @@ def test_a_resumed_training_is_bit_identical(kind, tmp_path, whole):
 
 
 class Files(keras.callbacks.Callback):
-    """The segments after each epoch, and how often the replay memory was packed until then."""
+    """The segments after each epoch, and how often the replay buffer was packed until then."""
 
     def __init__(self, folder, monkeypatch):
         super().__init__()

@@ -24,7 +24,7 @@ from keras_rl_prob.types import Nest
 class DQN(ReplayingModel, QLearning):
     """Deep Q-learning with its extensions, which can be combined freely.
 
-    After every `rollout_steps` rows from every environment, which go into a replay memory, `updates` batches are sampled from
+    After every `rollout_steps` rows from every environment, which go into a replay buffer, `updates` batches are sampled from
     it, each for one gradient step (one Keras step). The target of `Q(s, a)` is
 
         R + gamma^m Q_target(s', a'),   R = r_1 + gamma r_2 + ... + gamma^(m-1) r_m

@@ -24,7 +24,7 @@ from keras_rl_prob.types import Loss, Nest
 class RecurrentDQN(DQN):
     """`DQN` for networks with memory, as in R2D2.
 
-    The replay memory holds sequences (`SequenceReplaySettings`) with the recurrent state at their start; their first rows
+    The replay buffer holds sequences (`SequenceReplaySettings`) with the recurrent state at their start; their first rows
     (the burn-in) only update that state, for the network and for the target network. Sequences may span episodes, since the
     state is reset where an episode starts. Values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`:
 
