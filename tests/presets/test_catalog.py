@@ -149,25 +149,7 @@ def test_a_preset_trains_evaluates_and_is_recorded(name, tmp_path):
     assert (tmp_path / "episode.gif").stat().st_size > 500
 
 
-# The agent of another one in another game of the same library; what they say is checked in test_configuration.py.
-LIKE_ANOTHER = {
-    "beam_rider_dqn", "beam_rider_ppo", "breakout", "breakout_ppo", "doom_deadly_corridor", "doom_defend_center",
-    "doom_defend_line", "doom_health_gathering_supreme", "doom_my_way_home", "doom_take_cover", "pong", "pong_dqn",
-    "space_invaders", "space_invaders_dqn",
-}  # fmt: skip
-
-
-def test_every_kind_is_stepped_in_every_run_and_every_atari_game_too():
-    stepped = set(presets.names()) - LIKE_ANOTHER
-    assert stepped < set(presets.names())
-    assert {kind(name) for name in stepped} == {kind(name) for name in presets.names()}
-    games = [{presets.get(name)["env"]["id"] for name in names} for names in (stepped, presets.names())]
-    assert not [id for id in games[1] - games[0] if id.startswith("ALE/")]
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if name in LIKE_ANOTHER else ()) for name in presets.names()]
-)
+@pytest.mark.parametrize("name", presets.names())
 @pytest.mark.usefixtures("plain_matrices")
 def test_every_preset_builds_an_agent_that_steps_its_environment(name):
     config = presets.get(name)
