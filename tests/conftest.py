@@ -10,6 +10,6 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most
 
 
 def pytest_configure(config):
-    """The process that only hands out the tests to others does without TensorFlow: it is there sooner and stays small."""
+    """The process that only distributes tests does not import TensorFlow: it starts faster and stays small."""
     if config.getoption("dist", "no") == "no":
         config.pluginmanager.import_plugin("shared_fixtures")

@@ -174,7 +174,7 @@ def broken_copy(mutant, folder):
 
 
 def noticed(name, mutant):
-    """Prints what became of a mutant; returns whether its guards noticed it in time."""
+    """Prints the result of a mutant; returns whether its guards failed in time."""
     with tempfile.TemporaryDirectory() as folder:
         broken_copy(mutant, pathlib.Path(folder))
         start = time.perf_counter()

@@ -57,7 +57,7 @@ def imports(tree):
 
 
 def violations(module, imported):
-    """What is wrong with a module of this package importing these others."""
+    """Violations of the rules by a module of this package that imports these others."""
     if module == ROOT.name:
         return [name for name in imported if name.split(".")[1:2] == ["cli"]]
     part = module.split(".")[1]

@@ -86,9 +86,9 @@ def test_code_compiles_and_uses_names_that_exist():
 
 @pytest.fixture(scope="module")
 def small_budgets(make_plain_matrices):
-    """Trainings of one epoch of one short rollout and few updates, evaluations of two episodes, searches of one trial.
+    """Training for one epoch of one short rollout and few updates, evaluations of two episodes, searches of one trial.
 
-    All of it eagerly: that costs less than the graphs, which other tests have, and leaves nothing in memory.
+    All in eager mode, which takes less time than building graphs, and keeps nothing in memory.
     """
     fit, compile_, source, oracle = (
         krp.Agent.fit,

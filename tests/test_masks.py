@@ -73,7 +73,7 @@ def test_a_box_may_be_a_mask(kind):
 
 
 def test_parts_are_found_by_where_they_are():
-    """Tuples may be masked by Tuples too, and what has no mask may be anything."""
+    """Masks of Tuples may be Tuples too, with anything where there is no mask."""
     pair = Tuple([Discrete(2), Discrete(3)])
     first, second = np.ones((7, 2)), np.ones((7, 3))
     assert masks.align(pair, None) == [None, None]

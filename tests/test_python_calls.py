@@ -21,7 +21,7 @@ TRAINING = pathlib.Path(__file__).with_name("agents") / "interrupted_training.py
 
 @pytest.fixture
 def answering():
-    """Ctrl-C is answered as in a terminal; a process in the background ignores it."""
+    """Handles Ctrl-C as in a terminal; processes in the background ignore it."""
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, usual)
@@ -29,13 +29,13 @@ def answering():
 
 @tf.function(autograph=False)
 def call(seconds):
-    """A graph that calls no Python for so long."""
+    """A graph that calls no Python function for this long."""
     end = tf.timestamp() + seconds
     return tf.while_loop(lambda now: now < end, lambda now: (tf.timestamp(),), (tf.timestamp(),))
 
 
 def interrupted():
-    """Gets Ctrl-C in Python, where that is answered at once."""
+    """Gets Ctrl-C in Python code, which handles it immediately."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(10)
 

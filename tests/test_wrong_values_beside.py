@@ -47,7 +47,7 @@ def hypermodel():
 
 
 class Drawn:
-    """Stands for `keras_tuner.HyperParameters`: defaults but for some values."""
+    """Replaces `keras_tuner.HyperParameters`: defaults except some values."""
 
     def __init__(self, **values):
         self.values = values

@@ -9,9 +9,9 @@ import keras_rl_prob as krp
 
 
 class MaskedEnv(gymnasium.Env):
-    """Three actions of which a random one is forbidden at every step; an illegal one raises. Episodes of 5 steps.
+    """Three actions, a random one of which is forbidden at every step and raises an error. Episodes of 5 steps.
 
-    The last observation of an episode allows nothing. Action 1 is never allowed if `always`.
+    The mask of an episode's last observation allows no action. Action 1 is never allowed if `always`.
     """
 
     def __init__(self, key="mask", always=False):
@@ -53,9 +53,9 @@ RULED_ACTIONS = {
 
 
 class Rules(gymnasium.Env):
-    """Forbids at random in every part of an action; what is forbidden raises. Every second episode of 5 steps is truncated.
+    """Forbids random entries of each component of an action; these raise an error. Every other episode of 5 steps is truncated.
 
-    The mask is in `info` as Gymnasium has it, and allows nothing when the episode is over.
+    The mask is in `info`, as in Gymnasium, and allows no action when the episode has ended.
     """
 
     def __init__(self, action_space):
@@ -81,7 +81,7 @@ class Rules(gymnasium.Env):
 
 
 def drawn_mask(space, random, chance):
-    """A mask for `space.sample`, which allows an entry with this chance, and at least one unless the chance is 0."""
+    """A mask for `space.sample`, which allows an entry with this probability, and at least one unless the probability is 0."""
 
     def some(n):
         mask = (random.random(n) < chance).astype(np.int8)
@@ -113,7 +113,7 @@ def is_legal(space, mask, action):
 
 
 def masked_network():
-    """Memory and an action mask in one network for `MaskedEnv`."""
+    """A network for `MaskedEnv` with memory and an action mask."""
     inputs = {"mask": keras.Input((3,), dtype="int32", name="mask"), "x": keras.Input((2,), name="x")}
     x = krp.layers.StatefulRNN(keras.layers.GRUCell(8))(keras.layers.Dense(8, "tanh")(inputs["x"]))
     action = krp.layers.DenseCategorical((3,))([x, inputs["mask"]])
@@ -121,7 +121,7 @@ def masked_network():
 
 
 class ImageEnv(gymnasium.Env):
-    """A bright pixel on the left or on the right of a small grey image, to be named; episodes of 4 steps."""
+    """A bright pixel on the left or right of a small grey image; the action must be its side. Episodes of 4 steps."""
 
     observation_space = spaces.Box(0, 255, (32, 32, 1), np.uint8)
     action_space = spaces.Discrete(2)

@@ -9,7 +9,7 @@ import keras_rl_prob as krp
 
 
 def say_when_it_runs(main):
-    """Prints a line when the main thread has been in one call of TensorFlow for a second: nothing is traced any more."""
+    """Prints a line when the main thread has been in one call of TensorFlow for a second, so that tracing has ended."""
     seen = 0
     while seen < 10:
         seen = seen + 1 if sys._current_frames()[main].f_code.co_name == "quick_execute" else 0

@@ -23,7 +23,7 @@ EPOCHS_PER_LIFE = 6
 
 
 def train(folder, name, epochs):
-    """One life: what a user's script does."""
+    """The training of one process, as in a user's script."""
     keras.utils.set_random_seed(3)
     agent = krp.RecurrentPPO(
         krp.networks.recurrent("tf/CartPoleNoVel-v1", units=8),
@@ -44,7 +44,7 @@ def train(folder, name, epochs):
 
 
 def start(*arguments):
-    """Forks a life; returns its process id."""
+    """Forks a process that trains; returns its id."""
     process = os.fork()
     if process:
         return process
@@ -62,7 +62,7 @@ def rows(path):
 
 
 def finish(process):
-    """Waits for a life; raises unless it ended well."""
+    """Waits for a process; raises an error unless its exit status is 0."""
     _, status = os.waitpid(process, 0)
     if status:
         raise SystemExit(f"a training ended with status {status}")

@@ -28,7 +28,7 @@ def linear_agent(**arguments):
 
 
 def minibatch(rows=7):
-    """Random data in two steps whose last row is no environment step and would spoil every mean."""
+    """Random data of two steps, whose last row is not an environment step and would change every mean."""
     random = np.random.default_rng(2)
     shape = (2, rows)
     valid = np.ones(shape, np.float32)

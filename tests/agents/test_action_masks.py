@@ -34,12 +34,12 @@ def ruled(name):
 
 
 def owned(**arguments):
-    """Environments whose observation has the key by itself."""
+    """Environments whose observations have the key without a wrapper."""
     return lambda: MaskedEnv("action_mask", **arguments)
 
 
 def trained(agent, env, rollouts=2, num_envs=4):
-    """An agent that was fitted for some rollouts; whatever is forbidden raises."""
+    """An agent after a few rollouts; forbidden actions raise an error."""
     agent.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
     steps = rollouts * agent.updates_per_rollout(num_envs)
     arguments = {} if isinstance(env, SyncVectorEnv) else {"num_envs": num_envs}
@@ -88,7 +88,7 @@ BOT = krp.EpsilonGreedy(0.5, policy=lambda observation: 1)  # it ignores the mas
 
 @pytest.mark.parametrize(("kind", "exploration"), [("dqn", BOT), ("recurrent dqn", None)])
 def test_value_based_agents_do_nothing_that_is_forbidden(kind, exploration):
-    """The final observation of an episode, which is truncated, allows nothing: its value must not be one of -1e9."""
+    """The final observation of a truncated episode allows no action: its value must not be one of -1e9."""
     agent, logs = trained(Q_LEARNING[kind](exploration=exploration), owned(), rollouts=4)
     assert np.abs([logs["loss"], logs["q_value"], logs["td_error"]]).max() < 100
     agent.evaluate(owned(), episodes=4, verbose=0)
@@ -104,10 +104,10 @@ def test_final_observations_beside_the_row_may_allow_nothing_too(kind, mode):
 
 
 class MaskedNative(krp.envs.native.Recall):
-    """Recall whose masks forbid one action, in each part of an action.
+    """Recall with masks that forbid one entry of each component of an action.
 
-    In the last row of an episode nothing is allowed; if `spoiled`, also where the time is 3, but for entries that stand for
-    no action, as the third of a part of two.
+    In the last row of an episode no action is allowed; if `spoiled`, also where the time is 3, except padding, such as the
+    third entry of a component of two.
     """
 
     def __init__(self, num_envs, action_space, spoiled=False):
@@ -205,7 +205,7 @@ def log_softmax(logits):
 
 
 def test_log_probability_and_entropy_are_those_of_the_legal_actions():
-    """Of MultiDiscrete([2, 4, 3]), component by component, with nothing but the legal classes in the softmax."""
+    """Of MultiDiscrete([2, 4, 3]), component by component, with only the legal classes in the softmax."""
     agent = krp.PPO(krp.networks.feed_forward(ruled("multi-discrete"), (5,)), rollout_steps=16, minibatches=1)
     agent.build(ruled("multi-discrete"))
     scramble(agent.network)
@@ -233,7 +233,7 @@ def test_log_probability_and_entropy_are_those_of_the_legal_actions():
 
 
 def masked_policy(cell=None):
-    """For `MaskedEnv`; the head's features are positive, so that a gradient of 0 is no accident."""
+    """For `MaskedEnv`; the head's features are positive, so that a gradient of 0 cannot be due to them."""
     inputs = {"action_mask": keras.Input((3,), dtype="int32", name="action_mask"), "x": keras.Input((2,), name="x")}
     x = keras.layers.Dense(8, "sigmoid")(inputs["x"])
     if cell is not None:
@@ -322,7 +322,7 @@ def legal_actions(observation):
 
 
 def transitions(empty=True):
-    """Of which the first two lead to final observations; they allow nothing if `empty`."""
+    """Transitions, the first two of which lead to final observations; these allow no action if `empty`."""
     random, observation, following = np.random.default_rng(0), observations(1, ROWS), observations(2, ROWS)
     if empty:
         following["action_mask"] *= tf.constant(np.arange(ROWS) > 1, tf.int32)[:, None]
@@ -341,7 +341,7 @@ def transitions(empty=True):
 
 
 def plain_values(model, observation, dueling):
-    """What the layers say, and which actions are legal; where none is, all are."""
+    """The outputs of the layers, and the legal actions; if none is legal, all are."""
     x, mask = observation["x"].numpy(), observation["action_mask"].numpy() != 0
     mask |= ~mask.any(-1, keepdims=True)
     kernel, bias = model.get_layer("values").get_weights()
@@ -385,7 +385,7 @@ def test_targets_are_the_best_legal_values(double, dueling, rescaled):
 
 
 def sequences(agent, empty):
-    """Rows with ends of episodes among them, whose final observations allow nothing if `empty`."""
+    """Rows with ends of episodes, whose final observations allow no action if `empty`."""
     steps, random = agent.replay.burn_in + LENGTH + agent.replay.n_step, np.random.default_rng(0)
     observation = observations(1, steps, ROWS)
     over = np.zeros((steps, ROWS), bool)
@@ -413,7 +413,7 @@ def sequences(agent, empty):
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_values_of_what_is_always_forbidden_change_nothing(recurrent, dueling, delta):
-    """Action 3: neither its value of a thousand nor its advantage comes into the loss, and no gradient into its weights."""
+    """Action 3: neither its value of 1000 nor its advantage affects the loss, and its weights get no gradient."""
     arguments = {"double": True, "dueling": dueling, "rescale_values": True, "huber_delta": delta, "prioritized": True}
     if recurrent:
         arguments |= {"sequence_length": LENGTH, "burn_in": 2, "n_step": 2}

@@ -357,7 +357,7 @@ def test_interrupting_leaves_a_usable_agent():
 
 
 class Failing(gymnasium.Env):
-    """Random observations; raises once, when both environments together have taken so many steps."""
+    """Random observations; raises an error once, after this many steps of both environments together."""
 
     observation_space, action_space = spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(2)
     steps, at = 0, None
@@ -391,7 +391,7 @@ REPLAY = {"rollout_steps": 4, "updates": 1, "batch_size": 4, "capacity": 200, "l
     ],
 )
 def test_an_error_of_the_environment_leaves_the_last_whole_rollout(make, tmp_path):
-    """Weights, memory and counters are as if training had ended there, and it goes on from there."""
+    """Weights, recurrent states and counters are as if training had ended there, and it continues from there."""
     states, again = [], []
     for at in (None, 30):  # rollouts of 8 rows: the error comes in the fifth
         keras.utils.set_random_seed(0)
@@ -419,7 +419,7 @@ def test_an_error_of_the_environment_leaves_the_last_whole_rollout(make, tmp_pat
 
 
 class Interrupting(Failing):
-    """Ctrl-C comes while it plays."""
+    """Ctrl-C is received during a step."""
 
     steps = 0
 

@@ -16,7 +16,7 @@ ENV = "tf/CartPoleNoVel-v1"
 
 
 def small(agent_class=krp.RecurrentPPO, network=None, run_eagerly=False, **arguments):
-    """A compiled agent that trains in a moment: 8 environments x 8 steps, 2 x 2 updates."""
+    """A compiled agent that trains fast: 8 environments x 8 steps, 2 x 2 updates."""
     if network is None and agent_class is krp.RecurrentPPO:
         network = krp.networks.recurrent(ENV, units=8)
     agent = agent_class(network, **{"rollout_steps": 8, "minibatches": 2, "update_epochs": 2, **arguments})
@@ -30,7 +30,7 @@ def fit(agent, env=ENV, **arguments):
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """An agent for `ENV` that all tests train, and the file of what it was at first."""
+    """An agent for `ENV` that all tests train, and a file with its initial state."""
     agent, path = small(), tmp_path_factory.mktemp("kept") / "fresh.weights.h5"
     agent.build(ENV)
     agent.save_weights(path)
@@ -39,7 +39,7 @@ def kept(tmp_path_factory):
 
 @pytest.fixture
 def fresh(kept):
-    """That agent as it was at first, whatever other tests did with it; its graphs are made once."""
+    """That agent in its initial state, whatever other tests did with it; its graphs are traced once."""
     agent, path = kept
     agent.load_weights(path)
     return agent
@@ -140,7 +140,7 @@ def test_a_second_training_knows_nothing_of_the_episodes_of_the_first(fresh):
 
 
 class Lengths(keras.callbacks.Callback):
-    """Looks, after the first rollout, whether what is accumulated began with this training."""
+    """Checks after the first rollout that accumulated statistics started with this training run."""
 
     def on_train_batch_end(self, batch, logs=None):
         follower = self.model._training.source.follower

@@ -26,7 +26,7 @@ ACTIONS = {
 
 
 class Recorder(gymnasium.Env):
-    """Random observations; refuses actions that are not in its space, and remembers the others."""
+    """Random observations; rejects actions that are not in its space, and records the others."""
 
     observation_space = OBSERVATION
 

@@ -11,7 +11,7 @@ ENV = "tf/CartPole-v1"
 
 
 class Own:
-    """Collectors that leave it to the agent, and count what they were asked for."""
+    """Collectors that use the source of the agent, and count their calls."""
 
     def __init__(self):
         self.asked = []
@@ -45,7 +45,7 @@ def dqn():
 
 
 def weights_of(make, collectors=None, **arguments):
-    """The weights after three rollouts; a second training with the same collectors changes no more than that."""
+    """The weights after three rollouts."""
     keras.utils.set_random_seed(0)
     agent = make(**arguments)
     agent.compile(run_eagerly=True)

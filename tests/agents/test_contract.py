@@ -80,9 +80,9 @@ each = of(*(pytest.param(name, marks=pytest.mark.long) if name in VARIANTS else 
 
 
 def some(*names):
-    """Runs a test with agents that among them have every way of training; with the others only in `make test-all`.
+    """Runs a test with agents that together cover every kind of training; with the others only in `make test-all`.
 
-    What each class has of its own is in its fit, its files and its exact resume, which are tested for every one.
+    `fit`, files and exact resume, in which the classes differ, are tested for each of them.
     """
     return of(*(name if name in names else pytest.param(name, marks=pytest.mark.long) for name in AGENTS))
 
@@ -120,7 +120,7 @@ def assert_same(a, b):
 
 
 class Cut(keras.callbacks.Callback):
-    """Ends the training in its second epoch, as a crash would."""
+    """Stops training in the second epoch, as a crash would."""
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches = getattr(self, "batches", 0) + 1
@@ -129,7 +129,7 @@ class Cut(keras.callbacks.Callback):
 
 
 class Watch(keras.callbacks.Callback):
-    """Counts what Keras calls, and evaluates in between."""
+    """Counts the calls of its methods, and evaluates during training."""
 
     def __init__(self, env):
         super().__init__()
@@ -145,13 +145,13 @@ class Watch(keras.callbacks.Callback):
 
 
 class Traced:
-    """An agent of one kind, and what a training of two epochs makes of it.
+    """An agent of one class, and the results of training it for two epochs.
 
     Attributes:
         agent, name, env: The agent, its name in `AGENTS`, its environment.
-        history: Of that training.
+        history: History of that training run.
         result: `numbers` after it.
-        traces: How many functions it traced.
+        traces: Number of functions traced in it.
     """
 
     def __init__(self, name, folder, traces):
@@ -165,7 +165,7 @@ class Traced:
         self.agent.save_weights(self._files["trained"])
 
     def at(self, moment):
-        """The agent as it was then."""
+        """Returns the agent with the state that it had at `moment`."""
         self.agent.load_weights(self._files[moment])
         return self.agent
 
@@ -238,7 +238,7 @@ def test_resume_is_exact(traced, tmp_path):
 
 
 class Stop(keras.callbacks.Callback):
-    """Raises after so many rollouts."""
+    """Raises an error after this many rollouts."""
 
     def __init__(self, rollouts, error):
         super().__init__()

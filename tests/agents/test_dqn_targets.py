@@ -319,7 +319,7 @@ def noise_of(model):
 
 
 def different(*noises):
-    """Whether no number of one noise is in another."""
+    """Whether no two noises have a number in common."""
     flat = [np.concatenate([x.ravel() for x in noise]) for noise in noises]
     return len(np.unique(np.concatenate(flat))) == sum(map(len, flat))
 

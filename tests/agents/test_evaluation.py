@@ -16,7 +16,7 @@ from keras_rl_prob.envs.native import NativeEnv
 
 
 class Endless(gymnasium.Env):
-    """Pays 1 a step; even episodes, counted from 0, last `length` steps, odd ones do not end."""
+    """Reward 1 per step; even episodes, counted from 0, last `length` steps, odd ones do not end."""
 
     observation_space, action_space = spaces.Box(0.0, 1.0, (1,)), spaces.Discrete(2)
 
@@ -92,7 +92,7 @@ def test_calls_of_any_length_play_the_same_episodes(monkeypatch):
 
 
 class Interrupting(Endless):
-    """Ctrl-C while it plays."""
+    """Ctrl-C is received during a step."""
 
     def step(self, action):
         if self.steps == 500:
@@ -102,7 +102,7 @@ class Interrupting(Endless):
 
 @pytest.fixture
 def answering():
-    """Ctrl-C is answered as in a terminal; a process in the background ignores it."""
+    """Handles Ctrl-C as in a terminal; processes in the background ignore it."""
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, usual)

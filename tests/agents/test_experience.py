@@ -190,7 +190,7 @@ def test_random_play_is_the_same_for_the_same_seed():
 
 
 class Forgetful:
-    """A policy that counts how often it was reset, and what it was asked since then."""
+    """A policy that counts resets, and its calls since the last one."""
 
     def __init__(self):
         self.log = []
@@ -221,7 +221,7 @@ def test_an_agents_policy_is_recorded():
 
 
 class Nested(gymnasium.Env):
-    """A Dict of what to see, a Tuple of what to do; episodes of three steps."""
+    """Observations are a Dict, actions a Tuple; episodes of three steps."""
 
     observation_space = spaces.Dict({"b": spaces.Box(-9.0, 9.0, (2,)), "a": spaces.Discrete(9, start=1)})
     action_space = spaces.Tuple((spaces.Discrete(3, start=4), spaces.Box(-1.0, 1.0, (1,))))

@@ -20,7 +20,7 @@ schedules = keras.optimizers.schedules
 
 
 class Bot:
-    """A policy that keeps what it was asked, and answers with the row's number modulo 5, or with `answer`."""
+    """A policy that records its observations, and returns the row's number modulo 5, or `answer`."""
 
     def __init__(self, answer=None):
         self.answer, self.asked = answer, []
@@ -82,7 +82,7 @@ def test_frequencies_of_random_actions(epsilon, mode):
 
 
 def test_one_row_explores_as_well_as_many():
-    """With few rows it shows if the numbers that decide whether to explore also decide how."""
+    """With few rows a dependence between whether a row explores and which action it takes would show."""
     exploration, trials = krp.EpsilonGreedy(0.3), 3_000
     seeds = tf.stack([tf.range(trials), tf.fill([trials], 7)], 1)
     draw = tf.function(lambda: tf.map_fn(lambda seed: exploration.act(VALUES[:1], OBSERVATION, STEP, seed)[0], seeds))
@@ -127,7 +127,7 @@ def test_a_bot_that_acts_sometimes():
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_where_a_bot_wants_what_is_forbidden_an_allowed_action_is_drawn(mode):
-    """The bot wants each action in a fifth of the rows; 1 and 4 are forbidden. Standard errors are at most 0.0035."""
+    """The bot chooses each action in a fifth of the rows; 1 and 4 are forbidden. Standard errors are at most 0.0035."""
     exploration = krp.EpsilonGreedy(1.0, policy=Bot())
     actions = MODES[mode](exploration.act)(VALUES, OBSERVATION, STEP, SEED).numpy()
     wanted = np.arange(ROWS) % 5

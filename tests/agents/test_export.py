@@ -63,7 +63,7 @@ def recurrent(observation_space, action_space, cell, **arguments):
 
 
 def built(agent, *both_spaces):
-    """Builds an agent, and gives it weights and statistics with which its actions depend on what it sees."""
+    """Builds an agent, and gives it weights and statistics for which its actions depend on observations."""
     agent.build(both_spaces)
     noise = np.random.default_rng(0)
     for variable in agent.network.trainable_variables:
@@ -84,7 +84,7 @@ def experience(agent, steps=STEPS, rows=ROWS):
 
 
 def reference(agent, steps=STEPS, rows=ROWS, **arguments):
-    """What the agent does with `experience`: a list of action nests."""
+    """The agent's actions for `experience`: a list of nests."""
     policy = agent.policy(num_envs=rows, **arguments)
     return [policy(*step) for step in zip(*experience(agent, steps, rows), strict=True)]
 
@@ -95,7 +95,7 @@ def stacked(nests):
 
 
 def names(prefix, space):
-    """Names of a space's leaves as they must be, in a nest like it."""
+    """The expected names of a space's leaves, in a nest like it."""
     if isinstance(space, spaces.Dict):
         return {key: names(f"{prefix}_{key.replace(' ', '_')}", child) for key, child in space.items()}
     if isinstance(space, spaces.Tuple):
@@ -379,7 +379,7 @@ def test_the_name_decides_the_format(name, format, tmp_path):
 
 @pytest.fixture(scope="module")
 def small():
-    """An agent that is quick to export, and one with other weights."""
+    """An agent that is fast to export, and one with other weights."""
     both = spaces.Box(-1.0, 1.0, (2,)), spaces.Discrete(9)
     made = [krp.PPO(krp.networks.feed_forward(both, units=(4,))) for _ in range(2)]
     return [built(agent, *both) for agent in made]
@@ -468,7 +468,7 @@ def test_keys_that_letters_and_digits_do_not_tell_apart_have_names_of_their_own(
 
 
 def onnx_actions(path, agent, steps, rows):
-    """What ONNX Runtime does with `experience`, the caller carrying the state: a flat list like `stacked`."""
+    """The actions of ONNX Runtime for `experience`, with the state passed by the caller: a flat list like `stacked`."""
     session = pytest.importorskip("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
     structure = names("observation", agent.observation_space)
     outputs = [output.name for output in session.get_outputs()]

@@ -12,7 +12,7 @@ from keras_rl_prob.testing import HybridTask
 
 
 class Watch(keras.callbacks.Callback):
-    """Keeps what the agent says of its last rollout, and when."""
+    """Records `last_rollout`, and when."""
 
     def __init__(self):
         super().__init__()

@@ -74,17 +74,17 @@ def test_without_lag_it_is_a2c(network, mode):
 
 
 def transitions(agent, old, new, rows, mode):
-    """What the oracle takes, float64 `[T, B]`, and logits `[T, B, 2]`: of the network now, on a rollout of an older one.
+    """The arguments of the oracle, float64 `[T, B]`, and logits `[T, B, 2]`: of the current network on an older rollout.
 
-    The memory before the rollout, and what the last row led to, are those of the network that acted; so are the values of final
-    observations beside the rows.
+    The recurrent states before and after the rollout are those of the network that collected it; so are the values of final
+    observations that are returned separately.
     """
     shape = rows.shape[:2]
     names = ("rewards", "discounts", "values", "next_values", "continues")
     data, logits, since = {name: np.zeros(shape) for name in names}, np.zeros((*shape, 2)), {}
 
     def outputs(index, episode, step, since):
-        """After all steps of the episode, those from `since` on with the network now."""
+        """After all steps of the episode, those from `since` on with the current network."""
         state = agent.initial_state(1)
         for k in range(step + 1):
             if k in (0, since):
@@ -249,7 +249,7 @@ def test_a_second_training_and_a_resumed_one_are_those_of_a_new_agent(tmp_path):
 
 
 class Failing(ScriptedEnv):
-    """Fails once, at its 13th step."""
+    """Raises an error once, at its 13th step."""
 
     def step(self, action):
         if len(self.actions) == 12:
@@ -275,7 +275,7 @@ def test_an_environment_that_fails_leaves_what_is_held_back_whole():
 
 
 class Spoiled(krp.envs.native.CartPole):
-    """CartPole whose observations are soon no numbers."""
+    """CartPole whose observations soon become NaN."""
 
     def transition(self, state, action, seed):
         state, reward, terminated = super().transition(state, action, seed)
@@ -283,7 +283,7 @@ class Spoiled(krp.envs.native.CartPole):
 
 
 def test_observations_that_are_no_use_are_named():
-    """The sample of a policy of NaN may be no action: its probability must not be asked for."""
+    """A sample from NaN parameters may not be a valid action: its probability must not be computed."""
     agent = krp.IMPALA(NETWORKS["feed-forward"](NATIVE), rollout_steps=4)
     agent.compile(run_eagerly=True)
     with pytest.raises(FloatingPointError, match="an observation of the environment is not finite"):

@@ -96,7 +96,7 @@ def test_each_update_is_the_transition_of_one_row_in_the_order_of_play(clip, mod
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_gradient_descent_goes_row_by_row(compiled):
-    """Weights go by the mean of lr (r + gamma max Q(s') - Q(s, a)) s, from where the last row left them."""
+    """Each row changes the weights by the mean of lr (r + gamma max Q(s') - Q(s, a)) s."""
     agent, source = agent_and_source(scripted())
     kernel, bias = (w.astype(float) for w in agent.network.get_weights())
     by_hand = []

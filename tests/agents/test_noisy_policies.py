@@ -18,7 +18,7 @@ def network(memory=False):
 
 
 class Watch(keras.callbacks.Callback):
-    """Remembers the noise and the rollout after each update."""
+    """Records the noise and the rollout after each update."""
 
     def __init__(self):
         self.noise, self.rollouts = [], []

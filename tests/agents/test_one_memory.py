@@ -24,7 +24,7 @@ def fit(agent, epochs=1, **kwargs):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What was done to whole memories."""
+    """Records operations on whole replay buffers."""
     made = []
     for name in ("__init__", "pack", "unpack", "clear"):
         function = getattr(ring.Ring, name)
@@ -117,7 +117,7 @@ def test_a_new_training_begins_with_an_empty_memory():
 
 
 def test_one_block_at_a_time_is_saved_and_restored(tmp_path, monkeypatch):
-    """Each is packed when the one before is in the file, and read when the one before is in the memory."""
+    """Each is packed after the one before is in the file, and read after the one before is in the buffer."""
     monkeypatch.setattr(ring, "BLOCK_BYTES", 600)
     agent, events = make_agent(), []
     fit(agent)

@@ -18,7 +18,7 @@ ENV = "tf/CartPole-v1"
 
 
 class Two(PolicyGradient):
-    """A critic and an actor; subclasses are wrong in one thing each."""
+    """A critic and an actor; each subclass has one mistake."""
 
     def __init__(self, network=None, *, name=None):
         network = network or krp.networks.feed_forward(ENV, (8,))
@@ -201,7 +201,7 @@ def test_nothing_follows_a_gradient_step_after_a_number_that_is_not_finite(loss,
 
 
 class WithCritic(krp.A2C):
-    """An agent with a second network, `critic`, that it learns in a part of its own."""
+    """An agent with a second network, `critic`, in a separate part."""
 
     def __init__(self, network=None, critic=None, *, name=None):
         super().__init__(network, rollout_steps=4, name=name)

@@ -94,7 +94,7 @@ def test_one_trace_for_all_calls(agent, traces):
 
 
 def resident_memory():
-    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    """Resident memory of this process in bytes; 0 if the system does not provide it."""
     statm = pathlib.Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
 

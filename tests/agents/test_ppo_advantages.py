@@ -93,7 +93,7 @@ def test_a_rollout_that_ends_inside_episodes_bootstraps_with_the_memory_of_what_
 
 
 def test_normalized_rewards_are_divided_by_the_deviation_of_the_discounted_return():
-    """All steps of both environments in one population; a sum of rewards runs through an episode and ends with it."""
+    """The statistics are over all steps of both environments; a discounted sum of rewards ends with its episode."""
     agent, advantages, *_ = prepared("NextStep", normalize_rewards=True)
     sums = []
     for script in SCRIPTS:

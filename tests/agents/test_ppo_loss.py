@@ -25,7 +25,7 @@ def agent_with(**arguments):
 
 
 def minibatch(agent, index=0, rows=6, log_prob_shift=0.3, **changes):
-    """Random data whose last row is no environment step and would spoil every mean."""
+    """Random data, whose last row is not an environment step and would change every mean."""
     random = np.random.default_rng(1)
     observation = random.normal(size=(1, rows, 4)).astype(np.float32)
     logits = random.normal(size=(1, rows, 2)).astype(np.float32)

@@ -52,7 +52,7 @@ def collected(agent, source):
 
 
 def learned(agent, data):
-    """The loss of an update, which is repeated where a gradient overflows its scale; and how often that was."""
+    """The loss of an update, which is repeated if the scaled gradient overflows, and the number of repetitions."""
     done = int(agent.optimizer.iterations)
     for repeats in range(9):
         agent.reset_metrics()

@@ -38,7 +38,7 @@ def agent_with(cell=keras.layers.GRUCell, **arguments):
 
 
 def sequences(agent, index=0, rows=ROWS):
-    """Sequences: no end; both ends, with final rows; a seam; ends without final rows; ends outside; nothing valid.
+    """Sequences: no end; both ends, with final rows; a resume; ends without final rows; ends outside; no valid row.
 
     The rows of burn-in, learning and bootstrap are 0-1, 2-5 and 6-8.
     """
@@ -82,7 +82,7 @@ def sequences(agent, index=0, rows=ROWS):
 
 
 def slow_values(unrolled, data, burn_in):
-    """Values `[T, N, actions]` row by row, the state zeroed by hand; no gradient goes to the burn-in."""
+    """Values `[T, N, actions]` row by row, with explicit resets of the state; the burn-in gets no gradient."""
     state, values = data.state, []
     for row in range(len(data.reward)):
         keep = 1.0 - tf.cast(data.is_first[row], tf.float32)[:, None]
@@ -154,7 +154,7 @@ def oracle(agent, data):
 
 
 def compare(agent, data):
-    """What the agent makes of the sequences is what the oracle does; returns the oracle's targets."""
+    """Checks the agent's results for the sequences against the oracle; returns the oracle's targets."""
     variables = agent.network.trainable_variables
     with tf.GradientTape() as tape:
         loss, logs = agent.loss_and_logs(data)

@@ -46,7 +46,7 @@ def prepared(agent, mode="NextStep"):
 
 
 def rows_of(batch):
-    """Dict from (environment, step) to the place of the row in the minibatch, of the rows that count."""
+    """Dict from (environment, step) to the index of the row in the minibatch, for valid rows."""
     return {
         (int(batch.observation[place][0]), int(batch.observation[place][2])): place
         for place in map(tuple, np.argwhere(batch.valid.numpy()))
@@ -54,7 +54,7 @@ def rows_of(batch):
 
 
 def discounted_return(agent, index, step):
-    """By the definition; with a baseline, an episode that was cut off goes on with its final observation's value."""
+    """By the definition; with a baseline, a truncated episode bootstraps from its final observation's value."""
     length = LENGTHS[index]
     total = sum(GAMMA ** (k - step) * (10.0 + k + 1) for k in range(step, length))
     if agent.baseline and index != 0:

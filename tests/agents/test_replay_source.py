@@ -14,7 +14,7 @@ SCRIPT = [(4, "terminated"), (2, "truncated"), (1, "terminated"), (7, "truncated
 
 
 def scripted(num_envs=3, mode=AutoresetMode.NEXT_STEP, script=SCRIPT):
-    """Environments that play the script, each from another place in it."""
+    """Environments that follow the script, each from a different position."""
     makers = [lambda i=i: ScriptedEnv(i, script[i:] + script[:i]) for i in range(num_envs)]
     return SyncVectorEnv(makers, autoreset_mode=mode)
 
@@ -31,7 +31,7 @@ def source_of(env, agent_class=krp.DQN, network=None, **arguments):
 
 
 def batches(source, rollouts):
-    """Arrays of all updates on so many rollouts, one after the other."""
+    """Arrays of all updates on this many rollouts, concatenated."""
     iterator = iter(source.dataset())
     for _ in range(rollouts):
         element = next(iterator)
@@ -129,7 +129,7 @@ def test_old_rows_are_forgotten_and_new_ones_are_there():
     ],
 )
 def test_a_seam_between_two_trainings_is_no_transition(mode, prioritized):
-    """By priorities it is never drawn, otherwise it has the weight 0."""
+    """With priorities it is never sampled, otherwise it has weight 0."""
     agent, source = source_of(scripted(mode=mode), n_step=2, capacity=300, prioritized=prioritized)
     iterator = iter(source.dataset())
     for _ in range(3):
@@ -244,7 +244,7 @@ def test_only_complete_windows_have_a_priority(online):
 
 
 class Film(gymnasium.Env):
-    """An image of one pixel that shows `20 * episode + step`, of twelve episodes by turns; they have 3 to 6 steps."""
+    """An image of one pixel with the value `20 * episode + step`; twelve episodes of 3 to 6 steps, repeated."""
 
     observation_space = gymnasium.spaces.Box(0, 255, (1, 1, 1), np.uint8)
     action_space = gymnasium.spaces.Discrete(2)

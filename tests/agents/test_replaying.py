@@ -17,7 +17,7 @@ REPLAY = krp.ReplaySettings(batch_size=4, capacity=200, learning_starts=8)
 
 @keras.saving.register_keras_serializable("test_replaying")
 class Imitator(ReplayingModel, krp.Agent):
-    """Learns to do what it did."""
+    """Learns to repeat its actions."""
 
     def __init__(self, network=None, *, replay=REPLAY, normalize_observations=False, name=None):
         super().__init__(network, normalize_observations=normalize_observations, name=name)
@@ -71,7 +71,7 @@ def fitted(agent, env=ENV, **arguments):
 
 
 def source_of(agent):
-    """The source of the last training."""
+    """The source of the last training run."""
     return agent._graphs._sources._pairs[0][1][1]
 
 

@@ -17,7 +17,7 @@ ENV = "tf/CartPoleNoVel-v1"
 
 
 class Cut(keras.callbacks.Callback):
-    """Ends the training in the middle of an epoch, as a crash would."""
+    """Stops training in the middle of an epoch, as a crash would."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -46,7 +46,7 @@ def make_agent(seed=1, units=8):
 
 
 def another_agent(seed=1, kept=[]):  # noqa: B006 - it is meant to be kept
-    """Always the same one, as if `make_agent(seed)` had made it anew: its graphs are made once."""
+    """Always the same agent, reset to what `make_agent(seed)` creates: its graphs are traced once."""
     new = make_agent(seed)
     new.build(ENV)
     if not kept:
@@ -67,7 +67,7 @@ def backup(folder):
 
 
 class Whole(NamedTuple):
-    """What a training that nothing disturbed left: the numbers at its end, its history, and the folder of its files."""
+    """The results of an uninterrupted training run: its final numbers, its history, and the folder of its files."""
 
     numbers: dict
     history: dict
@@ -86,7 +86,7 @@ def assert_same(whole, result):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A training of four epochs; its files are those after each of them."""
+    """A training run of four epochs, with a file after each of them."""
     folder = tmp_path_factory.mktemp("whole")
     files = folder / "{epoch}.keras", folder / "{epoch}.weights.h5"
     callbacks = [keras.callbacks.ModelCheckpoint(path, save_weights_only="h5" in path.name) for path in files]
@@ -96,20 +96,20 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def from_file(whole):
-    """An agent from a file that was saved during a training, which went on with it; and what came of that."""
+    """An agent from a file that was saved during training, and the result of continuing from it."""
     agent = fit(keras.saving.load_model(whole.folder / "2.keras"), initial_epoch=2, seed=99)
     return agent, agent.history.epoch, numbers(agent)
 
 
 @pytest.fixture
 def loaded(whole, from_file):
-    """That agent as it was in the file, whatever other tests did with it; its graphs are made once."""
+    """That agent as in the file, whatever other tests did with it; its graphs are traced once."""
     from_file[0].load_weights(whole.folder / "2.weights.h5")
     return from_file[0]
 
 
 def with_backup(tmp_path, whole):
-    """The folder of a `BackupAndRestore` that was cut off after its second epoch."""
+    """The folder of a `BackupAndRestore` that was interrupted after the second epoch."""
     folder = tmp_path / "backup"
     folder.mkdir()
     (folder / "latest.weights.h5").write_bytes((whole.folder / "2.weights.h5").read_bytes())
@@ -186,7 +186,7 @@ def test_without_initial_epoch_a_new_training_starts_from_the_weights(loaded):
 
 
 class Rewind(keras.callbacks.Callback):
-    """Loads the weights of a file in the middle of a training."""
+    """Loads the weights of a file during training."""
 
     def __init__(self, path):
         super().__init__()
@@ -206,7 +206,7 @@ def test_weights_loaded_in_the_middle_do_not_rewind_the_environments(whole):
 
 @pytest.mark.parametrize("way", ["best weights", "load_weights"])
 def test_what_was_played_stays_counted_when_weights_are_restored(tmp_path, way):
-    """Worst epochs come last: what is restored is that of the first."""
+    """Later epochs are worse, so that the weights of the first are restored."""
     fall = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_return=-epoch))
     keep = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: epoch == 1 and agent.save_weights(tmp_path / "first.weights.h5"),

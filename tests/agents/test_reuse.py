@@ -18,7 +18,7 @@ from keras_rl_prob.sources import RolloutSource
 
 
 class Paying(NativeEnv):
-    """Episodes of two steps, each of which pays what attributes of all kinds say."""
+    """Episodes of two steps, whose rewards depend on attributes of all kinds."""
 
     observation_space = spaces.Box(-1.0, 1.0, (1,))
     action_space = spaces.Discrete(2)
@@ -46,7 +46,7 @@ class Paying(NativeEnv):
 
 
 class Box:
-    """An object whose insides nobody looks at."""
+    """An object whose attributes are not compared."""
 
     def __init__(self, value):
         self.value = value
@@ -92,12 +92,12 @@ def make_agent(**compiled):
 
 @pytest.fixture(scope="module")
 def agent():
-    """One agent for all, so that each test meets what was traced for the others."""
+    """One agent for all tests, so that each of them has the graphs of the others."""
     return make_agent()
 
 
 def played(agent, env):
-    """Returns as `evaluate` and as `fit` see them."""
+    """Returns from `evaluate` and from `fit`."""
     evaluated = agent.evaluate(env, episodes=4, verbose=0, return_dict=True)["return"]
     return evaluated, agent.fit(env, epochs=1, steps_per_epoch=1, verbose=0).history["return"][0]
 
@@ -145,7 +145,7 @@ def test_what_changes_inside_an_object_takes_no_effect_as_documented(agent):
 
 
 def test_where_episodes_begin_is_that_of_the_environment_handed_in(agent):
-    """Also where the environment that was traced has changed since, and another one is like it was then."""
+    """Also if the traced environment has changed since then, and another one is as it was."""
 
     class Starting(Paying):
         def __init__(self):
@@ -315,7 +315,7 @@ def test_compiling_again_makes_anew_what_it_must(agent, traces):
 
 
 def test_nothing_is_compiled_twice():
-    """In a process of its own, whose logs tell what XLA compiles."""
+    """In a separate process, whose logs show what XLA compiles."""
     script = pathlib.Path(__file__).parents[2] / "benchmarks" / "compilations.py"
     command = [sys.executable, script, "--json", "--small", "--agents", "PPO"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -13,7 +13,7 @@ import keras_rl_prob as krp
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A sound file."""
+    """A valid file."""
     agent = krp.PPO(krp.networks.feed_forward("tf/CartPole-v1", units=(4,)))
     agent.build("tf/CartPole-v1")
     path = tmp_path_factory.mktemp("saved") / "agent.keras"

@@ -11,7 +11,7 @@ from keras_rl_prob.testing import ScriptedEnv
 
 
 class Paying(gymnasium.Env):
-    """Episodes of one step with a reward of its own; afterwards it may show another observation than its space."""
+    """Episodes of one step with a different reward for each environment; the observation after it may not be in the space."""
 
     observation_space, action_space = spaces.Box(-1.0, 1.0, (4,)), spaces.Discrete(2)
 

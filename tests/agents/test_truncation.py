@@ -13,7 +13,7 @@ VALUE = 1.0 / (1.0 - DISCOUNT)  # of rewards of 1 forever; if truncations were t
 
 
 class Chain(gymnasium.Env):
-    """A reward of 1 at each step, which goes on for ever but is cut off after five steps, which nobody can see coming."""
+    """A reward of 1 at each step, without termination; truncated after five steps, which observations do not show."""
 
     observation_space = gymnasium.spaces.Box(0.0, 1.0, (1,))
     action_space = gymnasium.spaces.Discrete(2)
@@ -57,9 +57,9 @@ AGENTS = {
 
 
 def is_short(name, mode):
-    """With priorities both modes that Gymnasium has by default; the other agents that in which final observations lie apart.
+    """With priorities two modes; for other agents only that with separate final observations.
 
-    Without priorities, and where environments do not reset themselves, the transitions are those of test_replay_source.py.
+    Without priorities, and with environments that do not reset themselves, test_replay_source.py checks the transitions.
     """
     return name != "DQN" and (
         mode is AutoresetMode.SAME_STEP or (name == "DQN with priorities" and mode is AutoresetMode.NEXT_STEP)

@@ -112,7 +112,7 @@ SEQUENCE_ARGUMENTS = {"rollout_steps": 4, "n_step": 3, "sequence_length": 3, "bu
     ("agent_class", "arguments", "rows"), [(krp.DQN, DQN_ARGUMENTS, 9), (krp.RecurrentDQN, SEQUENCE_ARGUMENTS, 14)]
 )
 def test_a_capacity_that_cannot_hold_a_rollout_and_what_an_update_needs(agent_class, arguments, rows):
-    """A rollout, the rows of a transition or of a sequence, and one more of those that can be drawn."""
+    """A rollout, the rows of a transition or of a sequence, and one more of these."""
     message = rf"`capacity` must hold a rollout and.*here {rows} rows.*: {2 * rows}. Received: capacity={2 * rows - 1}"
     with pytest.raises(ValueError, match=message):
         source_of(agent_class, capacity=2 * rows - 1, **arguments)

@@ -17,7 +17,7 @@ EPOCHS = 6  # the buffer is full in the fourth epoch
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Fifteen blocks of seven rows, the last one smaller, of a memory of 100."""
+    """Fifteen blocks of seven rows, the last one smaller, for a replay buffer of 100 rows."""
     monkeypatch.setattr(ring, "BLOCK_BYTES", 800)
 
 
@@ -33,7 +33,7 @@ def new_agent(kind="DQN", seed=1):
 
 
 def make_agent(kind="DQN", seed=1, kept={}):  # noqa: B006 - it is meant to be kept
-    """Always the same one, as if `new_agent(kind, seed)` had made it anew: its graphs are made once."""
+    """Always the same agent, reset to what `new_agent(kind, seed)` creates: its graphs are traced once."""
     new = new_agent(kind, seed)
     agent = kept.setdefault(kind, new)
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +48,7 @@ def fit(agent, callbacks=(), epochs=EPOCHS, **kwargs):
 
 
 class Cut(keras.callbacks.Callback):
-    """Ends the training in the middle of an epoch."""
+    """Stops training in the middle of an epoch."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -77,7 +77,7 @@ def assert_same(agent, expected):
 
 @pytest.fixture(scope="module")
 def whole():
-    """What agents are like after a training that nothing disturbed."""
+    """Agents after an uninterrupted training run."""
     kept = {}
 
     def of(kind):
@@ -91,7 +91,7 @@ def whole():
 
 
 def cut(folder, kind="DQN", epoch=EPOCHS - 1):
-    """An agent whose training was cut off before an epoch."""
+    """An agent whose training was stopped before an epoch."""
     agent = make_agent(kind)
     with pytest.raises(RuntimeError, match="power cut"):
         fit(agent, [krp.callbacks.Backup(folder), Cut(epoch)])
@@ -116,7 +116,7 @@ def test_a_resumed_training_is_bit_identical(kind, tmp_path, whole):
 
 
 class Files(keras.callbacks.Callback):
-    """The segments after each epoch, and how often the replay buffer was packed until then."""
+    """The segments after each epoch, and the number of blocks packed until then."""
 
     def __init__(self, folder, monkeypatch):
         super().__init__()
@@ -150,12 +150,12 @@ def test_only_segments_that_changed_are_packed_and_written(tmp_path, monkeypatch
 
 
 class PowerCutError(BaseException):
-    """Ends everything."""
+    """Stops everything."""
 
 
 @pytest.mark.parametrize("step", [0, 4, 6, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2, 3, 5, 7, 8, 9))])
 def test_a_crash_at_any_moment_leaves_a_whole_backup(step, tmp_path, whole, monkeypatch):
-    """The fifth backup is broken off: it writes four segments and the weights, and removes four segments."""
+    """The fifth backup is interrupted: it writes four segments and the weights, and removes four segments."""
     steps = iter(range(-1, 99))
     replace, unlink = persistence.os.replace, pathlib.Path.unlink
     watching = []
@@ -265,7 +265,7 @@ def test_segments_bear_the_digest_of_what_they_hold(tmp_path):
 
 
 def test_what_was_in_the_memory_before_is_gone(tmp_path):
-    """A training with a full memory, and then one that goes on from when it was not."""
+    """A training run with a full buffer, and then one that continues from before it was full."""
     agent, rows = make_agent(), []
     keep = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: epoch == 0 and agent.save_weights(tmp_path / "first.weights.h5")

@@ -48,7 +48,7 @@ def agent():
 
 @pytest.fixture
 def env():
-    """A class of its own for each test, since it counts."""
+    """A new class for each test, since it counts."""
     return type("Counting", (Numbered,), {"made": 0, "closed": 0, "evaluations": 0})
 
 

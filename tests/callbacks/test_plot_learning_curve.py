@@ -18,7 +18,7 @@ class Watched(keras.Model):
 
 
 def draw(path, rows, **arguments):
-    """The picture after `rows` of logs, RGB `[height, width, 3]`."""
+    """The plot after `rows` of logs, RGB `[height, width, 3]`."""
     callback = krp.callbacks.PlotLearningCurve(path, **arguments)
     callback.set_model(Watched(name="watched"))
     with warnings.catch_warnings():

@@ -16,7 +16,7 @@ FRAME = 40  # milliseconds
 
 
 class Drawn(gymnasium.Env):
-    """Seven steps whose pictures get brighter; the observation and the action are of `CartPoleNoVel`."""
+    """Seven steps whose frames get brighter, with the spaces of `CartPoleNoVel`."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     observation_space = gymnasium.spec(ENV).make().observation_space
@@ -122,7 +122,7 @@ def test_recording_changes_nothing_in_the_agent(tmp_path):
 
 
 def test_memory_is_used(tmp_path):
-    """The recorded episode of a recurrent agent is the one that its policy plays with memory."""
+    """The recorded episode of a recurrent agent is that of its policy with memory."""
     agent = krp.RecurrentPPO(krp.networks.recurrent(ENV, units=8))
     agent.build(ENV)
     agent.network.set_weights([10.0 * weight for weight in agent.network.get_weights()])

@@ -24,7 +24,7 @@ def hybrid_network():
 
 
 class Keep(keras.callbacks.Callback):
-    """The last rollout of each epoch, and what belongs to it."""
+    """Records the last rollout of each epoch, and related numbers."""
 
     def __init__(self):
         super().__init__()
@@ -46,7 +46,7 @@ class Watch(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """What a training wrote: the kept epochs, and the folder."""
+    """The results of a training run: the recorded epochs, and the folder."""
     folder, keep = tmp_path_factory.mktemp("tb"), Keep()
     agent = krp.PPO(
         hybrid_network(), rollout_steps=16, minibatches=2, update_epochs=1, kl_penalty=krp.KLPenalty(initial_beta=0.75)

@@ -12,7 +12,7 @@ TORN = "epoch,loss,return\r\n0,0.5,10.0\r\n1,0.4,20.0\r\n2,0.3,3"
 
 
 def write(path, epochs, initial_epoch=0, rows=None, callback=None):
-    """What a training from `initial_epoch` on writes: rows `rows(epoch)`."""
+    """Writes the log of a training run from `initial_epoch`: rows `rows(epoch)`."""
     rows = rows or (lambda epoch: {"return": 100.0 + epoch, "loss": 1.0 / (epoch + 1)})
     callback = callback or krp.callbacks.RunLog(path)
     callback.on_train_begin()

@@ -12,7 +12,7 @@ ENV = "tf/CartPole-v1"
 
 
 class Evaluate(keras.callbacks.Callback):
-    """`agent.evaluate` in the middle of a training."""
+    """Calls `agent.evaluate` during training."""
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.evaluate(ENV, episodes=2, verbose=0)

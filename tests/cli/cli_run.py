@@ -20,7 +20,7 @@ TRAIN = ["train", "--config", "cartpole", "--seed", "5", *TINY]  # with `--epoch
 
 
 def only(folder):
-    """What is in a folder, which is one thing."""
+    """The only entry of a folder."""
     (content,) = folder.iterdir()
     return content
 

@@ -26,5 +26,5 @@ def finished(experimented):
 
 @pytest.fixture
 def copy(finished, tmp_path):
-    """A copy of the run, to be spoilt."""
+    """A copy of the run, which tests may change."""
     return shutil.copytree(finished, tmp_path / "run")

@@ -12,7 +12,7 @@ from keras_rl_prob.cli.commands import evaluate
 
 
 def told(capsys):
-    """What was printed as the error: our words, one or two lines, no traceback."""
+    """The printed error: a message of this library, one or two lines, no traceback."""
     text = capsys.readouterr().err
     assert text.startswith("keras-rl-prob ")
     assert text.count("\n") <= 2

@@ -8,7 +8,7 @@ from keras_rl_prob.testing import ScriptedEnv
 
 
 class CountingAgent:
-    """Remembers as recurrent state how many rows it has seen in the episode; acts with it; values are 100 + it."""
+    """Its recurrent state is the number of rows in the episode so far; actions are this number, values 100 more."""
 
     def initial_state(self, batch_size):
         return (tf.zeros((batch_size,), tf.int32),)

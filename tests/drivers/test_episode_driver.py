@@ -101,7 +101,7 @@ def test_statistics_have_one_episode_of_each_environment():
 
 
 class Pushing(CountingAgent):
-    """Pushes at random and keeps what it did."""
+    """Takes random actions and records them."""
 
     def act(self, observation, is_first, state, seed):
         action = tf.random.stateless_uniform(is_first.shape, seed, 0, 2, tf.int32)

@@ -72,7 +72,7 @@ def test_ale_vector_environment_equals_gymnasiums_wrappers(game, settings):
 
 @pytest.mark.parametrize("game", ["Breakout", pytest.param("Pong", marks=pytest.mark.long)])
 def test_envpool_equals_gymnasiums_wrappers(game):
-    """But for the final observation, and after it the stack of frames: EnvPool plays on for all frames of a step."""
+    """Except the final observation and the stack of frames after it: EnvPool runs all frames of a step."""
     envpool = pytest.importorskip("envpool")
     exact = {"noop_max": 1, "use_fire_reset": False}
     pool = envpool.make_gymnasium(f"{game}-v5", num_envs=1, reward_clip=True, stack_num=4, **exact)

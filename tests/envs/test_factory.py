@@ -13,7 +13,7 @@ from keras_rl_prob.testing import ScriptedEnv
 
 
 class Counted(ScriptedEnv):
-    """Counts how many of it are open."""
+    """Counts open instances."""
 
     open = 0
 

@@ -37,7 +37,7 @@ def make():
 
 
 def play(env, steps, seed=None, actions=0):
-    """Observations, rewards and ends of `steps` steps, and the observation behind each reset."""
+    """Observations, rewards and ends of `steps` steps, and the observation after each reset."""
     rng = np.random.default_rng(actions)
     rows = [env.reset(seed=seed)[0]]
     for _ in range(steps):

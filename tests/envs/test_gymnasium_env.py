@@ -28,7 +28,7 @@ STEPS = 9
 
 
 class Echo(gymnasium.Env):
-    """Shows the last action and `(index, episode, step)`; refuses actions that are not exactly in its space.
+    """Observations are the last action and `(index, episode, step)`; rejects actions that are not exactly in its space.
 
     Episodes with an even number are terminated, the others truncated; the reward of a step is `10 * episode + step`.
     """
@@ -84,7 +84,7 @@ def actions_in_graph():
 
 
 def expected_rows(index, next_step):
-    """What the rows after each of `STEPS` actions say, played by hand.
+    """The expected rows after each of `STEPS` actions, computed by hand.
 
     Yields `(where, echoed, reward, discount, is_first, is_last, final_where)`; `echoed` is whether the observation shows
     the action of the row, `final_where` is the observation of before a reset within the step.
@@ -176,7 +176,7 @@ def test_values_leave_in_the_promised_dtypes():
 
 
 class Camera(gymnasium.Env):
-    """A byte image that is its step in every pixel but one."""
+    """A byte image with the number of the step in all pixels but one."""
 
     observation_space = spaces.Box(0, 255, (6, 5, 3), np.uint8)
     action_space = spaces.Discrete(2)
@@ -239,7 +239,7 @@ def test_vectorised_environments_of_gymnasium_reset_with_the_next_step():
 
 
 def aligned(shape, dtype):
-    """Zeros at an address that TensorFlow takes over without a copy."""
+    """Zeros at an address for which TensorFlow makes no copy."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
@@ -489,7 +489,7 @@ class Changing(gymnasium.Env):
 
 
 def steps(env, count):
-    """The last row of so many."""
+    """The last of this many rows."""
     state, _ = env.reset(tf.constant([0, 0]))
     for _ in range(count):
         state, row = env.step(state, tf.zeros(env.num_envs, tf.int32))

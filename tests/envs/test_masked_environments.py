@@ -14,7 +14,7 @@ SOME, NONE = (0, 1, 0), (0, 0, 0)
 
 
 class Shown(gymnasium.Env):
-    """Shows given masks, episode after episode; the last of each when it is over."""
+    """Observations are given masks, episode by episode; the last one of each is that of its final observation."""
 
     def __init__(self, *episodes, action_space=None, end="truncated"):
         self.action_space = action_space or spaces.Discrete(3)
@@ -42,7 +42,7 @@ class Shown(gymnasium.Env):
 
 
 def played(makers, steps, mode=AutoresetMode.NEXT_STEP, kind=SyncVectorEnv):
-    """Resets and takes steps in a graph; errors come as themselves."""
+    """Resets and takes steps in a graph; errors are raised unchanged."""
     env = GymnasiumEnv(kind(makers, autoreset_mode=mode))
     actions = tf.nest.map_structure(lambda x: tf.constant(x), env.vector_env.action_space.sample())
     reset, step = tf.function(env.reset, autograph=False), tf.function(env.step, autograph=False)

@@ -151,7 +151,7 @@ class Lengths(native.NativeEnv):
 
 
 class Noise(native.NativeEnv):
-    """Every state is a fresh draw; episodes take one transition in the first two copies and two in the others.
+    """Every state is a new sample; episodes take one transition in the first two copies and two in the others.
 
     One copy's transition and another's reset would use the same bits if they had the same key.
     """

@@ -15,7 +15,7 @@ from keras_rl_prob.python_calls import raising_as_itself
 
 
 class Mine(gymnasium.Env):
-    """Returns what it is told to."""
+    """Returns the given values."""
 
     observation_space, action_space = spaces.Box(-1.0, 1.0, (2,)), spaces.Discrete(2)
     zeros = np.zeros(2, np.float32)
@@ -124,7 +124,7 @@ def test_whatever_an_environment_raises_comes_out_of_fit(error, eagerly):
 
 
 class OldGym:
-    """What environments of the old gym look like."""
+    """An environment with the API of the old `gym` package."""
 
     observation_space, action_space = Mine.observation_space, Mine.action_space
 

@@ -29,21 +29,21 @@ class Unpicklable(Exception):
 
 
 class OfTwo(Exception):
-    """Pickles, and cannot be made from what was pickled."""
+    """Can be pickled, but not unpickled."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
 
 
 class Rebuilt(OfTwo):
-    """Pickles and unpickles, but cannot be made from one argument as Gymnasium does it."""
+    """Can be pickled and unpickled, but not created from one argument, as Gymnasium does."""
 
     def __reduce__(self):
         return Rebuilt, ("salt", "pepper")
 
 
 class Silent(Exception):
-    """Does not even say what it is about."""
+    """An exception that cannot be pickled and has no message."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -85,7 +85,7 @@ def hang():
 
 
 def quit_silently(*args):
-    """Worker 1 says that there was an exception, and does not say which."""
+    """Worker 1 reports an exception, but not which one."""
     index, _, pipe, *_ = args
     while pipe.recv()[0] == "_check_spaces":
         pipe.send(((True, True), True))
@@ -106,7 +106,7 @@ def fit(env, eagerly=True):
 
 
 def raised_within(seconds, function, *args):
-    """What `function` raises; a failure where it hangs."""
+    """The exception of `function`; the test fails if it hangs."""
     raised = []
 
     def run():
@@ -168,7 +168,7 @@ def test_a_process_that_is_spawned_tells_it_too():
 
 
 class Spawned(Troubled):
-    """Can be made in a process that knows nothing but this module."""
+    """Can be created in a process that imports only this module."""
 
     def __init__(self):
         super().__init__(raising(lambda: Unpicklable("spawned")))
@@ -246,7 +246,7 @@ def test_what_happens_in_a_later_training_is_told_too():
 
 @pytest.fixture
 def answering():
-    """Ctrl-C is answered as in a terminal; a process in the background ignores it."""
+    """Handles Ctrl-C as in a terminal; processes in the background ignore it."""
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, usual)

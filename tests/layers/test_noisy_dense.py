@@ -33,7 +33,7 @@ def epsilons(layer):
 
 
 def effective_weights(layer):
-    """The kernel and the bias that the layer acts with, found by what it makes of zeros and of unit vectors."""
+    """The effective kernel and bias of the layer, from its outputs for zeros and unit vectors."""
     inputs = layer.kernel.shape[0]
     bias = layer(tf.zeros([1, inputs]), training=True).numpy()
     return layer(tf.eye(inputs), training=True).numpy() - bias, bias[0]

@@ -33,7 +33,7 @@ def test_forbidden_actions(dtype):
 
 
 def test_a_mask_that_forbids_everything_forbids_nothing():
-    """Or the value of a final observation, from which a truncated episode bootstraps, would be -1e9."""
+    """Otherwise the value of a final observation, from which a truncated episode bootstraps, would be -1e9."""
     mask = np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
     values = QValues(4)([VALUES, mask]).numpy()
     np.testing.assert_array_equal(values, [VALUES[0], [-7.0, -1e9, -1e9, -1e9], VALUES[2]])

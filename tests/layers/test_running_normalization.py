@@ -17,7 +17,7 @@ def built(features, **arguments):
 
 
 def rows(count, features, seed=0):
-    """Correlated with time and of unlike scales, so that merging chunks wrongly shows."""
+    """Correlated with time and of different scales, so that errors in merging chunks show."""
     rng = np.random.default_rng(seed)
     scale = 10.0 ** rng.uniform(-2, 2, size=features)
     drift = np.linspace(0, 3, count).reshape([-1] + [1] * len(features))

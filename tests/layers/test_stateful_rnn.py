@@ -49,7 +49,7 @@ class SlowGRU(keras.layers.GRUCell):
 
 
 class BareCell(keras.layers.Layer):
-    """The least that a cell may be: `state_size` and `call`, in a layer without `get_initial_state`."""
+    """A minimal cell: a layer with `state_size` and `call`, without `get_initial_state`."""
 
     state_size = 4
 

@@ -61,7 +61,7 @@ def simple_observations():
 
 
 def some_state(unrolled):
-    """Different in every component, so that no mix-up goes unseen."""
+    """Different in every component, so that any mix-up shows."""
     state, rng = unrolled.initial_state(ROWS), np.random.default_rng(1)
     return keras.tree.map_structure(lambda x: tf.constant(rng.normal(size=x.shape) * 0.5, x.dtype), state)
 

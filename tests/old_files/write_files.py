@@ -124,7 +124,7 @@ def observations(agent, count=20):
 
 
 def actions(agent, observation=None):
-    """What the agent does, as lists."""
+    """The agent's actions, as lists."""
     done = agent.predict(observations(agent) if observation is None else observation, verbose=0)
     return keras.tree.map_structure(lambda x: np.asarray(x, float).round(4).tolist(), done)
 
@@ -136,7 +136,7 @@ def fit(agent, env, epochs, **arguments):
 
 
 class PowerCut(keras.callbacks.Callback):
-    """Ends a training in its second epoch."""
+    """Stops training in the second epoch."""
 
     def on_train_batch_end(self, batch, logs=None):
         """Raises."""

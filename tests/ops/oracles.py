@@ -17,7 +17,7 @@ def running_sums(x, carries, initial):
 
 
 def n_step_return(rewards, discounts, next_values, continues, n):
-    """At most n rewards, then the value of where they led to."""
+    """At most n rewards, then the value of the next observation."""
     returns = np.zeros(rewards.shape)
     for start, b in np.ndindex(*rewards.shape):
         weight = 1.0

@@ -10,7 +10,7 @@ MODES = {"eager": lambda f: f, "graph": tf.function, "jit": tf.function(jit_comp
 
 
 def transitions(steps, seed=0, columns=50):
-    """Random ends of both kinds: `(rewards, discounts, continues)`, `[steps, columns]`; column 0 runs on."""
+    """Random ends of both kinds: `(rewards, discounts, continues)`, `[steps, columns]`; column 0 does not end."""
     rng = np.random.default_rng(seed)
     terminated, truncated = rng.uniform(size=(2, steps, columns)) < 0.2
     terminated[:, 0] = truncated[:, 0] = False

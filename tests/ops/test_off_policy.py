@@ -278,7 +278,7 @@ def test_two_episodes_in_one_row_are_the_two_apart(function, arguments, end):
 @both
 @pytest.mark.parametrize("mode", MODES)
 def test_rows_that_do_not_count_neither_add_nor_break(function, arguments, mode):
-    """After each end a row whose action was ignored, nothing of it a number, as if it were not there."""
+    """After each end there is a row whose action was ignored, all NaN; it must have no effect."""
     data = {name: x[:, 3:] for name, x in arguments(off_policy()).items()}
     ends = np.flatnonzero(data["continues"][:, 0] == 0)
     assert len(ends) == 4

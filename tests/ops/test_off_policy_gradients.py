@@ -11,7 +11,7 @@ MODES = {"eager": lambda f: f, "graph": tf.function, "jit": tf.function(jit_comp
 
 
 def policies(seed=0, actions=4, clip_rho=1.5):
-    """Random policies of 6 x 5 rows, what was done and what came of it; of the ratios some are truncated, some are not."""
+    """Random policies of 6 x 5 rows, actions and outcomes; some ratios are truncated, some are not."""
     rng = np.random.default_rng(seed)
     probabilities, behaviour = rng.dirichlet(np.ones(actions), size=(2, 6, 5)) * 0.9 + 0.1 / actions
     data = {

@@ -13,7 +13,7 @@ MODES = {"eager": lambda f: f, "graph": tf.function, "jit": tf.function(jit_comp
 
 
 def transitions(steps=11, seed=0):
-    """Random transitions of 4 environments: column 0 runs on, 1 terminates, 2 is truncated, 3 does all of it, twice."""
+    """Random transitions of 4 environments: column 0 does not end, 1 terminates, 2 is truncated, 3 does all of it, twice."""
     rng = np.random.default_rng(seed)
     rewards, values = rng.normal(size=(2, steps, 4))
     next_values = np.concatenate([values[1:], rng.normal(size=(1, 4))])

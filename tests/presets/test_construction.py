@@ -123,7 +123,7 @@ def test_networks_are_built_for_the_environment_of_the_training():
 
 @pytest.fixture
 def own_agent():
-    """A registered agent with settings of its own, which is forgotten again."""
+    """A custom registered agent with its own settings, which is unregistered afterwards."""
     before = dict(keras.saving.get_custom_objects())
 
     @keras.saving.register_keras_serializable("mine")

@@ -42,7 +42,7 @@ def test_frequencies_of_single_draws(alpha):
 
 
 def test_the_first_of_several_draws_is_no_different():
-    """Shuffled as they are, the strata and the places in them must not be seen in the order."""
+    """Samples are shuffled, so that their order must not depend on the strata."""
     items, trials = updated(ERRORS, 0.6, 0.05), 5_000
     seeds = tf.stack([tf.fill([trials], 11), tf.range(trials)], 1)
     draws = tf.function(lambda: tf.map_fn(lambda seed: items.draw(4, seed), seeds))().numpy()

@@ -34,7 +34,7 @@ def random_rows(rng, count):
 
 
 def check(ring, rows):
-    """What the ring holds, oldest first, against the last rows of the list, under every key and for every environment."""
+    """Checks the rows of the ring, oldest first, against the last rows of the list, for every key and environment."""
     kept = rows[-CAPACITY:]
     assert int(ring.size) == len(kept)
     places = ring.place(tf.range(len(kept)))
@@ -115,7 +115,7 @@ def ring_of_blocks(monkeypatch, rows):
 
 
 def copied(ring, monkeypatch, rows):
-    """Another ring, made of the blocks of one."""
+    """Another ring, restored from the blocks of one."""
     other = ring_of_blocks(monkeypatch, rows)
     for mine, theirs in zip((other.size, other.head), (ring.size, ring.head), strict=True):
         mine.assign(theirs)

@@ -87,7 +87,7 @@ def test_the_only_item_with_a_priority_is_always_found():
 
 
 def test_a_large_tree_keeps_small_priorities():
-    """In float32 the sum of a million ones would swallow what is below 0.06."""
+    """In float32, adding less than 0.06 would not change a sum of a million ones."""
     tree = SumTree(2**20)
     tree.assign(tf.range(2**20), tf.ones([2**20]))
     tree.assign(tf.constant([7]), tf.constant([1.0001]))

@@ -39,7 +39,7 @@ def test_agents_of_this_library_pass(name):
 
 
 class Small(PolicyGradient):
-    """A critic and an actor; subclasses break one promise each."""
+    """A critic and an actor; each subclass violates one requirement."""
 
     def __init__(self, network=None, *, gain=1.0, name=None):
         super().__init__(network, rollout_steps=4, name=name)
@@ -76,7 +76,7 @@ def broken(of=Small, **members):
 
 @pytest.fixture
 def eagerly(monkeypatch):
-    """Everything as plain Python: cheaper, where it is no matter of graphs."""
+    """Everything in eager mode, which is faster for tests that do not depend on graphs."""
     compile_ = krp.Agent.compile
     monkeypatch.setattr(
         krp.Agent, "compile", lambda self, *args, **kw: compile_(self, *args, **{**kw, "run_eagerly": True})
@@ -84,7 +84,7 @@ def eagerly(monkeypatch):
 
 
 def check_fails(kind, message, error=ValueError, **arguments):
-    """The error is a sentence that names the method and what it must do."""
+    """Checks that the error is a sentence with the method and its requirement."""
     if "must be registered" not in message:
         keras.saving.register_keras_serializable("test_agent_check")(kind)
     with pytest.raises(error, match=message) as caught:
@@ -241,7 +241,7 @@ def unrolls_through(self, observation, is_first, state):
 
 
 class Counting(Small):
-    """Acts by a variable of its own that goes on from episode to episode."""
+    """Acts by its own variable, which is not reset between episodes."""
 
     def build(self, env):
         super().build(env)
@@ -292,7 +292,7 @@ def test_what_a_graph_does_not_do_again_is_found():
 
 
 class Untracked(Small):
-    """Grows a number that Keras does not know of."""
+    """Increments a variable that Keras does not track."""
 
     def build(self, env):
         super().build(env)
@@ -304,7 +304,7 @@ class Untracked(Small):
 
 
 class Sloppy(Small):
-    """Loads half of what it had."""
+    """Does not restore all of its variables."""
 
     def load_own_variables(self, store):
         super().load_own_variables(store)
@@ -312,7 +312,7 @@ class Sloppy(Small):
 
 
 class Reborn(Small):
-    """Knows nothing of its last training."""
+    """Does not continue its last training run."""
 
     def load_own_variables(self, store):
         super().load_own_variables({key: store[key] for key in store.keys() if not key.startswith("training")})  # noqa: SIM118

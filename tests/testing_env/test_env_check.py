@@ -13,7 +13,7 @@ from keras_rl_prob.testing import HybridTask, ScriptedEnv, check_env
 
 
 class Walk(gymnasium.Env):
-    """A random walk that ends at 3, or is cut off after 50 steps; `broken` is what it does wrong."""
+    """A random walk that terminates at 3 and is truncated after 50 steps; `broken` is its mistake."""
 
     observation_space = spaces.Dict({"place": spaces.Box(-1.0, 1.0, (2,)), "side": spaces.Discrete(2)})
     action_space = spaces.Discrete(2)
@@ -128,7 +128,7 @@ def test_what_the_environment_raises_stays_as_it_is(what, where):
 
 
 class Forgetful(gymnasium.Env):
-    """Without chance, so that nothing but Gymnasium's check misses `super().reset(seed=seed)`."""
+    """Deterministic, so that only Gymnasium's check finds the missing `super().reset(seed=seed)`."""
 
     observation_space, action_space = spaces.Discrete(3), spaces.Discrete(2)
 
@@ -273,7 +273,7 @@ def test_what_is_random_by_intention_need_not_repeat():
 
 
 class Masked(gymnasium.Env):
-    """Allows one entry of each part, another one in each step, and raises where another one is taken."""
+    """Allows one entry of each component, a different one in each step, and raises an error for any other."""
 
     action_space = spaces.Tuple(
         (spaces.Discrete(3, start=5), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2), spaces.Box(-1, 1, (1,)))

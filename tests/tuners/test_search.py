@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated, :DeprecationWar
 
 
 def narrow(**ranges):
-    """`HyperParameters` for tiny agents; all that is not named is as `HyperRecurrentPPO` has it."""
+    """`HyperParameters` for tiny agents; all others are those of `HyperRecurrentPPO`."""
     hp = kt.HyperParameters()
     for name, value in {"memory": "none", "units": 8, "minibatches": 2, "update_epochs": 2, **ranges}.items():
         (hp.Choice if isinstance(value, list) else hp.Fixed)(name, value)
@@ -117,7 +117,7 @@ def test_a_trial_with_the_same_seed_is_the_same(tmp_path):
 
 
 class Counted(gymnasium.Env):
-    """One step to an episode; knows how many of its kind are open."""
+    """Episodes of one step; counts open instances."""
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
     action_space = gymnasium.spaces.Discrete(2)
@@ -141,7 +141,7 @@ class Counted(gymnasium.Env):
 
 
 def build_healthy_or_not(hp):
-    """An agent that is not built yet, as a user's function may return it."""
+    """An agent that is not built, as a user's function may return it."""
     case = hp.Choice("case", ["healthy", "diverges", "bad shape", "bad minibatches", "bad build"])
     if case == "bad build":
         raise KeyError("nothing to build")

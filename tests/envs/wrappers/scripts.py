@@ -5,9 +5,9 @@ import numpy as np
 
 
 class Script(gymnasium.Env):
-    """Episodes of given observations, the first of which `reset` shows; `log` has every call.
+    """Episodes of given observations, the first of which `reset` returns; `log` has every call.
 
-    `ends` says how all episodes end; `lives` is like `episodes` and tells the lives in each observation's info.
+    `ends` is how all episodes end; `lives` has the structure of `episodes`, with the lives in each observation's info.
     """
 
     def __init__(self, space, episodes, ends="terminated", lives=None, rewards=1.0, action_space=None):

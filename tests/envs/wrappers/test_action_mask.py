@@ -12,7 +12,7 @@ ARM = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 
 class Told(gymnasium.Env):
-    """Tells given masks, one for each reset or step; the last of them when the episode is over."""
+    """Returns given masks in its info, one for each reset or step; the episode ends with the last."""
 
     def __init__(self, action_space, *told, observation_space=SHOWN, key="action_mask", truncated=False):
         self.action_space, self.observation_space = action_space, observation_space
