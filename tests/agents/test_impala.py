@@ -192,6 +192,86 @@ def test_the_loss_of_the_policy_is_its_definition(kind):
     assert float(logs["importance_weight"]) == pytest.approx(ratio[:6].mean())
 
 
+# ---- one update in NumPy --------------------------------------------------------------------------------------
+
+
+def forward(weights, observation, is_first, memory):
+    """Logits `[T, B, 2]` and values `[T, B]` of a network as `small` makes it, in float64."""
+    kernel, bias, *cell, head, head_bias, critic, critic_bias = weights
+    x, h, features = np.tanh(observation @ kernel + bias), np.zeros((observation.shape[1], kernel.shape[1])), []
+    for row, first in zip(x, is_first, strict=True):
+        if memory:
+            h = np.tanh(row @ cell[0] + np.where(first[:, None], 0.0, h) @ cell[1] + cell[2])
+        features.append(h if memory else row)
+    x = np.stack(features)
+    return x @ head + head_bias, (x @ critic + critic_bias)[..., 0]
+
+
+def small(env, memory):
+    inputs = keras.Input((3,))
+    x = keras.layers.Dense(5, "tanh")(inputs)
+    x = krp.layers.StatefulRNN(keras.layers.SimpleRNNCell(5))(x) if memory else x
+    outputs = {"action": krp.networks.heads(env.action_space, x), "value": keras.layers.Dense(1)(x)}
+    return keras.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_one_update_is_that_of_its_definition_in_numpy(memory):
+    env = scripted()
+    agent = krp.IMPALA(
+        small(env, memory), rollout_steps=8, discount=GAMMA, vtrace=CLIPS, entropy_coef=0.1, normalize_rewards=False
+    )
+    _, rollouts = begin(agent, env)
+    agent.compile(keras.optimizers.SGD(1.0), run_eagerly=True)
+    old = [np.float64(weight) for weight in agent.network.get_weights()]
+    collected = next(rollouts)
+    randomize(agent, 5)
+    new = [np.float64(weight) for weight in agent.network.get_weights()]
+    agent.train_step(agent.prepare(collected).update(tf.constant(0)))
+    received = [x - y for x, y in zip(new, agent.network.get_weights(), strict=True)][-4:]
+
+    rollout = tf.nest.map_structure(lambda x: x.numpy(), collected.rollout)
+    observation = np.concatenate([rollout.observation, rollout.next_step.observation[None]]) / 1.0
+    is_first = np.concatenate([rollout.is_first, rollout.next_step.is_first[None]])
+    valid, action = rollout.valid, rollout.record["raw"]
+    log_mu = log_probability(forward(old, observation, is_first, memory)[0][:-1], action)
+
+    def terms(weights):
+        logits, value = forward(weights, observation, is_first, memory)
+        log_pis = logits[:-1] - np.log(np.exp(logits[:-1]).sum(-1, keepdims=True))
+        return log_probability(logits[:-1], action), value, -(np.exp(log_pis) * log_pis).sum(-1)
+
+    log_pi, value, _ = terms(new)
+    if memory:  # what the last row led to is seen with the memory of the policy that acted
+        h, x = np.zeros((2, 5)), np.tanh(observation @ old[0] + old[1])
+        for row, first in zip(x[:-1], is_first[:-1], strict=True):
+            h = np.tanh(row @ old[2] + np.where(first[:, None], 0.0, h) @ old[3] + old[4])
+        h = np.where(is_first[-1][:, None], 0.0, h)
+        h = np.tanh(np.tanh(observation[-1] @ new[0] + new[1]) @ new[2] + h @ new[3] + new[4])
+        value[-1] = (h @ new[-2] + new[-1])[:, 0]
+    numbers = {"lambda_": CLIPS.lambda_, "clip_rho": CLIPS.clip_rho, "clip_c": CLIPS.clip_c, "clip_pg_rho": np.inf}
+    continues, discounts = 1.0 - rollout.ended, GAMMA * rollout.discount
+    log_ratio = np.where(valid, log_pi - log_mu, 0.0)
+    target, weighted = oracles.vtrace(log_ratio, rollout.reward, discounts, value[:-1], value[1:], continues, **numbers)
+    advantage, weight = weighted / np.exp(log_ratio), np.minimum(np.exp(log_ratio), CLIPS.clip_pg_rho)
+    assert (np.exp(log_ratio) > CLIPS.clip_pg_rho).any()
+
+    def loss(last):
+        log_pi, value, entropy = terms([*new[:-4], *last])
+        losses = -weight * log_pi * advantage + 0.5 * (value[:-1] - target) ** 2 - 0.1 * entropy
+        return losses[valid].mean()
+
+    for number, gradient in enumerate(received):
+        expected = np.zeros_like(gradient)
+        for place in np.ndindex(*gradient.shape):
+            moved = [[x.copy() for x in new[-4:]] for _ in range(2)]
+            moved[0][number][place] += 1e-5
+            moved[1][number][place] -= 1e-5
+            expected[place] = (loss(moved[0]) - loss(moved[1])) / 2e-5
+        np.testing.assert_allclose(gradient, expected, rtol=2e-3, atol=2e-4)
+        assert np.abs(expected).max() > 1e-2
+
+
 # ---- lag ------------------------------------------------------------------------------------------------------
 
 
