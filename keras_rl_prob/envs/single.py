@@ -12,7 +12,7 @@ OLD_GYM = (
     "shimmy around them"
 )
 NUMBERS, FLAGS = {float, int, np.float64, np.float32}, {bool, np.bool_}
-CHECK = "`krp.testing.check_env` looks at a whole environment"
+CHECK = "`krp.testing.check_env` checks a whole environment"
 
 
 class SingleEnv(gymnasium.Wrapper):

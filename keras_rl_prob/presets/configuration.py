@@ -168,7 +168,7 @@ def assign(config: dict[str, Any], key: str, value: Any) -> None:
             config[name] = {}
         config = config[name]
         if not isinstance(config, dict):
-            raise ValueError(f"`{key}` has no place: `{name}` is no section. Received: {name}={config!r}")
+            raise ValueError(f"`{key}` cannot be set: `{name}` is not a section. Received: {name}={config!r}")
     config[last] = value
 
 

@@ -131,7 +131,7 @@ def test_assign_makes_sections_and_refuses_to_go_through_values():
     presets.assign(result, "network.units", 8)
     presets.assign(result, "a.b.c", 1)
     assert result == {"network": {"units": 8}, "a": {"b": {"c": 1}}}
-    with pytest.raises(ValueError, match=r"`a\.b\.c\.d` has no place: `c` is no section"):
+    with pytest.raises(ValueError, match=r"`a\.b\.c\.d` cannot be set: `c` is not a section"):
         presets.assign(result, "a.b.c.d", 2)
 
 
