@@ -36,7 +36,7 @@ def change(run, **sections):
         (["--config", "cartpole", "--set", "agent.clip_ratio"], "--set takes SECTION.KEY=VALUE"),
         (["--config", "cartpole", "--set", "=1"], "--set takes SECTION.KEY=VALUE"),
         (["--config", "cartpole", "--set", "agent.clip_ratio=x"], "must be a number such as its default, 0.2"),
-        (["--config", "cartpole", "--set", "agent.clip_ratio.x=1", "--set", "agent.clip_ratio.x.y=1"], "has no place"),
+        (["--config", "cartpole", "--set", "agent.clip_ratio.x=1", "--set", "agent.clip_ratio.x.y=1"], "cannot be set"),
         (["--config", "cartpole", "--set", "agent.discount=2"], "`discount` must be between 0 and 1"),
         (["--config", "cartpole", "--set", "agent.minibatches=7"], "`minibatches` must divide"),
         (["--config", "cartpole", "--set", "agent.value_coef=null"], "`value_coef` must be a number of at least 0"),
