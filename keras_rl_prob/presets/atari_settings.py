@@ -116,6 +116,14 @@ SETTINGS = {
         "optimizer": ADAM_DQN,
         "fit": DQN_FIT,
     },
+    "pong_impala": {
+        "description": "pong with actor-critic and V-trace on four frames; 3 million steps",
+        "env": {"id": "ALE/Pong-v5", "num_envs": 16, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": {"class": "IMPALA", "normalize_rewards": False},
+        "network": IMAGE,
+        "optimizer": ADAM,
+        "fit": {"epochs": 80, "steps_per_epoch": 120, "validation_episodes": 8, "validation_freq": 10},
+    },
     "pong_ppo": {
         "description": "pong from four frames without memory",
         "env": {"id": "ALE/Pong-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},

@@ -97,6 +97,15 @@ SETTINGS = {
         "optimizer": ADAM_DQN,
         "fit": {"epochs": 10, "steps_per_epoch": 480},
     },
+    "cartpole_novel_impala": {
+        "description": "cartpole with hidden velocities with actor-critic, V-trace and memory",
+        "env": {"id": "tf/CartPoleNoVel-v1", "num_envs": 8},
+        "agent": {"class": "IMPALA"},
+        "network": {"builder": "recurrent", "cell": "lstm", "units": 64},
+        "optimizer": ADAM,
+        "compile": {"steps_per_execution": 20},
+        "fit": {"epochs": 20, "steps_per_epoch": 500},
+    },
     "cartpole_reinforce": {
         "description": "cartpole with REINFORCE, on whole episodes",
         "env": {"id": "tf/CartPole-v1", "num_envs": 16},

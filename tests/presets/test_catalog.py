@@ -87,7 +87,7 @@ def shortened(name):
 TRAINED = [
     "bipedal_walker", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_dqn", "cartpole_impala", "cartpole_novel",
     "cartpole_novel_dqn", "cartpole_reinforce", "cheetah", "doom_basic", "doom_deathmatch", "football_run_to_score",
-    "lunarlander_dqn", "mountaincar_linear_q", "pong", "pong_dqn",
+    "lunarlander_dqn", "mountaincar_linear_q", "pong", "pong_dqn", "pong_impala",
 ]  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 16
+    assert len({kind(name) for name in presets.names()}) == 17
 
 
 # Each class once, and each kind of environment once.
@@ -179,7 +179,8 @@ def test_every_preset_builds_an_agent_that_steps_its_environment(name):
     wanted = {"A2C": keras.optimizers.RMSprop, "LinearQ": keras.optimizers.SGD}
     assert isinstance(agent.optimizer, wanted.get(config["agent"]["class"], keras.optimizers.Adam))
     has_memory = bool(agent.initial_state(1))
-    assert has_memory == config["agent"]["class"].startswith("Recurrent")
+    cell = (config.get("network") or {}).get("cell")
+    assert has_memory == (config["agent"]["class"].startswith("Recurrent") or cell is not None)
     assert has_memory or not ("NoVel" in config["env"]["id"] or "Recall" in config["env"]["id"])
     for key, value in config["agent"].items():
         if key != "class" and not isinstance(value, dict):
