@@ -84,7 +84,7 @@ def test_an_optimizer_that_breaks_weights_is_named_and_its_work_undone(agent_cla
     agent.compile(BREAKING[optimizer]())
     before = agent.network.get_weights()
     with pytest.raises(
-        FloatingPointError, match=r"the optimizer made weights.*of before that update.*'optimizer': 'wild'"
+        FloatingPointError, match=r"the optimizer made weights.*those before that update.*'optimizer': 'wild'"
     ):
         trained(agent, agent.optimizer)
     for x, y in zip(before, agent.network.get_weights(), strict=True):
