@@ -46,6 +46,7 @@ TASKS: dict[str, Any] = {
     "hybrid Tuple action": ("PPO", HybridTask, 200_000, (">=", 8.5), 1e-3, 32, CONTEXTUAL),
     "nested Dict": ("PPO", DictTask, 200_000, (">=", 9.0), 1e-3, 32, CONTEXTUAL),
     "CartPole, preset": "cartpole_dqn",
+    "CartPole, rollouts replayed": "cartpole_acer",
     "LunarLander, preset": "lunarlander_dqn",
     "LunarLander, PPO preset": "lunarlander",
     "HalfCheetah, preset": "cheetah",
@@ -92,6 +93,7 @@ TASKS: dict[str, Any] = {
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt}
 PRESETS = {
     "cartpole_dqn": (">=", 475),
+    "cartpole_acer": (">=", 475),
     "lunarlander_dqn": (">=", 150),
     "lunarlander": (">=", 200),
     "cheetah": (">=", 1500),

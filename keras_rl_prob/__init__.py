@@ -13,6 +13,7 @@ if keras.backend.backend() != "tensorflow":
 from keras_rl_prob import callbacks, distributions, envs, layers, networks, presets, testing, tuners
 from keras_rl_prob.agents import (
     A2C,
+    ACER,
     DQN,
     IMPALA,
     PPO,
@@ -30,6 +31,7 @@ from keras_rl_prob.agents import (
     RecurrentPPO,
     Reinforce,
     ReplaySettings,
+    RolloutReplaySettings,
     SequenceReplaySettings,
     VTrace,
     average_weights,
@@ -39,6 +41,7 @@ from keras_rl_prob.version import __version__
 
 __all__ = [
     "A2C",
+    "ACER",
     "DQN",
     "IMPALA",
     "PPO",
@@ -56,6 +59,7 @@ __all__ = [
     "RecurrentPPO",
     "Reinforce",
     "ReplaySettings",
+    "RolloutReplaySettings",
     "SequenceReplaySettings",
     "VTrace",
     "__version__",

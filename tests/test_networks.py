@@ -180,8 +180,9 @@ def layers_of(network, kind):
         (networks.recurrent, 1),
         (networks.nature_cnn, 0),
         (lambda env: networks.nature_cnn(env, cell="gru"), 1),
+        (lambda env: networks.actor_critic(env, cell="gru", critic="q"), 2),
     ],
-    ids=["feed_forward", "recurrent", "nature_cnn", "nature_cnn gru"],
+    ids=["feed_forward", "recurrent", "nature_cnn", "nature_cnn gru", "actor_critic gru"],
 )
 def test_an_image_goes_through_the_convolutions_once(make, memory):
     network = make((Box(0, 255, (84, 84, 4), np.uint8), Discrete(6)))
@@ -283,6 +284,52 @@ def test_units_of_feed_forward():
     assert sorted(units) == [1, 3, 3, 5, 5, 7, 7]
 
 
+def widths_of(network):
+    """Of the Dense layers, and of the recurrent ones."""
+    dense = [layer.units for layer in layers_of(network, keras.layers.Dense)]
+    return sorted(dense), [layer.cell.units for layer in layers_of(network, StatefulRNN)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "widths"),
+    [
+        ({}, ([1, 3, 3, 5, 5], [])),
+        ({"shared": True}, ([1, 3, 5], [])),
+        ({"cell": "gru"}, ([1, 3, 3], [5, 5])),
+        ({"cell": "gru", "shared": True}, ([1, 3], [5])),
+        ({"cell": keras.layers.LSTMCell(7), "critic": "q"}, ([3, 3, 6], [7, 7])),
+        ({"units": ()}, ([1], [])),
+    ],
+    ids=str,
+)
+def test_policy_and_critic_have_layers_and_memory_of_their_own_or_in_common(arguments, widths):
+    network = networks.actor_critic((Box(-1, 1, (4,)), MultiDiscrete([2, 3])), **{"units": (3, 5), **arguments})
+    assert widths_of(network) == widths
+    critic = arguments.get("critic", "value")
+    assert network.output[critic].shape == (None, 6 if critic == "q" else 1)
+    assert set(network.output) == {"action", critic}
+    with tf.GradientTape() as tape:
+        value = network(tf.ones((2, 4)))[critic]
+    gradients = tape.gradient(value, network.trainable_variables)
+    of_policy = [x for x in network.trainable_variables if "dense_categorical" in x.path]
+    alone = sum(gradient is None for gradient in gradients)
+    assert (
+        alone == len(of_policy)
+        if arguments.get("shared") or not arguments.get("units", True)
+        else alone > len(of_policy)
+    )
+
+
+def test_what_actor_critic_refuses():
+    with pytest.raises(ValueError, match=r'`critic` must be "value" or "q"\. Received: critic=\'Q\''):
+        networks.actor_critic("tf/CartPole-v1", critic="Q")
+    with pytest.raises(ValueError, match=r"`env` must have a Discrete or MultiDiscrete action space"):
+        networks.actor_critic("tf/Pendulum-v1", critic="q")
+    with pytest.raises(ValueError, match=r"`units` must be a tuple of positive integers.*units=\(\)"):
+        networks.actor_critic("tf/CartPole-v1", units=(), cell="lstm")
+    assert networks.actor_critic("tf/Pendulum-v1").output["value"].shape == (None, 1)
+
+
 @pytest.mark.parametrize(
     "env",
     [
@@ -351,8 +398,14 @@ ACTIONS = gym_spaces.Tuple([Box(-1, 1, (1,)), MultiDiscrete([2, 3]), MultiBinary
 @pytest.mark.usefixtures("_no_warnings")
 @pytest.mark.parametrize(
     "make",
-    [networks.feed_forward, networks.recurrent, networks.nature_cnn, lambda env: networks.nature_cnn(env, cell="gru")],
-    ids=["feed_forward", "recurrent", "nature_cnn", "nature_cnn gru"],
+    [
+        networks.feed_forward,
+        networks.recurrent,
+        networks.nature_cnn,
+        lambda env: networks.nature_cnn(env, cell="gru"),
+        lambda env: networks.actor_critic(env, cell="gru"),
+    ],
+    ids=["feed_forward", "recurrent", "nature_cnn", "nature_cnn gru", "actor_critic gru"],
 )
 def test_a_mask_goes_to_the_heads_and_not_into_the_features(make, tmp_path):
     network = make((MASKED, ACTIONS))

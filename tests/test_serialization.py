@@ -141,6 +141,22 @@ TABLE = {
         **{key: value for key, value in POLICY_GRADIENT.items() if key != "gae_lambda"},
         "normalize_advantages": True,
     },
+    agents.RolloutReplaySettings: lambda: {
+        "capacity": 5000,
+        "ratio": 2,
+        "learning_starts": 100,
+        "frame_axis": 0,
+        "checkpoint_replay": False,
+    },
+    agents.ACER: lambda: {
+        "network": krp.networks.actor_critic("tf/CartPole-v1", (4,), critic="q"),
+        "replay": krp.RolloutReplaySettings(5000, ratio=2),
+        "retrace_lambda": 0.9,
+        "clip_rho": math.inf,
+        "trust_region": None,
+        "average_decay": 0.9,
+        **{key: value for key, value in POLICY_GRADIENT.items() if key != "gae_lambda"},
+    },
     agents.A2C: lambda: {"network": network(False), **POLICY_GRADIENT, "normalize_advantages": True},
     agents.Reinforce: lambda: {
         "network": network(False),

@@ -96,6 +96,10 @@ TABLE = [
     (krp.layers.Unrolled, {"network": [None, 3]}),
     (of(krp.networks.feed_forward, env="tf/CartPole-v1"), {"units": UNITS}),
     (of(krp.networks.recurrent, env="tf/CartPole-v1"), {"units": COUNT, "cell": ["rnn", 3, None]}),
+    (
+        of(krp.networks.actor_critic, env="tf/CartPole-v1"),
+        {"units": UNITS, "cell": ["rnn", 3], "critic": ["Q", None, True], "shared": [1, "yes"]},
+    ),
     (of(krp.networks.q_network, env="tf/CartPole-v1"), {"units": UNITS, "cell": ["rnn", 3], "noisy": ["gauss", True]}),
     (
         of(krp.networks.linear_q, env="tf/CartPole-v1"),

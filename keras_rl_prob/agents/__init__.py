@@ -3,6 +3,7 @@
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.policy_gradient import (
     A2C,
+    ACER,
     IMPALA,
     PPO,
     Clipping,
@@ -16,10 +17,16 @@ from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.value_based import DQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
-from keras_rl_prob.replay.settings import PrioritizedReplay, ReplaySettings, SequenceReplaySettings
+from keras_rl_prob.replay.settings import (
+    PrioritizedReplay,
+    ReplaySettings,
+    RolloutReplaySettings,
+    SequenceReplaySettings,
+)
 
 __all__ = [
     "A2C",
+    "ACER",
     "DQN",
     "IMPALA",
     "PPO",
@@ -37,6 +44,7 @@ __all__ = [
     "RecurrentPPO",
     "Reinforce",
     "ReplaySettings",
+    "RolloutReplaySettings",
     "SequenceReplaySettings",
     "VTrace",
     "average_weights",

@@ -2,5 +2,6 @@
 
 from keras_rl_prob.distributions.bounded_normal import BoundedNormal
 from keras_rl_prob.distributions.joint import Joint
+from keras_rl_prob.distributions.joint_actions import JointActions
 
-__all__ = ["BoundedNormal", "Joint"]
+__all__ = ["BoundedNormal", "Joint", "JointActions"]

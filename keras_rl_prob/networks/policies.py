@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_rl_prob import checks, spaces
+from keras_rl_prob.distributions import JointActions
 from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import StatefulRNN
@@ -82,6 +83,56 @@ def nature_cnn(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = None, u
     return _network(inputs, x, x, action_space)
 
 
-def _network(inputs, policy, value, action_space):
-    value = layers.Dense(1, kernel_initializer=keras.initializers.Orthogonal(1.0))(value)
-    return keras.Model(inputs, {"action": heads(action_space, policy, mask_of(inputs)), "value": value})
+def actor_critic(
+    env: EnvOrSpaces,
+    units: Sequence[int] = (64, 64),
+    cell: str | keras.layers.Layer | None = None,
+    critic: str = "value",
+    shared: bool = False,
+) -> keras.Model:
+    """A policy and a critic with tanh layers, and with memory if `cell` is given; separate or shared.
+
+    Images go through the convolutions of `nature_cnn` first, which both share.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
+        units: Widths of the hidden layers. With memory the last one is that of the recurrent layer, if `cell` is a name.
+        cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
+        critic: `"value"` for the value of an observation, `"q"` for the value of each action, of which there are at most
+            1,000, those of a MultiDiscrete space in all combinations.
+        shared: Whether policy and critic share the hidden layers and the memory.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`, or to
+        `{"action": ..., "q": [B, actions]}`, whose last component changes fastest.
+
+    Raises:
+        ValueError: An argument is none of these, or there are no values of all actions.
+
+    Example:
+    >>> network = krp.networks.actor_critic("tf/CartPole-v1", (32,), cell="gru", critic="q")
+    >>> network.output["q"].shape
+    (None, 2)
+    """
+    observation_space, action_space = spaces_of(env)
+    if critic not in ("value", "q"):
+        raise ValueError(f'`critic` must be "value" or "q". Received: critic={critic!r}')
+    outputs = JointActions(action_space).count if critic == "q" else 1
+    widths, shared = checks.widths("units", units, least=0 if cell is None else 1), checks.flag("shared", shared)
+    inputs, x = encoder(observation_space)
+
+    def trunk(x, cell):
+        for width in widths if cell is None else widths[:-1]:
+            x = dense(width)(x)
+        return x if cell is None else StatefulRNN(cell_of(cell, widths[-1]))(x)
+
+    policy = trunk(x, cell)
+    if not shared:
+        cell = cell if cell is None or isinstance(cell, str) else type(cell).from_config(cell.get_config())
+        x = trunk(x, cell)
+    return _network(inputs, policy, policy if shared else x, action_space, critic, outputs)
+
+
+def _network(inputs, policy, critic, action_space, name="value", outputs=1):
+    value = layers.Dense(outputs, kernel_initializer=keras.initializers.Orthogonal(1.0))(critic)
+    return keras.Model(inputs, {"action": heads(action_space, policy, mask_of(inputs)), name: value})

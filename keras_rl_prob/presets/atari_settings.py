@@ -48,6 +48,11 @@ DQN = {
         },
     },
 }
+ACER = {
+    "class": "ACER",
+    "replay": {"class": "RolloutReplaySettings", "learning_starts": 10000, "frame_axis": 0},
+    "normalize_rewards": False,
+}
 MEMORY = {"builder": "nature_cnn", "cell": "lstm", "units": 128}
 IMAGE = {"builder": "nature_cnn"}
 
@@ -85,6 +90,14 @@ SETTINGS = {
         "network": MEMORY,
         "optimizer": ADAM,
         "fit": PPO_FIT,
+    },
+    "breakout_acer": {
+        "description": "breakout with actor-critic and replay of whole rollouts of four frames",
+        "env": {"id": "ALE/Breakout-v5", "num_envs": 16, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": ACER,
+        "network": {"builder": "actor_critic", "critic": "q"},
+        "optimizer": {**ADAM, "global_clipnorm": 10.0},
+        "fit": {"epochs": 250, "steps_per_epoch": 625, "validation_episodes": 8, "validation_freq": 25},
     },
     "breakout_dqn": {
         "description": "breakout with double DQN on four frames",

@@ -72,6 +72,14 @@ SETTINGS = {
         "optimizer": ADAM,
         "fit": {"epochs": 10, "steps_per_epoch": 1536},
     },
+    "lunarlander_acer": {
+        "description": "lunarlander with actor-critic and replay of whole rollouts; half a million steps",
+        "env": {"id": "LunarLander-v3", "num_envs": 16},
+        "agent": {"class": "ACER", "normalize_observations": True},
+        "optimizer": {**ADAM, "global_clipnorm": 10.0},
+        "compile": {"steps_per_execution": 25},
+        "fit": {"epochs": 16, "steps_per_epoch": 500},
+    },
     "reacher": {
         "description": "move the tip of an arm to a point; half a million steps",
         "env": {"id": "Reacher-v5", "num_envs": 8},

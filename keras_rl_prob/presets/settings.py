@@ -27,7 +27,7 @@ DQN = {
         },
     },
 }
-ADAM_DQN = {
+ADAM_REPLAY = {
     "class": "Adam",
     "learning_rate": {
         "class": "PolynomialDecay",
@@ -46,6 +46,14 @@ SETTINGS = {
         "agent": {"class": "PPO", "normalize_observations": True},
         "optimizer": ADAM,
         "fit": {"epochs": 10},
+    },
+    "acrobot_acer": {
+        "description": "acrobot with actor-critic and replay of whole rollouts, 320,000 environment steps",
+        "env": {"id": "tf/Acrobot-v1", "num_envs": 16},
+        "agent": {"class": "ACER", "normalize_observations": True},
+        "optimizer": ADAM_REPLAY,
+        "compile": {"steps_per_execution": 50},
+        "fit": {"epochs": 10, "steps_per_epoch": 500},
     },
     "acrobot_novel": {
         "description": "acrobot with hidden velocities: needs memory",
@@ -68,11 +76,19 @@ SETTINGS = {
         "compile": {"steps_per_execution": 20},
         "fit": {"epochs": 12, "steps_per_epoch": 1000},
     },
+    "cartpole_acer": {
+        "description": "cartpole with actor-critic and replay of whole rollouts",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 16},
+        "agent": {"class": "ACER"},
+        "optimizer": ADAM_REPLAY,
+        "compile": {"steps_per_execution": 50},
+        "fit": {"epochs": 6, "steps_per_epoch": 500},
+    },
     "cartpole_dqn": {
         "description": "cartpole with 3-step double DQN; 98,000 environment steps",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},
         "agent": DQN,
-        "optimizer": ADAM_DQN,
+        "optimizer": ADAM_REPLAY,
         "fit": {"epochs": 15, "steps_per_epoch": 1600},
     },
     "cartpole_impala": {
@@ -94,7 +110,7 @@ SETTINGS = {
         "description": "cartpole with hidden velocities, with recurrent DQN",
         "env": {"id": "tf/CartPoleNoVel-v1", "num_envs": 8},
         "agent": {"class": "RecurrentDQN"},
-        "optimizer": ADAM_DQN,
+        "optimizer": ADAM_REPLAY,
         "fit": {"epochs": 10, "steps_per_epoch": 480},
     },
     "cartpole_novel_impala": {

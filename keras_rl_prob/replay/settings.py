@@ -11,6 +11,11 @@ from keras_rl_prob import checks
 from keras_rl_prob.settings import Schedule, Settings, current
 
 
+def most_of_poisson(mean: int) -> int:
+    """Maximum of a Poisson-distributed number of gradient steps: four standard deviations above the mean."""
+    return mean + math.ceil(4 * mean**0.5)
+
+
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
 class PrioritizedReplay(Settings):
@@ -131,7 +136,7 @@ class ReplaySettings(Settings):
 
     def most_updates(self, mean: int) -> int:
         """Returns the maximum number of gradient steps after a rollout, where `mean` is their mean."""
-        return mean + (math.ceil(4 * mean**0.5) if self.poisson_updates else 0)
+        return most_of_poisson(mean) if self.poisson_updates else mean
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -194,3 +199,51 @@ class SequenceReplaySettings(ReplaySettings):
     def stride(self) -> int:
         """Number of rows from the start of a window to that of the next."""
         return self.period
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+@dataclasses.dataclass(frozen=True)
+class RolloutReplaySettings(Settings):
+    """The size of a replay buffer of whole rollouts, and how often it is sampled.
+
+    Args:
+        capacity: Rows in the replay buffer, of all environments together; a rollout has `rollout_steps` rows of each.
+        ratio: Mean of the Poisson distribution of the number of replays after each rollout; 0 for none. A replay is one
+            gradient step on as many rollouts as there are environments, sampled uniformly. Keras always counts `ratio` steps.
+        learning_starts: Rows in the buffer before replay starts; gradient steps on new rollouts are taken before that too.
+        frame_axis: Axis along which observations are stacks of frames, as in `ReplaySettings`, or `None`.
+        checkpoint_replay: Whether files include the buffer, which an exact resume needs.
+
+    Raises:
+        ValueError: A number is out of its range.
+
+    Example:
+    ```python
+    agent = krp.ACER(replay=krp.RolloutReplaySettings(capacity=10_000, ratio=8))
+    ```
+    """
+
+    capacity: int = 50_000
+    ratio: int = 4
+    learning_starts: int = 1_000
+    frame_axis: int | None = None
+    checkpoint_replay: bool = True
+
+    def checked(self) -> dict[str, Any]:
+        """Counts are integers, `learning_starts` is at most `capacity`."""
+        counts = {"capacity": checks.integer("capacity", self.capacity)}
+        counts |= {name: checks.integer(name, getattr(self, name), least=0) for name in ("ratio", "learning_starts")}
+        if self.learning_starts > self.capacity:
+            raise ValueError(
+                "`learning_starts` must be at most `capacity`. "
+                f"Received: learning_starts={self.learning_starts}, capacity={self.capacity}"
+            )
+        return counts | {
+            "frame_axis": checks.integer("frame_axis", self.frame_axis, least=0, none=True),
+            "checkpoint_replay": checks.flag("checkpoint_replay", self.checkpoint_replay),
+        }
+
+    @property
+    def most_replays(self) -> int:
+        """Maximum number of replays after a rollout."""
+        return most_of_poisson(self.ratio)

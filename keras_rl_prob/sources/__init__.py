@@ -4,6 +4,7 @@ from keras_rl_prob.sources.collectors import Collectors, collectors_of, register
 from keras_rl_prob.sources.lagged import LaggedSource
 from keras_rl_prob.sources.on_policy import OnPolicySource
 from keras_rl_prob.sources.online import OnlineSource
+from keras_rl_prob.sources.past_rollouts import PastRolloutsSource
 from keras_rl_prob.sources.play import PlaySource
 from keras_rl_prob.sources.replay import ReplaySource
 from keras_rl_prob.sources.rollouts import RolloutSource
@@ -14,6 +15,7 @@ __all__ = [
     "LaggedSource",
     "OnPolicySource",
     "OnlineSource",
+    "PastRolloutsSource",
     "PlaySource",
     "ReplaySource",
     "RolloutSource",

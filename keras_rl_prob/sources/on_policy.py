@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_rl_prob.drivers import Driver, Rollout
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.ops.masking import explained_variance
-from keras_rl_prob.ops.returns import running_sums
+from keras_rl_prob.sources.reward_scale import RewardScale
 from keras_rl_prob.sources.rollouts import RolloutFollower, RolloutSource
 
 
@@ -97,12 +97,12 @@ class Preparation(RolloutFollower):
         batch = tf.TensorSpec((driver.num_envs,), tf.float32)
         super().__init__(agent, driver, dict.fromkeys(("log_prob", "value", "advantage", "target"), batch))
         self._steps, self._sequence_length = driver.steps, sequence_length
-        self._discounted_return = tf.Variable(tf.zeros(batch.shape), trainable=False, name="discounted_return")
+        self._num_envs, self._reward_scale = driver.num_envs, RewardScale(agent, driver.num_envs)
 
     @property
     def variables(self) -> list[tf.Variable]:
         """The variables of unfinished episodes."""
-        return [*super().variables, self._discounted_return]
+        return [*super().variables, *self._reward_scale.variables]
 
     def __call__(self, collected: Collected) -> Sequences:
         """Converts a `Collected` rollout to `Sequences`."""
@@ -110,8 +110,10 @@ class Preparation(RolloutFollower):
         valid, value = tf.cast(rollout.valid, tf.float32), rollout.record["value"]
         observation, next_value = agent.normalize(rollout.observation), self._next_value(rollout)
         report, healthy = self.follow(rollout)
-        continues = 1.0 - tf.cast(rollout.ended, tf.float32)
-        reward = self._scaled_reward(rollout, continues, healthy)
+        reward = rollout.reward
+        if agent.normalize_rewards:
+            self._reward_scale.update(rollout, healthy)
+            reward = agent.reward_normalizer(reward)
         raw, parameters = tf.nest.map_structure(  # samples from NaN parameters may not be valid actions
             lambda x: tf.where(healthy, x, tf.zeros_like(x)), (rollout.record["raw"], rollout.record["parameters"])
         )
@@ -131,25 +133,13 @@ class Preparation(RolloutFollower):
 
     def _checked(self, returned):
         """Returns advantages and targets; raises a `ValueError` if the agent returned anything else."""
-        expected = (self._steps, *self._discounted_return.shape)
+        expected = (self._steps, self._num_envs)
         if not isinstance(returned, tuple) or [tuple(getattr(x, "shape", ())) for x in returned] != [expected] * 2:
             raise ValueError(
                 f"`{type(self.agent).__name__}.advantages` must return advantages and value targets, two tensors of the shape "
                 f"{expected}. Received: {returned!r}"
             )
         return returned
-
-    def _scaled_reward(self, rollout, continues, healthy):
-        """Divides rewards by the running standard deviation of the discounted return, if so configured."""
-        agent = self.agent
-        if not agent.normalize_rewards:
-            return rollout.reward
-        carries = agent.discount * continues
-        before = self._discounted_return.read_value()
-        returns = running_sums(rollout.reward, carries, before)
-        self._discounted_return.assign(tf.where(healthy, returns[-1] * carries[-1], before))
-        agent.reward_normalizer.update(returns, rollout.valid & healthy)
-        return agent.reward_normalizer(rollout.reward)
 
     def _next_value(self, rollout):
         """float32 `[T, B]`: the value of each row's next observation, which may be a final one."""

@@ -20,6 +20,9 @@ from keras_rl_prob.sources.sequences import StoredSequences
 POLICIES = {
     "ppo": lambda **arguments: krp.PPO(rollout_steps=8, update_epochs=1, **arguments),
     "recurrent ppo": lambda **arguments: krp.RecurrentPPO(rollout_steps=8, update_epochs=1, **arguments),
+    "acer": lambda **arguments: krp.ACER(
+        rollout_steps=8, replay=krp.RolloutReplaySettings(400, learning_starts=0), **arguments
+    ),
 }
 Q_LEARNING = {
     "dqn": lambda **arguments: krp.DQN(updates=4, learning_starts=16, batch_size=16, capacity=400, **arguments),
@@ -52,7 +55,12 @@ def trained(agent, env, rollouts=2, num_envs=4):
 
 @pytest.mark.parametrize(
     ("kind", "actions"),
-    [("ppo", "multi-discrete"), pytest.param("ppo", "dict", marks=pytest.mark.long), ("recurrent ppo", "tuple")],
+    [
+        ("ppo", "multi-discrete"),
+        pytest.param("ppo", "dict", marks=pytest.mark.long),
+        ("recurrent ppo", "tuple"),
+        ("acer", "multi-discrete"),
+    ],
 )
 def test_policies_do_nothing_that_is_forbidden(kind, actions):
     agent, logs = trained(POLICIES[kind](), ruled(actions))

@@ -34,6 +34,16 @@ AGENTS = {
         {"rollout_steps": 5},
         ENV,
     ),  # lag: test_impala.py
+    "ACER": (
+        krp.ACER,
+        lambda: krp.networks.actor_critic(MASKED, (8,), cell="gru", critic="q"),
+        {
+            "rollout_steps": 5,
+            "replay": krp.RolloutReplaySettings(400, ratio=2, learning_starts=40),
+            "normalize_observations": True,
+        },
+        MASKED,
+    ),
     "Reinforce": (
         krp.Reinforce,
         lambda: krp.networks.feed_forward(ENV, (8,), value=False),

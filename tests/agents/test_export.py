@@ -273,6 +273,7 @@ ODD = spaces.Dict(
 KINDS = {
     "A2C": lambda: krp.A2C(),
     "IMPALA": lambda: krp.IMPALA(),
+    "ACER": lambda: krp.ACER(),
     "Reinforce": lambda: krp.Reinforce(baseline=True),
     "DQN": lambda: krp.DQN(dueling=True, noisy="factorized", prioritized=True),
     "RecurrentDQN": lambda: krp.RecurrentDQN(noisy="independent"),

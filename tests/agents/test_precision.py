@@ -19,6 +19,7 @@ AGENTS = {
     "RecurrentPPO": lambda: krp.RecurrentPPO(**POLICY),
     "A2C": lambda: krp.A2C(rollout_steps=2),
     "IMPALA": lambda: krp.IMPALA(rollout_steps=2, lag=1),
+    "ACER": lambda: krp.ACER(rollout_steps=2, replay=krp.RolloutReplaySettings(400, learning_starts=8)),
     "Reinforce": lambda: krp.Reinforce(max_episode_steps=3),
     "DQN": lambda: krp.DQN(dueling=True, noisy="factorized", prioritized=True, **VALUES),
     "RecurrentDQN": lambda: krp.RecurrentDQN(sequence_length=2, burn_in=1, period=1, n_step=1, **VALUES),

@@ -72,6 +72,9 @@ def shortened(name):
         agent["sequence_length"] = 8
     if "DQN" in agent["class"]:
         agent |= {"updates": 2, "batch_size": 4, "capacity": 400, "learning_starts": 50}
+    if agent["class"] == "ACER":
+        replay = {"class": "RolloutReplaySettings", "capacity": 400, "ratio": 1, "learning_starts": 16}
+        agent["replay"] = {**agent.get("replay", {}), **replay}
     if agent["class"] == "RecurrentDQN":
         agent |= {"sequence_length": 4, "period": 4, "burn_in": 4, "capacity": 2000}
     config["fit"] = {"epochs": 2, "validation_episodes": 2, "validation_freq": 2}
@@ -85,9 +88,10 @@ def shortened(name):
 
 # One preset for each class of agent and kind of environment; all of them are built and stepped below.
 TRAINED = [
-    "bipedal_walker", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_dqn", "cartpole_impala", "cartpole_novel",
-    "cartpole_novel_dqn", "cartpole_reinforce", "cheetah", "doom_basic", "doom_deathmatch", "football_run_to_score",
-    "lunarlander_dqn", "mountaincar_linear_q", "pong", "pong_dqn", "pong_impala",
+    "bipedal_walker", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_acer", "cartpole_dqn",
+    "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_reinforce", "cheetah", "doom_basic",
+    "doom_deathmatch", "football_run_to_score", "lunarlander_acer", "lunarlander_dqn", "mountaincar_linear_q", "pong",
+    "pong_dqn", "pong_impala",
 ]  # fmt: skip
 
 
@@ -102,12 +106,12 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 17
+    assert len({kind(name) for name in presets.names()}) == 20
 
 
 # Each class once, and each kind of environment once.
 SHORT = {
-    "bipedal_walker", "cartpole_a2c", "cartpole_impala", "cartpole_novel_dqn", "cartpole_reinforce",
+    "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_impala", "cartpole_novel_dqn", "cartpole_reinforce",
     "cheetah", "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q", "pong_dqn",
 }  # fmt: skip
 

@@ -70,7 +70,7 @@ def test_unknown_keys_are_answered_with_the_nearest(key, answer):
         ("agent.class", "KLPenalty", "must be one of"),
         ("optimizer.class", "Optimizer", "must be one of"),
         ("network.builder", "recurent", "Did you mean `recurrent`"),
-        ("network.builder", "encoder", r"must be one of \['feed_forward', 'linear_q', .*'recurrent'\]"),
+        ("network.builder", "encoder", r"must be one of \['actor_critic', 'feed_forward', 'linear_q', .*'recurrent'\]"),
         ("optimizer.learning_rate.class", "Decay", "`optimizer.learning_rate.class` must be one of"),
         ("agent", None, "`agent.class` must be one of"),
         ("agent", 3, "`agent` must be a dict, or null. Received: agent=3"),
@@ -136,8 +136,21 @@ def test_assign_makes_sections_and_refuses_to_go_through_values():
 
 
 def test_only_what_can_be_made_is_offered():
-    assert set(makers("network")) == {"feed_forward", "linear_q", "nature_cnn", "q_network", "recurrent"}
-    agents = {"A2C", "DQN", "IMPALA", "LinearQ", "PPO", "RandomAgent", "RecurrentDQN", "RecurrentPPO", "Reinforce"}
+    assert set(makers("network")) == {
+        "actor_critic", "feed_forward", "linear_q", "nature_cnn", "q_network", "recurrent",
+    }  # fmt: skip
+    agents = {
+        "A2C",
+        "ACER",
+        "DQN",
+        "IMPALA",
+        "LinearQ",
+        "PPO",
+        "RandomAgent",
+        "RecurrentDQN",
+        "RecurrentPPO",
+        "Reinforce",
+    }
     assert {name for name in makers("agent") if ">" not in name} == agents
     assert {"Adam", "SGD"} <= set(makers("optimizer"))
     objects = {"PolynomialDecay", "KLPenalty", "EpsilonGreedy", "Boltzmann", "PrioritizedReplay", "ReplaySettings"}

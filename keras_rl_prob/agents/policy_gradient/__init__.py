@@ -1,6 +1,7 @@
-"""Agents that learn a stochastic policy from what they have just done."""
+"""Agents that learn a stochastic policy along its gradient."""
 
 from keras_rl_prob.agents.policy_gradient.a2c import A2C
+from keras_rl_prob.agents.policy_gradient.acer import ACER
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
 from keras_rl_prob.agents.policy_gradient.impala import IMPALA
 from keras_rl_prob.agents.policy_gradient.kl_penalty import KLPenalty
@@ -11,6 +12,7 @@ from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches,
 
 __all__ = [
     "A2C",
+    "ACER",
     "IMPALA",
     "PPO",
     "Clipping",
