@@ -91,8 +91,8 @@ MUTANTS = {
     ),
     "rewards left unscaled": Mutant(
         "sources/on_policy.py",
-        "return agent.reward_normalizer(rollout.reward)",
-        "return rollout.reward",
+        "reward = agent.reward_normalizer(reward)",
+        "agent.reward_normalizer(reward)",
         ("tests/agents/test_ppo_advantages.py",),
     ),
     "updates after a failure": Mutant(
