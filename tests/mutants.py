@@ -97,7 +97,7 @@ MUTANTS = {
     ),
     "updates after a failure": Mutant(
         "learning/model.py",
-        "updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)",
+        "updates = tf.equal(self.failure, failures.NONE) & self.allows_update(data, logs)",
         "updates = tf.constant(True) & self.allows_update(data, logs)",
         ("tests/agents/test_agent_errors.py::test_native_numbers_that_are_no_use_are_named",),
     ),

@@ -2,6 +2,9 @@
 
 import keras_rl_prob  # noqa: F401  # isort: skip  # before Keras: it keeps TensorFlow quiet
 
+import gc
+import os
+
 import keras
 import pytest
 import tensorflow as tf
@@ -9,6 +12,15 @@ from tensorflow.python.eager.polymorphic_function import tracing_compilation
 
 tf.debugging.disable_traceback_filtering()  # which takes a tenth of the time of tracing
 keras.config.disable_traceback_filtering()
+if os.environ["XLA_FLAGS"]:  # graphs are optimised in `make test-learning`, and in tests that start processes
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def pytest_collection_finish():
+    """Leaves the modules and tests that are there to the end out of the garbage collector's searches."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(autouse=True)

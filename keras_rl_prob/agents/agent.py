@@ -20,6 +20,7 @@ from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of
 from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.keras_internals import put_first
 from keras_rl_prob.layers import Unrolled
+from keras_rl_prob.learning import failures
 from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.training import Training
@@ -343,7 +344,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             network_checks.check_same_spaces(self, env)
         else:
             self.build(env)
-        self.failure.assign(0)
+        self.failure.assign(failures.NONE)
         execution = steps_per_execution or updates
         compiled_for = updates, execution, env.num_envs, settings(self)
         if compiled_for != getattr(self, "_compiled_for", None) or self.train_function is None:

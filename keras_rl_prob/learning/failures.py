@@ -6,19 +6,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-FAILURES = (
-    "",
-    "an observation of the environment is not finite, or is normalised and exceeds 1e15",
-    "a reward of the environment is not finite, or is normalised and exceeds 1e15",
-    "the loss or its gradient is not finite",
-    "an action mask of the environment allows no action though the episode has not ended",
-    "the optimizer made weights that are not finite",
-)
-"""What each value of an agent's variable `failure` means; 0 is no failure."""
+NONE, OBSERVATION, REWARD, LOSS, MASK, WEIGHTS = range(6)  # values of an agent's variable `failure`
+MESSAGES = {
+    OBSERVATION: "an observation of the environment is not finite, or is normalised and exceeds 1e15",
+    REWARD: "a reward of the environment is not finite, or is normalised and exceeds 1e15",
+    LOSS: "the loss or its gradient is not finite",
+    MASK: "an action mask of the environment allows no action though the episode has not ended",
+    WEIGHTS: "the optimizer made weights that are not finite",
+}
 
 LARGEST_NORMALIZED = 1e15  # the squares of such numbers and of their returns can still be summed in float32
-
-WEIGHTS = FAILURES.index("the optimizer made weights that are not finite")
 
 
 def finite(tensors: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
@@ -40,10 +37,10 @@ def finite(tensors: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
 
 
 def check_healthy(failure: int, logs: dict[str, Any], optimizer: keras.optimizers.Optimizer) -> None:
-    """Raises an error that names the cause, unless `failure` is 0.
+    """Raises an error that names the cause, unless `failure` is `NONE`.
 
     Args:
-        failure: Integer, an index of `FAILURES`.
+        failure: Value of the agent's variable `failure`.
         logs: Logs of the last update.
         optimizer: The Keras optimizer of the updates.
 
@@ -51,12 +48,12 @@ def check_healthy(failure: int, logs: dict[str, Any], optimizer: keras.optimizer
         FloatingPointError: An observation, a reward, the loss, its gradient or the weights are not finite.
         ValueError: An action mask allows no action.
     """
-    if failure:
+    if failure != NONE:
         known = {key: float(value) for key, value in logs.items() if "loss" in key or key == "env_steps"}
         if failure == WEIGHTS:
             known |= {"optimizer": optimizer.name, "learning_rate": float(optimizer.learning_rate)}
-        error = ValueError if failure == 4 else FloatingPointError
+        error = ValueError if failure == MASK else FloatingPointError
         raise error(
-            f"{FAILURES[failure]}. The weights are those before that update, and training has stopped. "
+            f"{MESSAGES[failure]}. The weights are those before that update, and training has stopped. "
             f"Received: {known}"
         )

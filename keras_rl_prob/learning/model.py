@@ -26,7 +26,7 @@ class LearningModel(PersistentModel):
     Attributes:
         network: The Functional model that is trained.
         optimizers: Dict from the names of `parts` to their Keras optimizers; `optimizer` is the first of them.
-        failure: int32 variable, an index of `failures.FAILURES`; while it is not 0, weights are not updated.
+        failure: int32 variable, a constant of `keras_rl_prob.learning.failures`; unless it is `NONE`, weights are not updated.
     """
 
     rollouts_per_execution = 1
@@ -129,8 +129,11 @@ class LearningModel(PersistentModel):
             loss, more, updates = self._learn(part, data)
             more = {"loss" if len(parts) == 1 else f"{part.name}_loss": loss, **more}
             # Losses that are not finite are logged, too.
-            logs, counted = logs | more, counted | dict.fromkeys(more, updates | tf.not_equal(self.failure, 0))
-        healthy = tf.equal(self.failure, 0)
+            logs, counted = (
+                logs | more,
+                counted | dict.fromkeys(more, updates | tf.not_equal(self.failure, failures.NONE)),
+            )
+        healthy = tf.equal(self.failure, failures.NONE)
         _undo_unless(healthy, earlier, before)
         tf.cond(healthy, functools.partial(self.after_update, data), lambda: None)
         check_reported(self, logs, data.report)
@@ -148,7 +151,7 @@ class LearningModel(PersistentModel):
         sources = [variable.value for variable in part.variables]
         gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._follow_failure(data.report["failure"], loss, gradients, optimizer)
-        updates = tf.equal(self.failure, 0) & self.allows_update(data, logs)
+        updates = tf.equal(self.failure, failures.NONE) & self.allows_update(data, logs)
         if part.period > 1:
             updates &= tf.equal(self.optimizer.iterations % part.period, 0)
         tf.cond(updates, lambda: self._apply(optimizer, gradients, part.variables), lambda: None)
@@ -169,14 +172,15 @@ class LearningModel(PersistentModel):
         }
 
     def _follow_failure(self, report, loss, gradients, optimizer):
-        """Sets `failure`, if it is 0, to that of the rollout, or to 3 if the loss or its gradient is not finite."""
+        """Sets `failure`, unless there was one, to that of the rollout, or to `LOSS` if loss or gradient are not finite."""
         # The loss comes first: then XLA computes the network and a target network in parallel, otherwise in turn.
         finite = tf.math.is_finite(loss) & failures.finite(gradients)
         scale = getattr(optimizer, "dynamic_scale", None)
         if scale is not None:  # the optimizer skips gradients that overflow and lowers the scale
             finite |= tf.math.is_finite(loss) & (tf.convert_to_tensor(scale) > 1.0)
-        found = tf.where(report > 0.0, tf.cast(report, tf.int32), tf.where(finite, 0, 3))
-        self.failure.assign(tf.where(tf.equal(self.failure, 0), found, self.failure))
+        of_loss = tf.where(finite, failures.NONE, failures.LOSS)
+        found = tf.where(report > 0.0, tf.cast(report, tf.int32), of_loss)
+        self.failure.assign(tf.where(tf.equal(self.failure, failures.NONE), found, self.failure))
 
     def prepare(self, rollout: Any) -> Any:
         """Prepares a rollout in the graph of its updates, before the first of them; returns the rollout to learn from."""

@@ -9,7 +9,7 @@ from keras_rl_prob import border, masks
 from keras_rl_prob.drivers import Driver, EpisodeStatistics, Rollout, rollout_source
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.layers import RunningNormalization
-from keras_rl_prob.learning.failures import LARGEST_NORMALIZED
+from keras_rl_prob.learning import failures
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.types import Nest
 
@@ -157,7 +157,7 @@ class RolloutSource:
 
 
 def _failure(rollout, agent):
-    """float32 scalar, an index of `failures.FAILURES`: the failure of a rollout, 0 if there is none."""
+    """The failure of a rollout as a float32 scalar, a constant of `keras_rl_prob.learning.failures`."""
     leaves, normalizers = keras.tree.flatten(rollout.observation), agent.observation_normalizers
     finite, legal = True, True
     for index, x in enumerate(leaves):
@@ -168,8 +168,10 @@ def _failure(rollout, agent):
         allowed = tf.reduce_any(tf.not_equal(leaves[index], 0) & entries, -1)  # [T, B, ...]
         acts = tf.reshape(rollout.valid, (*rollout.valid.shape, *[1] * (len(allowed.shape) - 2)))
         legal &= tf.reduce_all(allowed | ~acts)
-    return tf.where(finite, tf.where(reward_finite, tf.where(legal, 0.0, 4.0), 2.0), 1.0)
+    failure = tf.where(legal, failures.NONE, failures.MASK)
+    failure = tf.where(reward_finite, failure, failures.REWARD)
+    return tf.cast(tf.where(finite, failure, failures.OBSERVATION), tf.float32)
 
 
 def _within_limits(x, normalized):
-    return tf.reduce_all(tf.abs(x) <= LARGEST_NORMALIZED if normalized else tf.math.is_finite(x))
+    return tf.reduce_all(tf.abs(x) <= failures.LARGEST_NORMALIZED if normalized else tf.math.is_finite(x))
