@@ -26,7 +26,8 @@ from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 from keras_rl_prob.replay import Ring
-from keras_rl_prob.sources import Collectors, RolloutSource, collectors_of
+from keras_rl_prob.sources import Collectors, RolloutSource
+from keras_rl_prob.sources.collectors import collectors_of
 from keras_rl_prob.types import Nest
 
 

@@ -1,6 +1,6 @@
 """Sources, which collect rollouts and turn them into the data of gradient steps."""
 
-from keras_rl_prob.sources.collectors import Collectors, collectors_of, register_collectors
+from keras_rl_prob.sources.collectors import Collectors, register_collectors
 from keras_rl_prob.sources.lagged import LaggedSource
 from keras_rl_prob.sources.on_policy import OnPolicySource
 from keras_rl_prob.sources.online import OnlineSource
@@ -20,6 +20,5 @@ __all__ = [
     "ReplaySource",
     "RolloutSource",
     "SequenceSource",
-    "collectors_of",
     "register_collectors",
 ]
