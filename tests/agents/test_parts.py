@@ -61,6 +61,19 @@ def test_each_part_changes_its_own_variables_with_its_own_optimizer():
         assert all(same) if name == "critic" else not any(same), name
 
 
+@pytest.mark.parametrize("eager", [True, False])
+def test_a_part_with_a_period_learns_at_every_so_many_gradient_steps(eager):
+    agent = with_parts(lambda agent: [critic(agent), Two.parts(agent)[1]._replace(period=2)])()
+    agent.compile(keras.optimizers.SGD(0.1), run_eagerly=eager, jit_compile=False)
+    agent.fit(ENV, epochs=1, steps_per_epoch=5, num_envs=2, seed=0, verbose=0)
+    assert {name: int(x.iterations) for name, x in agent.optimizers.items()} == {"critic": 5, "actor": 2}
+
+
+def test_optimizers_must_be_those_of_the_parts():
+    with pytest.raises(ValueError, match=r"for each of the parts \['critic', 'actor'\]. Received: \['critic'\]"):
+        fit(Two(), {"critic": keras.optimizers.SGD(0.1)})
+
+
 def with_parts(parts):
     return type("Wrong", (Two,), {"parts": parts})
 
@@ -257,6 +270,18 @@ def test_all_networks_of_an_agent_are_looked_at():
     convolutions = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
     assert prefers_xla([agent.network])
     assert prefers_xla([agent.network, convolutions]) is bool(tf.config.list_physical_devices("GPU"))
+
+
+def raising():
+    raise TypeError("an open file")
+
+
+def test_graphs_of_an_agent_that_cannot_be_described_are_never_used_again():
+    agent = with_critic()
+    agent.get_config = raising
+    agent.build(ENV)
+    agent.compile()
+    assert settings(agent) != settings(agent)
 
 
 def test_graphs_are_kept_though_an_agent_has_several_networks():
