@@ -141,3 +141,11 @@ class ImageEnv(gymnasium.Env):
         image = np.zeros((32, 32, 1), np.uint8)
         image[:, 10 * self._side : 10 * self._side + 10] = 255
         return image
+
+
+class SpoiledCartPole(krp.envs.native.CartPole):
+    """CartPole whose observations soon become NaN."""
+
+    def transition(self, state, action, seed):
+        state, reward, terminated = super().transition(state, action, seed)
+        return state * np.nan, reward, terminated

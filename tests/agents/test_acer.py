@@ -8,6 +8,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from environments import SpoiledCartPole
 from gymnasium import spaces
 
 import keras_rl_prob as krp
@@ -458,19 +459,11 @@ def test_a_second_training_and_a_resumed_one_are_those_of_a_new_agent(tmp_path):
         np.testing.assert_array_equal(x, y)
 
 
-class Spoiled(krp.envs.native.CartPole):
-    """CartPole whose observations are soon no numbers."""
-
-    def transition(self, state, action, seed):
-        state, reward, terminated = super().transition(state, action, seed)
-        return state * np.nan, reward, terminated
-
-
 def test_observations_that_are_no_use_are_named():
     agent = small(cell=None)
     agent.compile(run_eagerly=True)
     with pytest.raises(FloatingPointError, match="an observation of the environment is not finite"):
-        agent.fit(Spoiled(4), epochs=1, steps_per_epoch=3, verbose=0)
+        agent.fit(SpoiledCartPole(4), epochs=1, steps_per_epoch=3, verbose=0)
 
 
 # ---- what it refuses ----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from environments import SpoiledCartPole
 
 import keras_rl_prob as krp
 from keras_rl_prob.testing import ScriptedEnv
@@ -354,20 +355,12 @@ def test_an_environment_that_fails_leaves_what_is_held_back_whole():
         assert learn(agent, source.iterator())[0].observation[0, :, 2].numpy().min() == first
 
 
-class Spoiled(krp.envs.native.CartPole):
-    """CartPole whose observations soon become NaN."""
-
-    def transition(self, state, action, seed):
-        state, reward, terminated = super().transition(state, action, seed)
-        return state * np.nan, reward, terminated
-
-
 def test_observations_that_are_no_use_are_named():
     """A sample from NaN parameters may not be a valid action: its probability must not be computed."""
     agent = krp.IMPALA(NETWORKS["feed-forward"](NATIVE), rollout_steps=4)
     agent.compile(run_eagerly=True)
     with pytest.raises(FloatingPointError, match="an observation of the environment is not finite"):
-        agent.fit(Spoiled(4), epochs=1, steps_per_epoch=3, verbose=0)
+        agent.fit(SpoiledCartPole(4), epochs=1, steps_per_epoch=3, verbose=0)
 
 
 # ---- wrong values ---------------------------------------------------------------------------------------------
