@@ -120,6 +120,11 @@ def tensor_specs(space: gymnasium.Space) -> Nest:
     return map_structure(spec, space)
 
 
+def zeros(space: gymnasium.Space, batch_size: int) -> Nest:
+    """Nest of zeros `[batch_size, ...]` with the shapes and dtypes of `tensor_specs(space)`."""
+    return tf.nest.map_structure(lambda spec: tf.zeros((batch_size, *spec.shape), spec.dtype), tensor_specs(space))
+
+
 def _in(dtype, leaf):
     """Whether the integers of a leaf space, counted from 0 if it has a start, fit into `dtype`."""
     if not isinstance(leaf, spaces.Box):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium
 import keras
 import tensorflow as tf
 
@@ -9,6 +10,8 @@ from keras_rl_prob import border, checks, spaces
 from keras_rl_prob.deployment.export import export_policy
 from keras_rl_prob.deployment.policy import Policy, deterministic_actions
 from keras_rl_prob.distributions import Joint
+from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.envs.previous_step import OBSERVATION, PreviousStep
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
 from keras_rl_prob.types import Mixin, Nest, Path
@@ -19,11 +22,28 @@ class ActingModel(Mixin):
 
     Attributes:
         network, observation_space, action_space, normalize_observations: See `Agent`.
+        input_space: The space of the network's inputs: `observation_space`, or what `krp.envs.with_previous_step` makes of it.
         observation_normalizers: List of a layer for each leaf of an observation, if observations are normalised.
     """
 
+    observation_space: Any
     steps_per_execution: Any
     predict_function: Any
+
+    previous_action_and_reward: bool = False
+    """Whether the network also sees the previous action and reward; an argument of agents that may have memory."""
+
+    def seen(self, env: BatchEnv) -> BatchEnv:
+        """The environment as the network sees it: with the previous action and reward if the agent is to see them."""
+        return PreviousStep(env) if self.previous_action_and_reward else env
+
+    def observed(self, seen: Nest) -> Nest:
+        """The observation of the environment in what the network sees, nests `[B, ...]`."""
+        if not self.previous_action_and_reward:
+            return seen
+        if isinstance(self.observation_space, gymnasium.spaces.Dict):
+            return {key: seen[key] for key in self.observation_space}
+        return seen[OBSERVATION]
 
     def policy(self, num_envs: int | None = None, deterministic: bool = True, seed: int = 0) -> Policy:
         """A `Policy` that acts step by step and keeps the recurrent state, for play and deployment."""
@@ -55,9 +75,7 @@ class ActingModel(Mixin):
     def predict_step(self, data: Nest) -> Nest:
         """Deterministic actions for observations as environments return them, `[B, ...]` or sequences `[B, T, ...]`."""
         data = data[0] if isinstance(data, tuple) and len(data) == 1 else data
-        return border.decode(
-            self.action_space, deterministic_actions(self, border.encode(self.observation_space, data))
-        )
+        return border.decode(self.action_space, deterministic_actions(self, border.encode(self.input_space, data)))
 
     def make_predict_function(self, force: bool = False) -> None:
         """Keras calls `predict_function` with a list of batches; every batch shape has its own trace."""

@@ -16,7 +16,7 @@ from keras_rl_prob.agents.evaluation import EvaluatingModel, once
 from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
 from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_arguments, reject_unknown
-from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of
+from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of, with_previous_step
 from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.keras_internals import put_first
 from keras_rl_prob.layers import Unrolled
@@ -65,6 +65,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self.network = network
         self.normalize_observations = normalize_observations
         self.observation_space = self.action_space = None
+        self.input_space: Any = None
         self._requested_jit_compile: bool | str = "auto"
         self._requested_steps_per_execution: int | None = None
         self._graphs = Graphs(self)
@@ -179,12 +180,15 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         if type(self).get_config is Agent.get_config:
             self._argument_names()
         observation_space, action_space = spaces_of(env)
+        if self.previous_action_and_reward:
+            env = with_previous_step(env)
+        input_space = spaces_of(env)[0]
         seen = normalized_spaces(env) if self.normalize_observations else env
         network = self.network or self.default_network(seen)
-        self.check_network(network, observation_space, action_space)
+        self.check_network(network, input_space, action_space)
         self._forget_graphs()
         self.network = network
-        self.observation_space, self.action_space = observation_space, action_space
+        self.observation_space, self.action_space, self.input_space = observation_space, action_space, input_space
         self.build_networks(seen)
         given = [getattr(self, name, None) for name in constructor_arguments(type(self), Agent)]
         put_first(self, [x for x in given if isinstance(x, keras.layers.Layer)])  # as in a loaded agent, which has all
@@ -193,7 +197,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []
         if self.normalize_observations:
-            self.observation_normalizers = observation_normalizers(observation_space, action_space, network)
+            self.observation_normalizers = observation_normalizers(input_space, action_space, network)
         self.env_steps = self.add_number("env_steps", dtype="int64")
         self.make_reports()
         self.built = True
@@ -297,6 +301,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
             execution = arguments.whole_executions(self._requested_steps_per_execution, updates, steps_per_epoch)
             self._prepare_for(made, updates, execution)
+            made = self.seen(made)
             stack.enter_context(raising_as_itself())
             stack.enter_context(interruptible())
             if validation_data is not None:

@@ -205,6 +205,7 @@ class EvaluatingModel(Mixin):
             network_checks.check_same_spaces(self, made)
         else:
             self.build(made)
+        made = self.seen(made)
         rounded = -(-episodes // made.num_envs)
         play, placeholder = self._graphs.player(made, deterministic)
         return Evaluation(play, placeholder, made, rounded, seed, max_steps)

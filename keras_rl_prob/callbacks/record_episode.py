@@ -110,9 +110,10 @@ def _make(env):
 def _play(policy, env, max_frames, seed, rewards):
     """Yields the frames of an episode, uint8 `[height, width, 3]`; appends to `rewards`."""
     observation, _ = env.reset(seed=seed)
+    reward = 0.0
     yield _frame(env)
     for _ in range(max_frames - 1):
-        observation, reward, terminated, truncated, _ = env.step(policy(observation))
+        observation, reward, terminated, truncated, _ = env.step(policy(observation, reward=reward))
         rewards.append(reward)
         yield _frame(env)
         if terminated or truncated:

@@ -90,7 +90,7 @@ class Step:
 
     def __init__(self, agent: keras.Model) -> None:
         self.agent, self._used = agent, _seen_by_actions(agent.network)
-        self.observation_space: Any = _part(agent.observation_space, iter(self._used))
+        self.observation_space: Any = _part(agent.input_space, iter(self._used))
         observation = spaces.map_structure(
             lambda leaf: tf.TensorSpec((None, *(leaf.shape or ())), leaf.dtype), self.observation_space
         )
@@ -102,10 +102,10 @@ class Step:
     ) -> tuple[Nest, Nest]:
         """Returns `(action, state)`; a sample with a `seed`, int32 `[2]`, and else the mode of the policy."""
         seen, rows = iter(tf.nest.flatten(observation)), tf.shape(is_first)[0]
-        leaves = zip(self._used, spaces.leaves(self.agent.observation_space), strict=True)
+        leaves = zip(self._used, spaces.leaves(self.agent.input_space), strict=True)
         flat = [next(seen) if used else tf.zeros((rows, *leaf.shape), leaf.dtype) for used, leaf in leaves]
-        whole = tf.nest.pack_sequence_as(spaces.tensor_specs(self.agent.observation_space), flat)
-        encoded = border.encode(self.agent.observation_space, whole)
+        whole = tf.nest.pack_sequence_as(spaces.tensor_specs(self.agent.input_space), flat)
+        encoded = border.encode(self.agent.input_space, whole)
         deterministic, seed = seed is None, tf.constant([0, 0]) if seed is None else seed
         action, _, state = self.agent.act(encoded, is_first, state, seed, deterministic)
         return border.decode(self.agent.action_space, action), state

@@ -1,10 +1,13 @@
 """Acting outside training: step by step, and for whole batches."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import border, spaces
+from keras_rl_prob.envs.previous_step import join
 from keras_rl_prob.types import Nest
 
 
@@ -32,7 +35,7 @@ class Policy:
         self._agent, self._single = agent, num_envs is None
         self._num_envs, self._seed = num_envs or 1, seed
         self._observations, self._actions = border.Codec(agent.observation_space), border.Codec(agent.action_space)
-        self._specs = spaces.tensor_specs(agent.observation_space)
+        self._seen_specs, self._specs = map(spaces.tensor_specs, (agent.observation_space, agent.input_space))
         self._act = self._traced(deterministic)
         self._steps = 0
         self.reset()
@@ -58,30 +61,56 @@ class Policy:
         """Resets the recurrent state: the next observation starts an episode."""
         self._state = self._agent.initial_state(self._num_envs)
         self._is_first = np.ones(self._num_envs, bool)
+        self._action: Any = None
 
-    def __call__(self, observation: Nest, is_first: np.ndarray | None = None) -> Nest:
+    @property
+    def wants_reward(self) -> bool:
+        """Whether the agent sees the previous reward, which a call then needs."""
+        return bool(self._agent.previous_action_and_reward)
+
+    def __call__(
+        self, observation: Nest, is_first: np.ndarray | None = None, reward: float | np.ndarray | None = None
+    ) -> Nest:
         """Returns the action for an observation.
 
         Args:
             observation: What a Gymnasium environment returned (of a vector environment if `num_envs` was given).
             is_first: bool `[num_envs]`; which environments have just been reset. By default only the first observation after
                 `reset` starts episodes.
+            reward: The reward for the last action, a float, or an array `[num_envs]` if `num_envs` was given; for agents with
+                `previous_action_and_reward`, after the first step. Others ignore it.
 
         Returns:
             An action as the environment takes it.
+
+        Raises:
+            ValueError: The observation has another batch size than the policy, or the reward is missing.
         """
         is_first = self._is_first if is_first is None else np.asarray(is_first, bool)
         self._check_rows(observation)
         if self._single:
             observation = spaces.map_values(lambda x: np.asarray(x)[None], self._agent.observation_space, observation)
         flat = self._observations.encode(observation)
-        nest = tf.nest.pack_sequence_as(self._specs, [tf.constant(x) for x in flat])
+        nest = tf.nest.pack_sequence_as(self._seen_specs, [tf.constant(x) for x in flat])
+        if self.wants_reward:
+            nest = self._with_previous_step(nest, is_first, reward)
         seed = tf.constant([self._seed, self._steps])
         action, self._state = self._act(nest, tf.constant(is_first), self._state, seed)
         self._is_first = np.zeros(self._num_envs, bool)
-        self._steps += 1
+        self._steps, self._action = self._steps + 1, action
         decoded = self._actions.decode([x.numpy() for x in tf.nest.flatten(action)])
         return spaces.map_values(lambda x: x[0], self._agent.action_space, decoded) if self._single else decoded
+
+    def _with_previous_step(self, observation, is_first, reward):
+        if self._action is None:
+            self._action = spaces.zeros(self._agent.action_space, self._num_envs)
+        if reward is None and not is_first.all():
+            raise ValueError(
+                "The policy of an agent with `previous_action_and_reward` needs the reward of the last step: "
+                "`policy(observation, reward=reward)`. Received: reward=None after the first step of an episode"
+            )
+        rewards = np.broadcast_to(np.asarray(0.0 if reward is None else reward, np.float32), (self._num_envs,))
+        return join(observation, self._action, tf.constant(rewards), is_first)
 
     def _check_rows(self, observation):
         """Raises a `ValueError` where a policy for one environment gets a batch, or the other way round."""
@@ -113,7 +142,7 @@ def deterministic_actions(agent: keras.Model, observation: Nest) -> Nest:
     def swap(x):
         return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
 
-    leaf, space = keras.tree.flatten(observation)[0], spaces.leaves(agent.observation_space)[0]
+    leaf, space = keras.tree.flatten(observation)[0], spaces.leaves(agent.input_space)[0]
     if len(leaf.shape) == len(space.shape) + 1:
         return modes(agent(observation))
     rows, steps = leaf.shape[:2]

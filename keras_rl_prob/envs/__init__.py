@@ -1,6 +1,6 @@
 """Environments: native TensorFlow ones, adapters for Gymnasium's with the same functional interface, wrappers, registration."""
 
-from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of
+from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of, with_previous_step
 from keras_rl_prob.envs.games import GFootballEnv
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
 from keras_rl_prob.envs.gymnasium_ids import make_one, spec
@@ -46,4 +46,5 @@ __all__ = [
     "register_environments",
     "spaces_of",
     "spec",
+    "with_previous_step",
 ]

@@ -12,6 +12,7 @@ from keras_rl_prob import checks, spaces
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
 from keras_rl_prob.envs.gymnasium_ids import make_many, make_one
 from keras_rl_prob.envs.native import NativeEnv, make_native
+from keras_rl_prob.envs.previous_step import PreviousStep, extended_space
 from keras_rl_prob.envs.single import OLD_GYM, SingleEnv
 
 DEFAULT_NUM_ENVS = 32
@@ -46,7 +47,7 @@ class VectorLike(Protocol):
         """Method that steps all environments."""
 
 
-BatchEnv: TypeAlias = NativeEnv | GymnasiumEnv
+BatchEnv: TypeAlias = NativeEnv | GymnasiumEnv | PreviousStep
 """A batch of environments with tensors as inputs and outputs, as `make` returns it."""
 
 Env: TypeAlias = (
@@ -118,6 +119,35 @@ def spaces_of(env: EnvOrSpaces) -> tuple[gymnasium.Space, gymnasium.Space]:
     for name, space in zip(("observation_space", "action_space"), env, strict=True):
         spaces.check_supported(space, name)
     return env
+
+
+def with_previous_step(env: EnvOrSpaces) -> tuple[gymnasium.Space, gymnasium.Space]:
+    """The spaces of an environment, with the previous action and reward as components of its observation.
+
+    They are those for which an agent with `previous_action_and_reward=True` needs a network:
+
+    | component of the observation | value |
+    | --- | --- |
+    | `"observation"`, or the components of a Dict | what the environment returned |
+    | `"previous_action"` | an element of the action space; zeros in the first step of an episode |
+    | `"previous_reward"` | float32 `[1]`, not scaled; 0 in the first step of an episode |
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
+
+    Returns:
+        A pair `(observation_space, action_space)`, which all functions of `krp.networks` accept.
+
+    Raises:
+        ValueError: A space is not supported, or the observation has such a component already.
+
+    Example:
+    >>> observation_space, _ = with_previous_step("tf/CartPole-v1")
+    >>> list(observation_space)
+    ['observation', 'previous_action', 'previous_reward']
+    """
+    observation_space, action_space = spaces_of(env)
+    return extended_space(observation_space, action_space), action_space
 
 
 def is_owned(env: Any) -> bool:

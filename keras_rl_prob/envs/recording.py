@@ -55,10 +55,12 @@ def record_episodes(
     for number in range(episodes):
         observation, _ = env.reset(seed=seed if number == 0 else None)
         getattr(policy, "reset", lambda: None)()
-        observations, actions, ends = [observation], [], []
+        observations, actions = [observation], []
+        ends: list[Any] = []
         over = False
         while not over:
-            action = env.action_space.sample() if policy is None else policy(observation)
+            rewarded = {"reward": ends[-1][0] if ends else None} if getattr(policy, "wants_reward", False) else {}
+            action = env.action_space.sample() if policy is None else policy(observation, **rewarded)
             observation, reward, terminated, truncated, _ = env.step(action)
             observations.append(observation)
             actions.append(action)

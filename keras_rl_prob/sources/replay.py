@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob.drivers import Driver, Rollout
 from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.envs.previous_step import join
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Prioritized
@@ -222,6 +224,10 @@ class ReplaySource(RolloutSource):
         rows = episode_rows(episodes, self.agent.observation_space, self.agent.action_space)
         if self._frames is not None:
             rows["observation"] = rows["observation"].take(self._frames - 1, self._settings.frame_axis + 1)
+        if self.agent.previous_action_and_reward:
+            action, reward = tf.nest.map_structure(lambda x: np.roll(x, 1, 0), (rows["action"], rows["reward"]))
+            joined = join(rows["observation"], action, tf.constant(reward), rows["is_first"])
+            rows["observation"] = tf.nest.map_structure(np.asarray, joined)
         count = min(len(rows["reward"]) // self._num_envs, self.ring.capacity) // self._stride * self._stride
         if not count:
             raise ValueError(

@@ -164,7 +164,7 @@ def _failure(rollout, agent):
         if x.dtype.is_floating:
             finite &= _within_limits(x, bool(normalizers) and isinstance(normalizers[index], RunningNormalization))
     reward_finite = _within_limits(rollout.reward, getattr(agent, "normalize_rewards", False))
-    for index, entries in masks.choices(agent.observation_space, agent.action_space):
+    for index, entries in masks.choices(agent.input_space, agent.action_space):
         allowed = tf.reduce_any(tf.not_equal(leaves[index], 0) & entries, -1)  # [T, B, ...]
         acts = tf.reshape(rollout.valid, (*rollout.valid.shape, *[1] * (len(allowed.shape) - 2)))
         legal &= tf.reduce_all(allowed | ~acts)

@@ -13,17 +13,18 @@ STEPS = 4
 
 
 class Replay(gymnasium.Env):
-    """Returns the same observations in each episode, and records the actions.
+    """Returns the same observations and rewards in each episode, and records the actions.
 
     Args:
         observation_space: Gymnasium space.
         action_space: Gymnasium space.
         observations: List of elements of `observation_space`.
+        rewards: List of floats, the reward with which each observation came; the first is not used.
     """
 
-    def __init__(self, observation_space: Any, action_space: Any, observations: Any) -> None:
+    def __init__(self, observation_space: Any, action_space: Any, observations: Any, rewards: Any) -> None:
         self.observation_space, self.action_space = observation_space, action_space
-        self._observations = [*observations, observations[-1]]
+        self._observations, self._rewards = [*observations, observations[-1]], [*rewards, 0.0]
         self.episodes: list[list[Any]] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -36,7 +37,8 @@ class Replay(gymnasium.Env):
         """The next observation; the last one truncates."""
         actions = self.episodes[-1]
         actions.append(action)
-        return self._observations[len(actions)], 0.0, False, len(actions) == len(self._observations) - 1, {}
+        step, last = len(actions), len(self._observations) - 1
+        return self._observations[step], self._rewards[step], False, step == last, {}
 
 
 def check_acting(agent: keras.Model, env: Any, seed: int) -> None:
@@ -48,13 +50,14 @@ def check_acting(agent: keras.Model, env: Any, seed: int) -> None:
         seed: Integer.
     """
     name = type(agent).__name__
-    rows, actions = _played(agent, env, seed)
-    shown = [border.decode(agent.observation_space, row, bounded=False) for row in rows]
-    shown = [keras.tree.map_structure(np.array, row) for row in shown]
+    rows, actions, rewards = _played(agent, agent.seen(env), seed)
+    shown, inputs = _decoded(agent.observation_space, map(agent.observed, rows)), _decoded(agent.input_space, rows)
     policy = agent.policy(env.num_envs)
-    for method, others in (("policy", [policy(row) for row in shown]), ("predict", _predicted(agent, shown))):
+    chosen = [policy(row, reward=reward) for row, reward in zip(shown, rewards, strict=True)]
+    for method, others in (("policy", chosen), ("predict", _predicted(agent, inputs))):
         _check_same(f"`{name}.{method}` must choose the actions that `act` chooses", actions, others)
-    probe = Replay(agent.observation_space, agent.action_space, [_first(row) for row in shown])
+    first_rewards = [float(reward[0]) for reward in rewards]
+    probe = Replay(agent.observation_space, agent.action_space, [_first(row) for row in shown], first_rewards)
     agent.evaluate(probe, episodes=2, verbose=0)
     for number, episode in enumerate(probe.episodes[:2], 1):
         what = f"`{name}.evaluate` must choose the actions that `act` chooses, in episode {number} of the same observations"
@@ -63,17 +66,25 @@ def check_acting(agent: keras.Model, env: Any, seed: int) -> None:
 
 
 def _played(agent, env, seed):
-    """Observations, in the form used in graphs, and actions, in that of the environment, of the first rows of episodes."""
+    """The first observations of episodes, as graphs use them, actions, as the environment does, and the rewards before."""
     env_state, row = env.reset(tf.constant([seed, 0]))
     rows: list[Any] = []
+    rewards: list[Any] = []
     state, actions = agent.initial_state(env.num_envs), []
     while len(rows) < STEPS and not np.any(row.is_last):
         is_first = tf.fill((env.num_envs,), not rows)
         action, _, state = agent.act(row.observation, is_first, state, tf.constant([seed, len(rows)]), True)
         rows.append(row.observation)
+        rewards.append(row.reward.numpy())
         actions.append(keras.tree.map_structure(np.array, border.decode(agent.action_space, action)))
         env_state, row = env.step(env_state, action)
-    return rows, actions
+    return rows, actions, rewards
+
+
+def _decoded(space, rows):
+    """Observations as an environment returns them."""
+    decoded = [border.decode(space, row, bounded=False) for row in rows]
+    return [keras.tree.map_structure(np.array, row) for row in decoded]
 
 
 def _predicted(agent, shown):

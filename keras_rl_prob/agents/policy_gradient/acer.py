@@ -62,6 +62,8 @@ class ACER(Agent):
         entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
         normalize_observations: Whether observations are normalised by running statistics; old rollouts by the current ones.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return, likewise.
+        previous_action_and_reward: Whether the network also sees the action and the reward before each observation, see
+            `krp.envs.with_previous_step`.
         name: Name of the model.
 
     Raises:
@@ -98,6 +100,7 @@ class ACER(Agent):
         entropy_coef: float | Schedule = 0.01,
         normalize_observations: bool = False,
         normalize_rewards: bool = True,
+        previous_action_and_reward: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
@@ -111,6 +114,7 @@ class ACER(Agent):
         self.value_coef = checks.number("value_coef", value_coef)
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
         self.normalize_rewards = normalize_rewards
+        self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
         self._check_capacity(1)
 
     def _check_capacity(self, num_envs):

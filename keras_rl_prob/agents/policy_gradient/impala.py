@@ -47,6 +47,8 @@ class IMPALA(PolicyGradient):
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
         normalize_observations: Whether observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
+        previous_action_and_reward: Whether the network also sees the action and the reward before each observation, see
+            `krp.envs.with_previous_step`.
         name: Name of the model.
 
     Raises:
@@ -80,6 +82,7 @@ class IMPALA(PolicyGradient):
         normalize_advantages: bool = False,
         normalize_observations: bool = False,
         normalize_rewards: bool = True,
+        previous_action_and_reward: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -97,6 +100,7 @@ class IMPALA(PolicyGradient):
         self.vtrace = checks.instance("vtrace", vtrace, (VTrace,))
         self.clip_ratio = checks.number("clip_ratio", clip_ratio, above=0.0, none=True, schedule=True)
         self.lag = checks.integer("lag", lag, least=0)
+        self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
 
     def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""

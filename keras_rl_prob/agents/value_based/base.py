@@ -91,7 +91,7 @@ class QLearning(Agent):
         if exploration is None:
             raw = tf.argmax(values, -1, tf.int32)
         else:
-            seen = border.decode(self.observation_space, observation, bounded=False)
+            seen = border.decode(self.observation_space, self.observed(observation), bounded=False)
             steps, start = tf.convert_to_tensor(self.env_steps), int(self.action_space.start)
             raw = exploration.act(values, seen, steps, seed, start)
         return self.environment_action(raw), {"raw": raw, "parameters": values}, state

@@ -6,7 +6,7 @@ import gymnasium
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import networks
+from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.network_checks import check_has_memory
 from keras_rl_prob.agents.value_based.dqn import DQN
 from keras_rl_prob.agents.vocabulary import accepts_moved
@@ -38,6 +38,8 @@ class RecurrentDQN(DQN):
         double: As in `DQN`.
         rescale_values: As in `DQN`.
         replay: A `SequenceReplaySettings`.
+        previous_action_and_reward: Whether the network also sees the action and the reward before each observation, see
+            `krp.envs.with_previous_step`.
         **kwargs: The other arguments of `DQN`.
 
     Raises:
@@ -68,6 +70,7 @@ class RecurrentDQN(DQN):
         double: bool = True,
         rescale_values: bool = True,
         replay: SequenceReplaySettings = SequenceReplaySettings(),  # noqa: B008 (immutable)
+        previous_action_and_reward: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -79,6 +82,7 @@ class RecurrentDQN(DQN):
             replay=replay,
             **kwargs,
         )
+        self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.q_network` with an LSTM."""
