@@ -177,12 +177,13 @@ def layers_of(network, kind):
     ("make", "memory"),
     [
         (networks.feed_forward, 0),
-        (networks.recurrent, 1),
+        (networks.recurrent, 2),
+        (lambda env: networks.recurrent(env, shared=True), 1),
         (networks.nature_cnn, 0),
         (lambda env: networks.nature_cnn(env, cell="gru"), 1),
         (lambda env: networks.actor_critic(env, cell="gru", critic="q"), 2),
     ],
-    ids=["feed_forward", "recurrent", "nature_cnn", "nature_cnn gru", "actor_critic gru"],
+    ids=["feed_forward", "recurrent", "recurrent shared", "nature_cnn", "nature_cnn gru", "actor_critic gru"],
 )
 def test_an_image_goes_through_the_convolutions_once(make, memory):
     network = make((Box(0, 255, (84, 84, 4), np.uint8), Discrete(6)))
@@ -240,15 +241,35 @@ def test_small_tables_of_bytes_are_numbers():
 @pytest.mark.parametrize("make", [networks.recurrent, networks.nature_cnn])
 def test_cells_by_name(cell, kind, make):
     network = make((IMAGE, Discrete(2)), cell=cell, units=5)
-    (memory,) = layers_of(network, StatefulRNN)
-    assert type(memory.cell) is kind
-    assert memory.cell.units == 5
+    memories = layers_of(network, StatefulRNN)
+    assert len(memories) == (2 if make is networks.recurrent else 1)
+    assert {(type(memory.cell), memory.cell.units) for memory in memories} == {(kind, 5)}
 
 
 def test_a_cell_of_the_user_is_taken_as_it_is():
     cell = keras.layers.GRUCell(3, reset_after=False)
-    (memory,) = layers_of(networks.recurrent("tf/CartPole-v1", cell=cell), StatefulRNN)
+    (memory,) = layers_of(networks.recurrent("tf/CartPole-v1", cell=cell, shared=True), StatefulRNN)
     assert memory.cell is cell
+
+
+def test_a_cell_of_the_user_is_copied_for_the_value():
+    cell = keras.layers.GRUCell(3, reset_after=False)
+    policy, value = layers_of(networks.recurrent("tf/CartPole-v1", cell=cell), StatefulRNN)
+    assert policy.cell is cell is not value.cell
+    assert value.cell.get_config() == cell.get_config() | {"name": value.cell.name}
+    assert len(policy.trainable_variables) == len(value.trainable_variables) > 0
+
+
+@pytest.mark.parametrize(("shared", "common"), [(False, 0), (True, 5)])
+def test_policy_and_value_of_a_recurrent_network_share_all_layers_or_none(shared, common):
+    network = networks.recurrent("tf/CartPole-v1", units=5, shared=shared)
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = network(tf.ones((2, 4)))
+        sums = [tf.reduce_sum(tf.square(outputs[name])) for name in ("action", "value")]
+    reached = [
+        {id(v) for v in network.trainable_variables if tape.gradient(total, v.value) is not None} for total in sums
+    ]
+    assert len(reached[0] & reached[1]) == common  # kernel and bias of the Dense layer, kernels and bias of the LSTM
 
 
 @pytest.mark.parametrize("make", [networks.recurrent, networks.nature_cnn])
@@ -260,12 +281,12 @@ def test_names_of_cells_that_do_not_exist(make):
 def test_default_network_of_recurrent_ppo():
     agent = krp.RecurrentPPO()
     agent.build("tf/CartPole-v1")
-    inputs, dense, memory = agent.network.layers[:3]
-    assert inputs.output.shape == (None, 4)
-    assert (dense.units, dense.activation) == (64, keras.activations.tanh)
-    assert type(memory.cell) is keras.layers.LSTMCell
+    assert agent.network.input.shape == (None, 4)
+    hidden = [layer for layer in layers_of(agent.network, keras.layers.Dense) if layer.units != 1]
+    assert [(layer.units, layer.activation) for layer in hidden] == [(64, keras.activations.tanh)] * 4
+    assert {type(memory.cell) for memory in layers_of(agent.network, StatefulRNN)} == {keras.layers.LSTMCell}
     lstm = 4 * 64 * (64 + 64 + 1)
-    assert agent.network.count_params() == 5 * 64 + lstm + 65 * 2 + 65 == 33539
+    assert agent.network.count_params() == 2 * (5 * 64 + lstm + 65 * 64) + 65 * 2 + 65
 
 
 def test_default_network_of_ppo_has_towers_of_its_own_for_policy_and_value():

@@ -39,22 +39,32 @@ def feed_forward(env: EnvOrSpaces, units: Sequence[int] = (64, 64), value: bool 
     return _network(inputs, policy, critic, action_space)
 
 
-def recurrent(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = "lstm", units: int = 64) -> keras.Model:
-    """A network with memory: a tanh layer and a recurrent layer, shared by policy and value.
+def recurrent(
+    env: EnvOrSpaces, cell: str | keras.layers.Layer | None = "lstm", units: int = 64, shared: bool = False
+) -> keras.Model:
+    """A network with memory: a tanh layer, a recurrent layer and a tanh layer, separate for the policy and for the value.
+
+    Images go through the convolutions of `nature_cnn` first, which both share. With `shared=True` policy and value share one
+    tanh layer and one recurrent layer, without a layer after it: about half the weights and TIMES the rate of training, but
+    it learns less reliably ([Benchmarks](../benchmarks.md#networks-with-memory)).
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         cell: `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
-        units: Width of the hidden layer, and of the recurrent layer if `cell` is a name.
+        units: Width of the tanh layers, and of the recurrent layers if `cell` is a name.
+        shared: Whether policy and value share their layers.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
     """
     observation_space, action_space = spaces_of(env)
-    units = checks.integer("units", units)
+    units, shared = checks.integer("units", units), checks.flag("shared", shared)
     inputs, x = encoder(observation_space)
-    x = StatefulRNN(cell_of(cell, units))(dense(units)(x))
-    return _network(inputs, x, x, action_space)
+    policy = StatefulRNN(cell_of(cell, units))(dense(units)(x))
+    if shared:
+        return _network(inputs, policy, policy, action_space)
+    critic = StatefulRNN(cell_of(_copy(cell), units))(dense(units)(x))
+    return _network(inputs, dense(units)(policy), dense(units)(critic), action_space)
 
 
 def nature_cnn(env: EnvOrSpaces, cell: str | keras.layers.Layer | None = None, units: int = 128) -> keras.Model:
@@ -128,9 +138,13 @@ def actor_critic(
 
     policy = trunk(x, cell)
     if not shared:
-        cell = cell if cell is None or isinstance(cell, str) else type(cell).from_config(cell.get_config())
-        x = trunk(x, cell)
+        x = trunk(x, _copy(cell))
     return _network(inputs, policy, policy if shared else x, action_space, critic, outputs)
+
+
+def _copy(cell):
+    """A new cell with the configuration of `cell`, for a layer with weights of its own."""
+    return cell if cell is None or isinstance(cell, str) else type(cell).from_config(cell.get_config())
 
 
 def _network(inputs, policy, critic, action_space, name="value", outputs=1):

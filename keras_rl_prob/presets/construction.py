@@ -102,7 +102,9 @@ def _made(path, entries, config, **arguments):
     """The object that `entries`, at `path` of `config`, describe, with the objects among its arguments."""
     kind = kind_of(path, entries)
     if kind == "builder":
-        arguments["env"] = make_env(config)
+        env = make_env(config)
+        extended = config["agent"].get("previous_action_and_reward", False)
+        arguments["env"] = envs.with_previous_step(env) if extended else env
     for name, value in entries.items():
         if name != kind:
             inner = f"{path}.{name}"

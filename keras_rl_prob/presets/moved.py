@@ -15,7 +15,8 @@ def name_of(kind: type) -> str:
 def present_form(config: Any, agent_classes: Mapping[str, Any]) -> Any:
     """A copy of a configuration in which arguments that belong together are one object.
 
-    Arguments of the agent that have moved into settings may be in their old place, and settings may have no `class`.
+    Arguments of the agent that have moved into settings may be in their old place, and settings may have no `class`. Runs of
+    version 0.1 keep their network: then policy and value of `krp.networks.recurrent` shared their layers.
 
     Args:
         config: A configuration; an invalid one is returned unchanged.
@@ -31,6 +32,8 @@ def present_form(config: Any, agent_classes: Mapping[str, Any]) -> Any:
     if not isinstance(made, str) or made not in agent_classes:
         return config
     config = copy.deepcopy(config)
+    if str(config.get("version", "")).startswith("0.1."):
+        _share_layers(config)
     agent = config["agent"]
     for argument, kind in agent_classes[made].settings_classes.items():
         fields = kind.moved()
@@ -43,3 +46,12 @@ def present_form(config: Any, agent_classes: Mapping[str, Any]) -> Any:
         if given or moved:
             agent[argument] = {"class": name_of(kind)} | given | moved
     return config
+
+
+def _share_layers(config):
+    """Describes the network of version 0.1, where `krp.networks.recurrent` had no `shared`."""
+    network = config.get("network")
+    if network is None and config["agent"]["class"] == "RecurrentPPO":
+        network = config["network"] = {"builder": "recurrent"}
+    if isinstance(network, dict) and network.get("builder") == "recurrent":
+        network.setdefault("shared", True)

@@ -1,7 +1,6 @@
 """A KerasTuner hypermodel for recurrent agents."""
 
 import importlib.util
-import math
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import StatefulRNN
 from keras_rl_prob.networks.cells import CELLS
+from keras_rl_prob.networks.encoder import dense
 
 
 class HyperRecurrentPPO:
@@ -25,6 +25,7 @@ class HyperRecurrentPPO:
     | `memory` | `"lstm"`, `"gru"`, `"none"` | `"lstm"` |
     | `units` of every layer | 32, 64, 128 | 64 |
     | `encoder_layers` before the memory | 1, 2 | 1 |
+    | `shared` layers of policy and value, see `krp.networks.recurrent` | `False`, `True` | `False` |
     | `learning_rate` | 1e-4 to 3e-3, log | 3e-4 |
     | `entropy_coef` | 1e-4 to 3e-2, log | 0.01 |
     | `clip_ratio` | 0.1 to 0.3 | 0.2 |
@@ -118,7 +119,7 @@ class HyperRecurrentPPO:
         return agent
 
     def network(self, hp: Any) -> keras.Model:
-        """The network of a trial: tanh layers, an optional recurrent layer, heads and value.
+        """The network of a trial, like `krp.networks.recurrent`: tanh layers, an optional recurrent layer, heads and value.
 
         Args:
             hp: `keras_tuner.HyperParameters`.
@@ -133,16 +134,24 @@ class HyperRecurrentPPO:
         _check_hyperparameters(hp)
         memory = hp.Choice("memory", ["lstm", "gru", "none"])
         units = checks.integer("units", hp.Choice("units", [32, 64, 128], default=64))
-        inputs, x = networks.encoder(self.observation_space)
-        for _ in range(checks.integer("encoder_layers", hp.Int("encoder_layers", 1, 2), least=0)):
-            orthogonal = keras.initializers.Orthogonal(math.sqrt(2.0))
-            x = keras.layers.Dense(units, "tanh", kernel_initializer=orthogonal)(x)
-        if memory in CELLS:
-            x = StatefulRNN(CELLS[memory](units))(x)
-        elif memory != "none":
+        before = checks.integer("encoder_layers", hp.Int("encoder_layers", 1, 2), least=0)
+        shared = checks.flag("shared", hp.Boolean("shared"))
+        if memory not in (*CELLS, "none"):
             choices = [*CELLS, "none"]
             raise ValueError(f"The hyperparameter `memory` must be one of {choices}. Received: memory={memory!r}")
-        value = keras.layers.Dense(1)(x)
+        inputs, features = networks.encoder(self.observation_space)
+
+        def trunk():
+            x = features
+            for _ in range(before):
+                x = dense(units)(x)
+            if memory == "none":
+                return x
+            x = StatefulRNN(CELLS[memory](units))(x)
+            return x if shared else dense(units)(x)
+
+        x = trunk()
+        value = keras.layers.Dense(1)(x if shared else trunk())
         mask = inputs[masks.KEY] if masks.places(self.observation_space, self.action_space) else None
         return keras.Model(inputs, {"action": networks.heads(self.action_space, x, mask), "value": value})
 

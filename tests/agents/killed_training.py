@@ -26,7 +26,7 @@ def train(folder, name, epochs):
     """The training of one process, as in a user's script."""
     keras.utils.set_random_seed(3)
     agent = krp.RecurrentPPO(
-        krp.networks.recurrent("tf/CartPoleNoVel-v1", units=8),
+        krp.networks.recurrent("tf/CartPoleNoVel-v1", units=8, shared=True),
         rollout_steps=16,
         minibatches=2,
         update_epochs=2,

@@ -168,7 +168,7 @@ def test_one_gradient_step_for_each_rollout_with_rmsprop_by_default():
 @pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.long), False], ids=["jit", "graph"])
 def test_the_recurrent_policy_is_the_one_that_acted_in_every_rollout(jit_compile):
     env = krp.envs.make("tf/CartPole-v1", 8)
-    agent = krp.A2C(krp.networks.recurrent(env, units=16), rollout_steps=5)
+    agent = krp.A2C(krp.networks.recurrent(env, units=16, shared=True), rollout_steps=5)
     agent.compile(keras.optimizers.Adam(1e-2), jit_compile=jit_compile)
     agent._prepare_for(env, 1)
     update = tf.function(agent.train_step, jit_compile=jit_compile, autograph=False)

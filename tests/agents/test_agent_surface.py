@@ -18,7 +18,7 @@ ENV = "tf/CartPoleNoVel-v1"
 def small(agent_class=krp.RecurrentPPO, network=None, run_eagerly=False, **arguments):
     """A compiled agent that trains fast: 8 environments x 8 steps, 2 x 2 updates."""
     if network is None and agent_class is krp.RecurrentPPO:
-        network = krp.networks.recurrent(ENV, units=8)
+        network = krp.networks.recurrent(ENV, units=8, shared=True)
     agent = agent_class(network, **{"rollout_steps": 8, "minibatches": 2, "update_epochs": 2, **arguments})
     agent.compile(keras.optimizers.Adam(1e-3), jit_compile=False, run_eagerly=run_eagerly)
     return agent
@@ -200,7 +200,7 @@ def test_evaluate_counts_the_same_number_of_episodes_in_every_environment():
     ids=["no velocity", "hybrid", "dict", "mask", "Pendulum"],
 )
 def test_saved_and_loaded_agents_act_alike_and_go_on_alike(env, network, arguments, tmp_path):
-    agent = small(network=network() if network else krp.networks.recurrent(env, units=8), **arguments)
+    agent = small(network=network() if network else krp.networks.recurrent(env, units=8, shared=True), **arguments)
     fit(agent, env, epochs=1)
     agent.save(tmp_path / "agent.keras")
     loaded = keras.saving.load_model(tmp_path / "agent.keras")
@@ -247,7 +247,7 @@ def test_predict_keeps_the_structure_of_the_action_space():
 
 
 def test_policy_acts_on_single_observations_and_forgets_on_reset():
-    agent = small(network=krp.networks.recurrent(DictTask, units=8))
+    agent = small(network=krp.networks.recurrent(DictTask, units=8, shared=True))
     agent.build(DictTask)
     env = DictTask()
     observation, _ = env.reset(seed=0)

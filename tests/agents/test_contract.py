@@ -26,7 +26,7 @@ def rainbow_network():
 # name: (class, network, arguments, environment)
 AGENTS = {
     "PPO": (krp.PPO, lambda: krp.networks.feed_forward(ENV, (8,)), PPO, ENV),
-    "RecurrentPPO": (krp.RecurrentPPO, lambda: krp.networks.recurrent(MASKED, units=8), PPO, MASKED),
+    "RecurrentPPO": (krp.RecurrentPPO, lambda: krp.networks.recurrent(MASKED, units=8, shared=True), PPO, MASKED),
     "A2C": (krp.A2C, lambda: krp.networks.feed_forward(ENV, (8,)), {"normalize_observations": True}, ENV),
     "IMPALA": (
         krp.IMPALA,

@@ -58,7 +58,7 @@ def agents():
 
 
 def recurrent(observation_space, action_space, cell, **arguments):
-    network = krp.networks.recurrent((observation_space, action_space), cell, units=8)
+    network = krp.networks.recurrent((observation_space, action_space), cell, units=8, shared=True)
     return built(krp.RecurrentPPO(network, **arguments), observation_space, action_space)
 
 

@@ -18,7 +18,7 @@ NATIVE, GAMMA = "tf/CartPole-v1", 0.9
 CLIPS = krp.VTrace(lambda_=0.8, clip_rho=1.1, clip_c=0.9, clip_pg_rho=1.2)
 NETWORKS = {
     "feed-forward": lambda env: krp.networks.feed_forward(env, (8,)),
-    "recurrent": lambda env: krp.networks.recurrent(env, "gru", 8),
+    "recurrent": lambda env: krp.networks.recurrent(env, "gru", 8, shared=True),
 }
 
 

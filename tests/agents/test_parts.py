@@ -293,7 +293,7 @@ def test_graphs_are_kept_though_an_agent_has_several_networks():
 
 
 def test_the_variables_of_an_output_are_those_it_depends_on():
-    network = krp.networks.recurrent(ENV, units=4)
+    network = krp.networks.recurrent(ENV, units=4, shared=True)
     value, action = (variables_of(network, name) for name in ("value", "action"))
     shared = {id(variable) for variable in value} & {id(variable) for variable in action}
     assert (len(value), len(action), len(shared)) == (

@@ -20,7 +20,7 @@ BOTH_SPACES = (
 
 @pytest.fixture(scope="module")
 def agent():
-    agent = krp.RecurrentPPO(krp.networks.recurrent(BOTH_SPACES, units=8))
+    agent = krp.RecurrentPPO(krp.networks.recurrent(BOTH_SPACES, units=8, shared=True))
     agent.build(BOTH_SPACES)
     noise = np.random.default_rng(0)
     for variable in agent.network.trainable_variables:

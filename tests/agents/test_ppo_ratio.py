@@ -14,7 +14,7 @@ from keras_rl_prob.testing import DictTask, HybridTask
 
 
 def recurrent(env, cell):
-    return krp.networks.recurrent(env, cell=cell, units=16)
+    return krp.networks.recurrent(env, cell=cell, units=16, shared=True)
 
 
 def stacked(env):

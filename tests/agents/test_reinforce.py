@@ -151,7 +151,7 @@ def test_episodes_are_cut_off_after_max_episode_steps():
 
 
 def test_memory_starts_every_episode_at_zero():
-    network = krp.networks.recurrent("tf/CartPole-v1", units=8)
+    network = krp.networks.recurrent("tf/CartPole-v1", units=8, shared=True)
     agent = krp.Reinforce(network, max_episode_steps=20)
     agent.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     env = krp.envs.make("tf/CartPole-v1", 4)

@@ -34,7 +34,7 @@ class Cut(keras.callbacks.Callback):
 def make_agent(seed=1, units=8):
     keras.utils.set_random_seed(seed)
     agent = krp.RecurrentPPO(
-        krp.networks.recurrent(ENV, units=units),
+        krp.networks.recurrent(ENV, units=units, shared=True),
         rollout_steps=16,
         minibatches=2,
         update_epochs=2,

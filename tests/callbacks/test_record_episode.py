@@ -123,7 +123,7 @@ def test_recording_changes_nothing_in_the_agent(tmp_path):
 
 def test_memory_is_used(tmp_path):
     """The recorded episode of a recurrent agent is that of its policy with memory."""
-    agent = krp.RecurrentPPO(krp.networks.recurrent(ENV, units=8))
+    agent = krp.RecurrentPPO(krp.networks.recurrent(ENV, units=8, shared=True))
     agent.build(ENV)
     agent.network.set_weights([10.0 * weight for weight in agent.network.get_weights()])
     expected = played(agent, seed=0)[::2]

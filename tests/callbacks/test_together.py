@@ -20,7 +20,7 @@ class Evaluate(keras.callbacks.Callback):
 
 def make_agent():
     agent = krp.RecurrentPPO(
-        krp.networks.recurrent(ENV, units=8),
+        krp.networks.recurrent(ENV, units=8, shared=True),
         rollout_steps=16,
         minibatches=2,
         update_epochs=2,

@@ -1,8 +1,9 @@
 """Writes the files that later versions must be able to read: an agent of each class, a run folder, a backup, a recording.
 
-    python tests/old_files/write_files.py tests/old_files/0.1.0
+    python tests/old_files/write_files.py tests/old_files/0.1.0 [AGENT ...]
 
-A folder is written once, by the version that it is named after, and never again. Its `files.json` has the expected results.
+A folder is written once, by the version that it is named after, and never again. With names it has only the files of these
+agents. Its `files.json` has the expected results.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_rl_prob.__main__ import main
+from keras_rl_prob.envs import with_previous_step
 from keras_rl_prob.testing import DictTask, HybridTask
 
 CARTPOLE, MASKED = "tf/CartPole-v1", "tf/CartPoleNoVel-v1"
@@ -33,7 +35,7 @@ def falling(start):
 def stacked_network():
     """Two cells in one layer."""
     cells = keras.layers.StackedRNNCells([keras.layers.LSTMCell(4), keras.layers.GRUCell(4)])
-    return krp.networks.recurrent(MASKED, cell=cells)
+    return krp.networks.recurrent(MASKED, cell=cells, shared=True)
 
 
 def makers():
@@ -54,13 +56,16 @@ def makers():
             "tf/Pendulum-v1",
         ),
         "ppo_hybrid": (lambda: krp.PPO(krp.networks.feed_forward(HybridTask, (8,)), **ON_POLICY), HybridTask),
-        "recurrent_ppo": (lambda: krp.RecurrentPPO(krp.networks.recurrent(MASKED, units=8), **ON_POLICY), MASKED),
+        "recurrent_ppo": (
+            lambda: krp.RecurrentPPO(krp.networks.recurrent(MASKED, units=8, shared=True), **ON_POLICY),
+            MASKED,
+        ),
         "recurrent_ppo_stacked": (
             lambda: krp.RecurrentPPO(stacked_network(), **ON_POLICY, sequence_length=4),
             MASKED,
         ),
         "recurrent_ppo_dict": (
-            lambda: krp.RecurrentPPO(krp.networks.recurrent(DictTask, cell="gru", units=8)),
+            lambda: krp.RecurrentPPO(krp.networks.recurrent(DictTask, cell="gru", units=8, shared=True)),
             DictTask,
         ),
         "a2c": (lambda: krp.A2C(krp.networks.feed_forward(CARTPOLE, (8,)), entropy_coef=falling(0.1)), CARTPOLE),
@@ -98,6 +103,27 @@ def makers():
             ),
             MASKED,
         ),
+        "impala": (
+            lambda: krp.IMPALA(krp.networks.recurrent(MASKED, units=8), rollout_steps=8, lag=2, clip_ratio=0.2),
+            MASKED,
+        ),
+        "acer": (
+            lambda: krp.ACER(
+                krp.networks.actor_critic(CARTPOLE, (8,), critic="q"),
+                rollout_steps=8,
+                replay=krp.RolloutReplaySettings(capacity=128, learning_starts=32),
+            ),
+            CARTPOLE,
+        ),
+        "recurrent_ppo_previous": (
+            lambda: krp.RecurrentPPO(
+                krp.networks.recurrent(with_previous_step(MASKED), units=8),
+                previous_action_and_reward=True,
+                normalize_observations=True,
+                **ON_POLICY,
+            ),
+            MASKED,
+        ),
         "linear_q": (lambda: krp.LinearQ(rollout_steps=4, exploration=krp.Boltzmann(0.5)), CARTPOLE),
         "random_agent": (lambda: krp.RandomAgent(rollout_steps=8), CARTPOLE),
     }
@@ -117,7 +143,7 @@ def agents(*names):
 
 def observations(agent, count=20):
     """A batch from the observation space."""
-    space = agent.observation_space
+    space = agent.input_space
     space.seed(0)
     drawn = [space.sample() for _ in range(count)]
     return keras.tree.map_structure(lambda *x: np.clip(np.stack(x), -3, 3), *drawn)
@@ -145,17 +171,31 @@ class PowerCut(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def write(folder):
-    """Writes all files into a folder."""
+def write(folder, names):
+    """Writes the files of agents with these names, or all files, into a folder."""
     keras.utils.set_random_seed(1)
+    told = write_agents(folder, names)
+    if not names:
+        write_others(folder)
+    text = json.dumps(told)
+    (folder / "files.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def write_agents(folder, names):
+    """Writes trained agents; returns what they do."""
     told = {}
-    for name, (agent, env) in agents().items():
+    for name, (agent, env) in agents(*names).items():
         fit(agent, env, 1)
         agent.save(folder / f"{name}.keras")
         told[name] = {"class": type(agent).__name__, "env_steps": int(agent.env_steps.numpy())}
         told[name]["iterations"] = int(agent.optimizer.iterations.numpy())
         if name != "random_agent":
             told[name]["actions"] = actions(agent)
+    return told
+
+
+def write_others(folder):
+    """Writes a backup, a run folder and a recording."""
     agent, _ = agents("dqn_rainbow")["dqn_rainbow"]
     backup = keras.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False)
     with contextlib.suppress(KeyboardInterrupt):
@@ -174,11 +214,9 @@ def write(folder):
     episodes = krp.envs.record_episodes(gymnasium.make("CartPole-v1"), episodes=3, seed=0)
     fields = {f"{field}_{i}": x for i, episode in enumerate(episodes) for field, x in episode._asdict().items()}
     np.savez_compressed(folder / "recording.npz", **fields)
-    text = json.dumps(told)
-    (folder / "files.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     target = pathlib.Path(sys.argv[1])
     target.mkdir(parents=True)
-    write(target)
+    write(target, sys.argv[2:])

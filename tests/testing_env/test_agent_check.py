@@ -24,7 +24,7 @@ REPLAY = krp.ReplaySettings(batch_size=16, capacity=400, learning_starts=16)
 SMALL_PPO = {"rollout_steps": 8, "minibatches": 2, "update_epochs": 2}
 GOOD = {
     "PPO": lambda: krp.PPO(krp.networks.feed_forward(ENV, (8,)), **SMALL_PPO),
-    "RecurrentPPO": lambda: krp.RecurrentPPO(krp.networks.recurrent(ENV, units=8), **SMALL_PPO),
+    "RecurrentPPO": lambda: krp.RecurrentPPO(krp.networks.recurrent(ENV, units=8, shared=True), **SMALL_PPO),
     "DQN": lambda: krp.DQN(krp.networks.q_network(ENV, (8,)), replay=REPLAY, **Q),
 }
 
@@ -210,7 +210,7 @@ def test_what_can_be_known_from_plain_python(kind, message):
 
 class Memory(Small):
     def default_network(self, env):
-        return krp.networks.recurrent(env, units=4)
+        return krp.networks.recurrent(env, units=4, shared=True)
 
     def metric_names(self):
         return ["loss"]

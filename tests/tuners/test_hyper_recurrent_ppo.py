@@ -38,7 +38,7 @@ def cells(agent):
 def test_the_defaults_are_those_of_the_agent(hypermodel):
     hp = kt.HyperParameters()
     agent = hypermodel.build(hp)
-    defaults = {name: p.default for name, p in inspect.signature(krp.RecurrentPPO.__init__).parameters.items()}
+    defaults = {name: p.default for name, p in inspect.signature(krp.PPO.__init__).parameters.items()}
     config = agent.get_config()
     for name in set(defaults) - {"self", "network", "rollout_steps", "name"}:
         assert config[name] == defaults[name], name
@@ -52,6 +52,7 @@ def test_the_defaults_are_those_of_the_agent(hypermodel):
         "memory",
         "units",
         "encoder_layers",
+        "shared",
         "learning_rate",
         "entropy_coef",
         "clip_ratio",
@@ -66,7 +67,7 @@ def test_the_defaults_are_those_of_the_agent(hypermodel):
 def test_the_values_of_a_trial_reach_the_agent(hypermodel):
     numbers = {"minibatches": 8, "update_epochs": 2, "discount": 0.95, "gae_lambda": 0.9, "clip_ratio": 0.15}
     numbers |= {"entropy_coef": 0.002, "normalize_observations": True}
-    architecture = {"memory": "gru", "units": 32, "encoder_layers": 2}
+    architecture = {"memory": "gru", "units": 32, "encoder_layers": 2, "shared": True}
     agent = hypermodel(parameters(**numbers, **architecture, learning_rate=2e-3))
     assert {name: agent.get_config()[name] for name in numbers} == numbers
     assert float(agent.optimizer.learning_rate) == pytest.approx(2e-3)
@@ -78,7 +79,7 @@ def test_the_values_of_a_trial_reach_the_agent(hypermodel):
 
 @pytest.mark.parametrize(("memory", "cell"), [("lstm", keras.layers.LSTMCell), ("simple", keras.layers.SimpleRNNCell)])
 def test_memory(hypermodel, memory, cell):
-    assert cells(hypermodel.build(parameters(memory=memory))) == [cell]
+    assert cells(hypermodel.build(parameters(memory=memory))) == [cell, cell]
 
 
 def test_no_memory(hypermodel):
@@ -135,7 +136,7 @@ def test_a_derived_class_may_be_a_hypermodel_of_keras_tuner():
     assert mine.tunable  # set by its constructor
     hp = kt.HyperParameters()
     assert isinstance(mine.build(hp), krp.RecurrentPPO)
-    assert len(hp.values) == 11
+    assert len(hp.values) == 12
 
 
 def test_any_space():
@@ -190,7 +191,7 @@ def test_the_users_hyperparameters_take_precedence(hypermodel, tmp_path):
         trial = tuner.oracle.create_trial(f"tuner{index}")
         assert trial.status == "RUNNING"
         agent = tuner.hypermodel.build(trial.hyperparameters)
-        assert cells(agent) == [keras.layers.GRUCell]
+        assert cells(agent) == [keras.layers.GRUCell] * 2
         assert agent.entropy_coef == 0.01
         assert agent.minibatches == 4
         seen.add(trial.hyperparameters.get("units"))

@@ -42,5 +42,5 @@ class RecurrentPPO(PPO):
         self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
-        """`krp.networks.recurrent` with an LSTM of 64 units."""
+        """`krp.networks.recurrent`: an LSTM of 64 units each for policy and value."""
         return networks.recurrent(env)
