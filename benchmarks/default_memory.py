@@ -38,6 +38,7 @@ BASE: dict[str, Any] = {
     "rewards": 1,  # whether rewards are scaled
     "anneal": 1,  # whether learning rate and clip ratio fall to 0
     "entropy": 0.0,
+    "previous": 0,  # whether the network sees the previous action and reward
 }
 ZOO: dict[str, Any] = {
     "num_envs": 8,
@@ -79,7 +80,7 @@ def trunk(x, v):
 
 def network(env, structure, v):
     """The network of a variant."""
-    observation_space, action_space = spaces_of(env)
+    observation_space, action_space = (krp.envs.with_previous_step if v["previous"] else spaces_of)(env)
     inputs, x = encoder(observation_space)
     policy = trunk(x, v)
     critic = policy if structure == "shared" else trunk(x, v)
@@ -104,7 +105,8 @@ def trained(variant, seed):
         )
     agent = krp.RecurrentPPO(
         network(args.env, structure, v), clip_ratio=clip, value_coef=v["value_coef"], entropy_coef=v["entropy"],
-        normalize_observations=True, normalize_rewards=bool(v["rewards"]), **numbers,
+        normalize_observations=True, normalize_rewards=bool(v["rewards"]),
+        previous_action_and_reward=bool(v["previous"]), **numbers,
     )  # fmt: skip
     agent.compile(keras.optimizers.Adam(rate, epsilon=1e-5, global_clipnorm=0.5))
     fit = {"num_envs": num_envs, "seed": seed, "verbose": 0}
