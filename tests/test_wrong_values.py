@@ -5,6 +5,7 @@ Agents' constructors are tested in `agents/test_arguments.py`, presets, tuners, 
 """
 
 import functools
+import inspect
 
 import gymnasium
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import keras_rl_prob as krp
+from keras_rl_prob.agents.vocabulary import constructor_arguments
 from keras_rl_prob.envs import GymnasiumEnv, wrappers
 
 COUNT = [0, -1, 1.0, 1.5, "4", True, float("nan"), np.float32(2)]
@@ -223,3 +225,47 @@ def test_numbers_of_numpy_are_numbers():
     dqn = krp.DQN(replay=krp.ReplaySettings(frame_axis=np.int64(0)))
     assert type(dqn.replay.frame_axis) is int
     dqn.compile("sgd", steps_per_execution=two)
+
+
+ENV = {"env": "tf/CartPole-v1"}
+KINDS = [
+    *((made, {}) for name in krp.agents.__all__ if isinstance(made := getattr(krp.agents, name), type)),
+    *((make, ENV) for make in (krp.networks.feed_forward, krp.networks.recurrent, krp.networks.q_network)),
+    *((head, {"output_shape": 2}) for head in (krp.layers.DenseNormal, krp.layers.DenseCategorical)),
+    (krp.layers.RunningNormalization, {}),
+    (method("compile"), {}),
+    (method("evaluate"), ENV),
+    (method("policy"), {}),
+]
+SWITCHES = {krp.DQN.compile: ["run_eagerly"], krp.DQN.evaluate: ["deterministic"], krp.DQN.policy: ["deterministic"]}
+
+
+def _is_ours(kind):
+    return kind.__module__.startswith("keras_rl_prob") and "__init__" in vars(kind)
+
+
+def switches(make):
+    """Names of the arguments of `make` that are True or False by default."""
+    if make.__name__ in ("compile", "evaluate", "policy"):
+        return SWITCHES[getattr(krp.DQN, make.__name__)]
+    kinds = [kind.__init__ for kind in make.__mro__ if _is_ours(kind)] if isinstance(make, type) else [make]
+    parameters = {name: p for kind in reversed(kinds) for name, p in inspect.signature(kind).parameters.items()}
+    known = (
+        constructor_arguments(make, krp.Agent) if isinstance(make, type) and issubclass(make, krp.Agent) else parameters
+    )
+    either = ("prioritized",)  # a bool or settings
+    return [n for n in dict.fromkeys(known) if isinstance(parameters[n].default, bool) and n not in either]
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "name"),
+    [
+        pytest.param(make, given, name, id=f"{make.__name__} {name}")
+        for make, given in KINDS
+        if make not in (krp.Agent, krp.agents.Policy)
+        for name in switches(make)
+    ],
+)
+def test_a_switch_is_a_bool(make, given, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a bool. Received: {name}=1"):
+        make(**given, **{name: 1})

@@ -49,7 +49,7 @@ class ActingModel(Mixin):
         """A `Policy` that acts step by step and keeps the recurrent state, for play and deployment."""
         self._check_built("policy")
         num_envs, seed = checks.integer("num_envs", num_envs, none=True), checks.seed("seed", seed)
-        return Policy(self, num_envs, deterministic, seed)
+        return Policy(self, num_envs, checks.flag("deterministic", deterministic), seed)
 
     def export(self, filepath: Path, format: str | None = None) -> None:
         """Writes the policy, from `(observation, is_first, state)` to `(action, state)`, for use without this library.

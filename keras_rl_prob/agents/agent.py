@@ -63,7 +63,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 f"Received: network={network!r}"
             )
         self.network = network
-        self.normalize_observations = normalize_observations
+        self.normalize_observations = checks.flag("normalize_observations", normalize_observations)
         self.observation_space = self.action_space = None
         self.input_space: Any = None
         self._requested_jit_compile: bool | str = "auto"
@@ -159,6 +159,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         network_checks.check_no_strategy()
         steps_per_execution = checks.integer("steps_per_execution", steps_per_execution, none=True)
         jit_compile = checks.flag("jit_compile", jit_compile, "auto")
+        run_eagerly = checks.flag("run_eagerly", run_eagerly)
         optimizer = self.default_optimizer() if optimizer is None else arguments.checked_optimizer(optimizer)
         self.optimizers = (
             optimizer if isinstance(optimizer, dict) else {}

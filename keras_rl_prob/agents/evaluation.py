@@ -196,7 +196,7 @@ class EvaluatingModel(Mixin):
             The function, which returns `{"return": ..., "length": ...}`, floats.
         """
         episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
-        seed = checks.seed("seed", seed)
+        seed, deterministic = checks.seed("seed", seed), checks.flag("deterministic", deterministic)
         count = None
         if is_owned(env):
             count = arguments.evaluation_envs(episodes, max(1, len(env)) if isinstance(env, list) else 1)

@@ -70,13 +70,13 @@ class DenseNormal(Head):
         **kwargs: Any,
     ) -> None:
         super().__init__(output_shape, **kwargs)
+        self.hard_bounds = checks.flag("hard_bounds", hard_bounds)
         if hard_bounds and bounds is None:
             raise ValueError("`hard_bounds` needs `bounds`. Received: hard_bounds=True, bounds=None")
         self.initial_scale = float(checks.number("initial_scale", initial_scale, above=MIN_SCALE))
         self.low, self.high = _split_bounds(bounds, self.mask_shape)
         self.bounds = None if bounds is None else np.asarray(bounds, "float64").tolist()
-        self.hard_bounds = hard_bounds
-        self.state_dependent_scale = state_dependent_scale
+        self.state_dependent_scale = checks.flag("state_dependent_scale", state_dependent_scale)
         self.loc_activation = keras.activations.get(loc_activation)
         self.scale_activation = keras.activations.get(scale_activation)
         with tf.init_scope():

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_rl_prob import checks
 from keras_rl_prob.types import Nest, Shape
 
 MASKED_LOGIT = (
@@ -55,7 +56,7 @@ class Head(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.mask_shape = _standardize_shape(output_shape)
-        self.use_bias = use_bias
+        self.use_bias = checks.flag("use_bias", use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer or keras.initializers.Orthogonal(0.01))
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

@@ -46,7 +46,7 @@ class RunningNormalization(keras.layers.Layer):
 
     def __init__(self, center: bool = True, clip: float | None = 10.0, epsilon: float = 1e-8, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)  # statistics need float32 inputs
-        self.center = center
+        self.center = checks.flag("center", center)
         self.clip = checks.number("clip", clip, above=0.0, none=True)
         self.epsilon = checks.number("epsilon", epsilon, above=0.0)
 

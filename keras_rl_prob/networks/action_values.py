@@ -41,7 +41,7 @@ def q_network(
     """
     observation_space, action_space = spaces_of(env)
     actions = check_discrete(action_space)
-    noisy = noise_kind("noisy", noisy, none=True)
+    noisy, dueling = noise_kind("noisy", noisy, none=True), checks.flag("dueling", dueling)
 
     def dense(width, activation=None):
         return layers.Dense(width, activation) if noisy is None else NoisyDense(width, activation, kind=noisy)

@@ -30,6 +30,7 @@ def feed_forward(env: EnvOrSpaces, units: Sequence[int] = (64, 64), value: bool 
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
     """
     observation_space, action_space = spaces_of(env)
+    value = checks.flag("value", value)
     inputs, x = encoder(observation_space)
     policy = critic = x
     for width in checks.widths("units", units):

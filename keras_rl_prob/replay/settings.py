@@ -115,6 +115,9 @@ class ReplaySettings(Settings):
             "learning_starts": checks.integer("learning_starts", self.learning_starts, least=0),
             "reward_clip": checks.number("reward_clip", self.reward_clip, above=0.0, none=True),
             "frame_axis": checks.integer("frame_axis", self.frame_axis, least=0, none=True),
+            "online_updates": checks.flag("online_updates", self.online_updates),
+            "poisson_updates": checks.flag("poisson_updates", self.poisson_updates),
+            "checkpoint_replay": checks.flag("checkpoint_replay", self.checkpoint_replay),
         }
 
     @property

@@ -113,7 +113,7 @@ class ACER(Agent):
         self.average_decay = checks.fraction("average_decay", average_decay)
         self.value_coef = checks.number("value_coef", value_coef)
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
-        self.normalize_rewards = normalize_rewards
+        self.normalize_rewards = checks.flag("normalize_rewards", normalize_rewards)
         self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
         self._check_capacity(1)
 

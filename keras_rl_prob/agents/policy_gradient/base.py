@@ -71,7 +71,8 @@ class PolicyGradient(Agent):
         )
         self.value_coef = checks.number("value_coef", value_coef)
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
-        self.normalize_advantages, self.normalize_rewards = normalize_advantages, normalize_rewards
+        self.normalize_advantages = checks.flag("normalize_advantages", normalize_advantages)
+        self.normalize_rewards = checks.flag("normalize_rewards", normalize_rewards)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.feed_forward`."""

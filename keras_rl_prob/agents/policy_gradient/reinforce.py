@@ -75,12 +75,12 @@ class Reinforce(PolicyGradient):
             gae_lambda=1.0,
             value_coef=value_coef,
             entropy_coef=entropy_coef,
-            normalize_advantages=normalize_returns,
+            normalize_advantages=checks.flag("normalize_returns", normalize_returns),
             normalize_observations=normalize_observations,
             normalize_rewards=normalize_rewards,
             name=name,
         )
-        self.baseline = baseline
+        self.baseline = checks.flag("baseline", baseline)
         self.network_outputs = ("action", "value") if baseline else ("action",)
 
     @property

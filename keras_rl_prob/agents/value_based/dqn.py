@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rl_prob import networks
+from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
@@ -109,8 +109,9 @@ class DQN(ReplayingModel, QLearning):
                 "`target_update` must be a positive integer, the gradient steps from one copy to the next, or a float "
                 f"between 0 and 1, the part of the way at every step. Received: target_update={target_update!r}"
             )
-        self.double, self.dueling, self.noisy = double, dueling, noise_kind("noisy", noisy, none=True)
-        self.target_update, self.rescale_values = target_update, rescale_values
+        self.double, self.dueling = checks.flag("double", double), checks.flag("dueling", dueling)
+        self.noisy, self.target_update = noise_kind("noisy", noisy, none=True), target_update
+        self.rescale_values = checks.flag("rescale_values", rescale_values)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.q_network`."""
