@@ -12,7 +12,7 @@ from keras_rl_prob import checks
 from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.distributed.crew import Crew
 from keras_rl_prob.distributed.drivers import AsynchronousDriver, LockstepDriver
-from keras_rl_prob.distributed.engine import connected
+from keras_rl_prob.distributed.engine import connected, ray_module
 from keras_rl_prob.distributed.environments import RemoteEnv
 from keras_rl_prob.envs import NativeEnv, is_owned, opened
 from keras_rl_prob.envs.factory import Env
@@ -95,6 +95,34 @@ class RayCollectors(Settings):
             "timeout": checks.number("timeout", self.timeout, above=0.0),
         }
 
+    def check(self, agent: keras.Model, num_envs: int | None) -> None:
+        """Raises a `ValueError` unless these collectors fit an agent, an `ImportError` if Ray is not installed.
+
+        Args:
+            agent: An agent.
+            num_envs: Number of environments of `fit`.
+        """
+        self.share(agent, num_envs)
+        ray_module()
+
+    def share(self, agent: keras.Model, num_envs: int | None) -> int | None:
+        """Number of environments of each collector if `fit` is given `num_envs`; `None` if both leave it to the agent."""
+        count = self.num_collectors if self._mode(agent) == "lockstep" else 1
+        if self.num_envs is not None and num_envs is not None:
+            raise ValueError(
+                "`num_envs` must be given to `fit` or to `RayCollectors`, not to both. "
+                f"Received: num_envs={num_envs} and num_envs={self.num_envs}"
+            )
+        if num_envs is None:
+            return self.num_envs
+        num_envs = checks.integer("num_envs", num_envs)
+        if num_envs % count:
+            raise ValueError(
+                "`num_envs` of `fit` must be a multiple of the number of collectors that share them. "
+                f"Received: num_envs={num_envs} for {count} collectors"
+            )
+        return num_envs // count
+
     @contextlib.contextmanager
     def opened(self, agent: keras.Model, env: Env, num_envs: int | None) -> Iterator[Any]:
         """Context manager of a `RemoteEnv`; builds the agent for it, and ends the collectors afterwards.
@@ -110,7 +138,8 @@ class RayCollectors(Settings):
                 "`env` must be something that can be sent to other processes: pass an id, or a callable that makes the "
                 f"environment there. Received: env={env!r}, which is already made"
             )
-        own, default = self._share(mode, num_envs, agent.default_num_envs)
+        own = self.share(agent, num_envs)
+        default = -(-agent.default_num_envs // (self.num_collectors if mode == "lockstep" else 1))
         with contextlib.ExitStack() as stack:
             with opened(env, own, default) as made:
                 if not agent.built:
@@ -142,24 +171,6 @@ class RayCollectors(Settings):
                 why = f"which holds rollouts back itself, `lag={agent.lag}`"
             raise ValueError(f'`mode` must be "lockstep" for this `{name}`, {why}. Received: mode={self.mode!r}')
         return mode
-
-    def _share(self, mode, num_envs, default):
-        """`num_envs` and its default for a single collector."""
-        count = self.num_collectors if mode == "lockstep" else 1
-        if self.num_envs is not None and num_envs is not None:
-            raise ValueError(
-                "`num_envs` must be given to `fit` or to `RayCollectors`, not to both. "
-                f"Received: num_envs={num_envs} and num_envs={self.num_envs}"
-            )
-        if num_envs is None:
-            return self.num_envs, -(-default // count)
-        num_envs = checks.integer("num_envs", num_envs)
-        if num_envs % count:
-            raise ValueError(
-                "`num_envs` of `fit` must be a multiple of the number of collectors that share them. "
-                f"Received: num_envs={num_envs} for {count} collectors"
-            )
-        return num_envs // count, default
 
     def _engine(self, stack, crew):
         """Connects to Ray until the stack is closed, which ends the collectors first."""

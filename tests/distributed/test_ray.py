@@ -35,13 +35,19 @@ def cluster():
 
 
 def processes():
-    """Numbers of the processes of collectors."""
-    found = []
-    for name in os.listdir("/proc"):
+    """Numbers of the processes of collectors among the descendants of this process."""
+    parents, found = {}, []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            if name.isdecimal() and "ray::Process" in pathlib.Path(f"/proc/{name}/cmdline").read_text():
+            folder = pathlib.Path("/proc", name)
+            parents[int(name)] = int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+            if "ray::Process" in folder.joinpath("cmdline").read_text():
                 found.append(int(name))
-    return sorted(found)
+
+    def is_ours(number):
+        return number == os.getpid() or (number in parents and is_ours(parents[number]))
+
+    return sorted(filter(is_ours, found))
 
 
 def wait_for(condition, seconds=20):
