@@ -36,7 +36,7 @@ lint: install
 test: lint
 	$(PYTEST) -m "not learning and not long" $(FIRST)
 	$(PYTEST) -m "not learning and not long" $(UNITS) tests/callbacks tests/cli $(filter-out $(FIRST),$(wildcard tests/agents/test_*.py))
-	$(PYTEST) -m "not learning and not long" tests/presets tests/tuners tests/old_files $(filter-out $(UNITS),$(wildcard tests/test_*.py))
+	$(PYTEST) -m "not learning and not long" tests/presets tests/tuners tests/distributed tests/old_files $(filter-out $(UNITS),$(wildcard tests/test_*.py))
 
 test-fast: install
 	$(PYTEST) -m "not learning and not long" --ignore tests/envs/test_atari.py --ignore tests/envs/test_gfootball.py --ignore tests/envs/test_workers.py $(UNITS)

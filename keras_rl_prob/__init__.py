@@ -10,7 +10,7 @@ if keras.backend.backend() != "tensorflow":
         f"imported. Received: keras.backend.backend()={keras.backend.backend()!r}"
     )
 
-from keras_rl_prob import callbacks, distributions, envs, layers, networks, presets, testing, tuners
+from keras_rl_prob import callbacks, distributed, distributions, envs, layers, networks, presets, testing, tuners
 from keras_rl_prob.agents import (
     A2C,
     ACER,
@@ -66,6 +66,7 @@ __all__ = [
     "average_weights",
     "callbacks",
     "copy_weights",
+    "distributed",
     "distributions",
     "envs",
     "layers",

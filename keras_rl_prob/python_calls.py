@@ -44,7 +44,7 @@ def call(function: Callable[..., Any], inputs: Sequence[tf.Tensor], dtypes: Sequ
     def guarded(*args):
         _keep_thread_state()
         try:
-            _raise_if_interrupted()
+            raise_if_interrupted()
             return function(*args)
         except BaseException as error:  # TensorFlow would take a StopIteration as the end of the data
             _RAISED.append(error)
@@ -102,7 +102,7 @@ def _is_interrupted(received):
     return signal.SIGINT in received and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def _raise_if_interrupted():
+def raise_if_interrupted() -> None:
     """Raises a `KeyboardInterrupt` if the main thread is about to raise one."""
     if _SIGNALS and _is_interrupted(_SIGNALS[0]):
         _SIGNALS[0].clear()

@@ -205,6 +205,7 @@ def private_names(tree):
 
 OURS = set().union(*(private_names(parse(path))[0] for path in FILES))
 OTHERS = {
+    "_asdict",
     "_replace",
     "_max_episode_steps",
 }  # of named tuples; of Gymnasium's `TimeLimit`, whose limit has no public attribute

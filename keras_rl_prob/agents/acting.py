@@ -35,7 +35,10 @@ class ActingModel(Mixin):
 
     def seen(self, env: BatchEnv) -> BatchEnv:
         """The environment as the network sees it: with the previous action and reward if the agent is to see them."""
-        return PreviousStep(env) if self.previous_action_and_reward else env
+        if not self.previous_action_and_reward:
+            return env
+        elsewhere = getattr(env, "with_previous_step", None)  # of environments that are stepped in other processes
+        return PreviousStep(env) if elsewhere is None else elsewhere()
 
     def observed(self, seen: Nest) -> Nest:
         """The observation of the environment in what the network sees, nests `[B, ...]`."""

@@ -16,7 +16,7 @@ from keras_rl_prob.agents.evaluation import EvaluatingModel, once
 from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
 from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_arguments, reject_unknown
-from keras_rl_prob.envs import NativeEnv, is_owned, opened, spaces_of, with_previous_step
+from keras_rl_prob.envs import NativeEnv, is_owned, spaces_of, with_previous_step
 from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.keras_internals import put_first
 from keras_rl_prob.layers import Unrolled
@@ -27,7 +27,7 @@ from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 from keras_rl_prob.replay import Ring
 from keras_rl_prob.sources import Collectors, RolloutSource
-from keras_rl_prob.sources.collectors import collectors_of
+from keras_rl_prob.sources.collectors import collectors_of, opened_by
 from keras_rl_prob.types import Nest
 
 
@@ -89,6 +89,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
 
     default_num_envs = 32
     """Number of environments when `fit` is not given `num_envs`."""
+
+    collecting: str | None = "lockstep"
+    """How collectors in other processes work for this agent by default, see `krp.distributed.RayCollectors`; `None` if they
+    cannot."""
 
     @abc.abstractmethod
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
@@ -267,8 +271,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 `keras.utils.set_random_seed` makes runs reproducible.
             verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
             num_envs: Number of environments to make from an id, a callable or a list; about `default_num_envs` by default.
-            collectors: What collects the rollouts: `None` for the agent itself, or an object whose
-                `make_source(agent, env, seed)` returns a `keras_rl_prob.sources.RolloutSource`.
+            collectors: What collects the rollouts: `None` for the agent itself; a number of processes, or
+                `krp.distributed.RayCollectors(...)`; or any object whose `make_source(agent, env, seed)` returns a
+                `keras_rl_prob.sources.RolloutSource`.
             **unsupported: Raise a `TypeError`: arguments of supervised learning (`y`, `batch_size`, ...).
 
         Returns:
@@ -297,7 +302,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 f"second environment or an id. Received: env={env!r} twice"
             )
         with contextlib.ExitStack() as stack:
-            made = stack.enter_context(opened(env, num_envs, self.default_num_envs))
+            made = stack.enter_context(opened_by(collectors, self, env, num_envs))
             updates = self.updates_per_rollout(made.num_envs)
             steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
             execution = arguments.whole_executions(self._requested_steps_per_execution, updates, steps_per_epoch)

@@ -33,6 +33,8 @@ class RandomAgent(Agent):
     ```
     """
 
+    collecting = None
+
     def __init__(
         self, network: keras.Model | None = None, *, rollout_steps: int = 128, name: str | None = None
     ) -> None:

@@ -12,8 +12,9 @@ from keras_rl_prob import callbacks, presets
 from keras_rl_prob.agents import Agent
 from keras_rl_prob.agents.arguments import evaluation_envs
 from keras_rl_prob.cli import configs, runs
-from keras_rl_prob.cli.errors import blaming
+from keras_rl_prob.cli.errors import UserError, blaming
 from keras_rl_prob.cli.interrupts import StopOnSignal
+from keras_rl_prob.distributed import RayCollectors
 from keras_rl_prob.types import Logs
 
 
@@ -32,9 +33,37 @@ def built(config: dict[str, Any]) -> Agent:
     return agent
 
 
-def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any]) -> int | None:
-    """Trains an agent in its run folder, resuming its backup if there is one; returns the signal that stopped it, or `None`."""
-    env, epochs, episodes = presets.make_env(config), config["fit"]["epochs"], config["fit"]["validation_episodes"]
+def check_collectors(agent: Agent, config: dict[str, Any], address: str | None) -> None:
+    """Raises a `UserError` unless the collectors of a configuration, if it has any, fit the agent and Ray is installed."""
+    collectors = _collectors(config, address)
+    if address is not None and collectors is None:
+        raise UserError("--address needs --collectors N")
+    if collectors is not None:
+        with blaming(None, ValueError, ImportError):
+            collectors.check(agent, config["env"]["num_envs"])
+
+
+def _collectors(config, address):
+    count = config["env"]["collectors"]
+    return None if count is None else RayCollectors(count, address=address)
+
+
+def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any], address: str | None = None) -> int | None:
+    """Trains an agent in its run folder, resuming its backup if there is one; returns the signal that stopped it, or `None`.
+
+    Args:
+        agent: An agent that was built for the configuration.
+        folder: Folder of the run.
+        config: A complete configuration.
+        address: Address of a Ray cluster for its collectors, or `None`.
+    """
+    collectors, num_envs = _collectors(config, address), config["env"]["num_envs"]
+    own = None if collectors is None else collectors.share(agent, num_envs)
+    env, epochs, episodes = (
+        presets.make_env(config, num_envs=own),
+        config["fit"]["epochs"],
+        config["fit"]["validation_episodes"],
+    )
     print(
         f"{type(agent).__name__} on {config['env']['id']}, seed {config['seed']}, until epoch {epochs}, in {folder}",
         flush=True,
@@ -50,7 +79,8 @@ def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any]) -> int | Non
             env,
             **config["fit"],
             validation_data=presets.make_env(config, validation=True, num_envs=evaluation_envs(episodes, 1)),
-            num_envs=config["env"]["num_envs"],
+            num_envs=num_envs,
+            collectors=collectors,
             seed=config["seed"],
             callbacks=[*_recorders(folder, config), stop, Backup(folder / "backup", delete_checkpoint=False)],
             verbose=1 if sys.stdout.isatty() else 2,

@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple, Protocol
 
+import keras
 import tensorflow as tf
 
 from keras_rl_prob.envs.factory import BatchEnv
@@ -106,6 +107,11 @@ class Driver:
         return [*(tf.nest.flatten(self._variables) if self._env.compilable else []), self._key]
 
     @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """List of Keras metrics that `collect` updates; none."""
+        return []
+
+    @property
     def record_specs(self) -> Nest:
         """Nest of `tf.TensorSpec`s `[B, ...]` of the record of a step."""
         return self._specs[0][3]
@@ -200,6 +206,19 @@ class Driver:
         record, beside = record_and_beside.get_concrete_function(*specs).structured_outputs
         row = (step.observation, step.is_first, step.is_first, record, step.reward, step.discount, step.is_last, beside)
         return tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), (row, state))
+
+
+def make_driver(agent: Actor, env: BatchEnv, kind: type[Driver] = Driver, **settings: Any) -> Driver:
+    """Returns the driver of an agent: one of the class `kind`, or what environments in other processes have in its place.
+
+    Args:
+        agent: See `Driver`.
+        env: A native or Gymnasium environment, or an object with a `make_driver(agent, kind, **settings)`.
+        kind: `Driver` or a subclass.
+        **settings: The other arguments of `Driver`.
+    """
+    remote = getattr(env, "make_driver", None)
+    return kind(agent, env, **settings) if remote is None else remote(agent, kind, **settings)
 
 
 def _has_final_rows(step):

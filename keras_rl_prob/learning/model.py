@@ -92,8 +92,10 @@ class LearningModel(PersistentModel):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """List of Keras metrics, means over an epoch; those of episodes come first."""
-        return self._reports.metrics if self.built else []
+        """List of Keras metrics, those of an epoch; those of episodes come first, those of collectors last."""
+        if not self.built:
+            return []
+        return [*self._reports.metrics, *(self._training.source.metrics if self._training else [])]
 
     @property
     def networks(self) -> list[keras.Model]:
@@ -167,7 +169,7 @@ class LearningModel(PersistentModel):
 
     def logs(self) -> dict[str, tf.Tensor]:
         """Returns the current results of the metrics, and the number of environment steps so far."""
-        return {metric.name: metric.result() for metric in self.metrics} | {
+        return {metric.name: metric.result() for metric in self._reports.metrics} | {
             "env_steps": tf.convert_to_tensor(self.env_steps)
         }
 
@@ -227,7 +229,8 @@ class LearningModel(PersistentModel):
                 iterator = self._training.source.iterator()
             logs = learn_next(iterator)
             failures.check_healthy(int(self.failure.numpy()), logs, self.optimizer)
-            return logs
+            collecting = self._training.source.metrics if self._training else []
+            return logs | {metric.name: metric.result() for metric in collecting}
 
         self.train_function = checked
 

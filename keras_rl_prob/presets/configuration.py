@@ -17,7 +17,7 @@ from keras_rl_prob.settings import Settings
 REQUIRED = inspect.Parameter.empty
 NOTES = ("name", "description", "seed", "version")
 PLAIN: dict[str, dict[str, Any]] = {
-    "env": {"id": REQUIRED, "num_envs": 32, "kwargs": {}, "validation_kwargs": {}},
+    "env": {"id": REQUIRED, "num_envs": 32, "kwargs": {}, "validation_kwargs": {}, "collectors": None},
     "compile": {"steps_per_execution": None, "jit_compile": "auto", "run_eagerly": False},
     "fit": {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1},
 }
@@ -31,7 +31,8 @@ def check(config: dict[str, Any]) -> None:
     A configuration is a dict as it comes from JSON:
 
     * `env`: `id`; `num_envs`, default: the agent's `default_num_envs`; `kwargs`, further arguments of the environment's
-        constructor; `validation_kwargs`, additional or other arguments for evaluation and videos.
+        constructor; `validation_kwargs`, additional or other arguments for evaluation and videos;
+        `collectors`, number of processes that collect, or `None`.
     * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor. Your own agent
         has the name `"package>Name"` under which `keras.saving.register_keras_serializable("package")` registered it.
     * `network`: `builder`, a function of `krp.networks`, and its arguments; default: the agent's default network.
@@ -117,6 +118,7 @@ def environment(config: dict[str, Any]) -> dict[str, Any]:
     made = makers("agent").get(agent.get("class", ""))
     env = PLAIN["env"] | ({"num_envs": made.default_num_envs} if made else {}) | env
     checks.integer("env.num_envs", env["num_envs"])
+    checks.integer("env.collectors", env["collectors"], none=True)
     for name in ("kwargs", "validation_kwargs"):
         if not isinstance(env[name], dict) or not all(isinstance(key, str) for key in env[name]):
             raise ValueError(f"`env.{name}` must be an object of arguments. Received: env.{name}={env[name]!r}")

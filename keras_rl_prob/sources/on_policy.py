@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_rl_prob.drivers import Driver, Rollout
+from keras_rl_prob.drivers import Driver, Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.ops.masking import explained_variance
 from keras_rl_prob.sources.reward_scale import RewardScale
@@ -168,9 +168,10 @@ class OnPolicySource(RolloutSource):
     """
 
     def __init__(self, agent: keras.Model, env: BatchEnv, sequence_length: int, seed: int) -> None:
-        driver = agent.driver_class(
+        driver = make_driver(
             agent,
             env,
+            agent.driver_class,
             steps=agent.rollout_steps,
             sequence_length=sequence_length,
             seed=seed,

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import spaces
-from keras_rl_prob.drivers import Driver, Rollout
+from keras_rl_prob.drivers import Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.replay.settings import RolloutReplaySettings
@@ -80,7 +80,7 @@ class PastRolloutsSource(RolloutSource):
 
     def __init__(self, agent: keras.Model, env: BatchEnv, seed: int, settings: RolloutReplaySettings) -> None:
         steps = agent.rollout_steps
-        driver = Driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=agent.jit_compile)
+        driver = make_driver(agent, env, steps=steps, sequence_length=steps, seed=seed, jit_compile=agent.jit_compile)
         super().__init__(agent, env, driver, seed)
         self._settings, self._num_envs = settings, env.num_envs
         self._reward_scale = RewardScale(agent, env.num_envs)
@@ -106,6 +106,11 @@ class PastRolloutsSource(RolloutSource):
         """All variables besides the agent's that the next update depends on, as far as they can be stored."""
         scale = self._reward_scale.variables if self._follows_episodes else []
         return [*super().variables, *scale, *(self.ring.variables if self.rings else [])]
+
+    @property
+    def episode_variables(self) -> list[tf.Variable]:
+        """The state of unfinished episodes, each `[B]`."""
+        return [*super().episode_variables, *self._reward_scale.variables]
 
     @property
     def rings(self) -> list[Ring]:

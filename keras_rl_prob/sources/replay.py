@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rl_prob.drivers import Driver, Rollout
+from keras_rl_prob.drivers import Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.envs.previous_step import join
 from keras_rl_prob.ops.n_step import n_step_sums
@@ -97,7 +97,9 @@ class ReplaySource(RolloutSource):
     def __init__(self, agent: keras.Model, env: BatchEnv, seed: int, settings: ReplaySettings) -> None:
         window, stride = settings.window, settings.stride
         compiled = agent.jit_compile and agent.acts_compiled
-        driver = Driver(agent, env, steps=agent.rollout_steps, sequence_length=stride, seed=seed, jit_compile=compiled)
+        driver = make_driver(
+            agent, env, steps=agent.rollout_steps, sequence_length=stride, seed=seed, jit_compile=compiled
+        )
         super().__init__(agent, env, driver, seed)
         self._settings: Any = settings
         self._num_envs, self._stride = env.num_envs, stride

@@ -106,6 +106,16 @@ class RolloutSource:
         return [*self.driver.variables, *(self.follower.variables if self._follows_episodes else []), self._counter]
 
     @property
+    def episode_variables(self) -> list[tf.Variable]:
+        """The state of unfinished episodes, each `[B]`."""
+        return self.follower.variables
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """List of Keras metrics that describe how rollouts are collected; none for an agent that collects them itself."""
+        return self.driver.metrics
+
+    @property
     def rings(self) -> list[Ring]:
         """The `Ring`s of a replay buffer among these variables, whose rows are stored in blocks."""
         return []

@@ -79,7 +79,9 @@ def test_a_source_is_kept_for_as_long_as_the_collectors_are_the_same():
 
 def test_an_integer_stands_for_what_was_registered(monkeypatch):
     monkeypatch.setattr("keras_rl_prob.sources.collectors._numbered", [])
-    with pytest.raises(TypeError, match=r"`collectors` must be `None`, or an object.*Received: collectors=3"):
+    with pytest.raises(
+        TypeError, match=r"`collectors` must be `None`, an integer, or an object.*Received: collectors=3"
+    ):
         weights_of(impala, 3)
     made = []
     sources.register_collectors(lambda number: made.append(number) or Own())
@@ -94,6 +96,6 @@ def test_an_integer_stands_for_what_was_registered(monkeypatch):
 def test_what_cannot_make_a_source_is_refused(wrong):
     agent = impala()
     agent.compile(run_eagerly=True)
-    with pytest.raises(TypeError, match="`collectors` must be `None`, or an object with `make_source"):
+    with pytest.raises(TypeError, match="`collectors` must be `None`, an integer, or an object with `make_source"):
         agent.fit(ENV, collectors=wrong)
     assert not agent.built

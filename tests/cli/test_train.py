@@ -1,6 +1,7 @@
 """`train`: the files of a run, and reproducing, resuming and extending it."""
 
 import builtins
+import contextlib
 import csv
 import importlib.util
 import json
@@ -125,3 +126,37 @@ def test_seeds_are_recorded_and_decide_the_weights(finished):
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert not all((a == b).all() for a, b in zip(first, other, strict=True))
     assert not any(((x == y).all() for x, y in zip(first[:1], state(finished)[:1], strict=True)))
+
+
+def test_collectors_are_part_of_the_configuration_and_their_address_is_not(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(krp.Agent, "fit", lambda agent, env, **arguments: trained.append((env, arguments)))
+    command = ["train", "--config", "cartpole_impala", "--logdir", str(tmp_path), "--collectors", "4", "--seed", "1"]
+    assert main([*command, "--address", "auto"]) == 0
+    assert trained[0][1]["collectors"] == krp.distributed.RayCollectors(4, address="auto")
+    run = only(tmp_path)
+    assert runs.read_config(run)["env"]["collectors"] == 4
+    assert "auto" not in (run / "config.json").read_text()
+    (run / "final.keras").unlink()
+    assert main(["train", "--resume", str(run)]) == 0
+    assert trained[1][1]["collectors"] == krp.distributed.RayCollectors(4)
+    kwargs = ["--set", 'env.kwargs={"max_episode_steps": 9}', "--set", "env.num_envs=8"]
+    for preset, number in (("cartpole", 2), ("cartpole_impala", 8)):
+        command = ["train", "--config", preset, "--logdir", str(tmp_path / preset), "--collectors", "4", *kwargs]
+        assert main(command) == 0
+        assert trained[-1][0].num_envs == number
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--collectors", "0"], "must be a positive integer"),
+        (["--address", "auto"], "--address needs --collectors N"),
+        (["--collectors", "3"], "must be a multiple of the number of collectors"),
+    ],
+)
+def test_collectors_that_do_not_fit_are_refused_before_a_folder_is_made(arguments, message, tmp_path, capsys):
+    with contextlib.suppress(SystemExit):
+        assert main(["train", "--config", "cartpole", "--logdir", str(tmp_path / "runs"), *arguments]) != 0
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -82,6 +82,7 @@ class ACER(Agent):
 
     network_outputs = ("action", "q")
     rollouts_per_epoch = 100
+    collecting = "asynchronous"
     default_num_envs = 16
     _joint: JointActions
 

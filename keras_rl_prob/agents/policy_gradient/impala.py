@@ -67,6 +67,7 @@ class IMPALA(PolicyGradient):
     """
 
     rollouts_per_epoch = 100
+    collecting = "asynchronous"
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class LinearQ(QLearning):
 
     rollouts_per_epoch = 250
     default_num_envs = 1
+    collecting = None
 
     def __init__(
         self,

@@ -20,6 +20,8 @@ Examples:
   keras-rl-prob train --config cartpole --set 'network={"builder": "recurrent", "cell": "gru"}'
   keras-rl-prob train --resume runs/20260131T093000-pendulum
   keras-rl-prob train --resume runs/20260131T093000-pendulum --epochs 20
+  keras-rl-prob train --config pong_impala --collectors 4
+  keras-rl-prob train --config pong_impala --collectors 64 --address auto
 """
 
 import argparse
@@ -35,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `train` takes."""
     configs.add_arguments(parser)
     parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
+    parser.add_argument(
+        "--collectors",
+        type=configs.positive,
+        metavar="N",
+        help="processes that collect; short for --set env.collectors=N",
+    )
+    parser.add_argument("--address", metavar="ADDRESS", help="Ray cluster of the collectors: auto or host:port")
     parser.add_argument("--resume", type=pathlib.Path, metavar="RUN", help="a run folder to resume")
 
 
@@ -52,11 +61,14 @@ def run(args: argparse.Namespace) -> int | None:
         if config != runs.read_config(folder):
             runs.write_config(folder, config)
     else:
+        if args.collectors:
+            args.set = [*args.set, f"env.collectors={args.collectors}"]
         config = configs.from_arguments(args)
         agent = training.built(config)
+        training.check_collectors(agent, config, args.address)
         folder = runs.create(args.logdir, config["name"])
         runs.write_config(folder, config)
-    signal = training.fit(agent, folder, config)
+    signal = training.fit(agent, folder, config, args.address)
     if signal:
         done = len(runs.log_rows(folder))
         print(
@@ -71,7 +83,7 @@ def resumed(args: argparse.Namespace) -> dict[str, Any]:
     """The configuration of the run to resume; only its number of epochs can be changed."""
     config = runs.read_config(args.resume)
     changes = dict(configs.overrides(args))
-    if args.config or args.seed is not None or set(changes) - {"fit.epochs"}:
+    if args.config or args.collectors or args.seed is not None or set(changes) - {"fit.epochs"}:
         raise UserError(
             "--resume continues with the settings of the run. Only more epochs can be given, with --epochs N"
         )

@@ -1,0 +1,184 @@
+"""Ray: processes for collectors, and the store of the objects that they exchange."""
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+from keras_rl_prob.distributed.collector import Failure, Process
+
+PATIENCE = 60.0  # seconds until a collector should have been scheduled
+ANSWER = 10.0  # seconds for a cluster to answer
+SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+ALONE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0"}
+
+
+class Died(Exception):
+    """The process of a collector has ended, or its node is gone."""
+
+
+def ray_module() -> ModuleType:
+    """Returns the module `ray`; an `ImportError` names the extra if it is not installed."""
+    try:
+        import ray  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            'Collectors in other processes need Ray: `pip install "keras_rl_prob[distributed]"`'
+        ) from error
+    return ray
+
+
+class RayEngine:
+    """A connection to Ray.
+
+    Args:
+        num_cpus: CPUs of each collector.
+    """
+
+    def __init__(self, num_cpus: float) -> None:
+        self._ray: Any = ray_module()
+        self._num_cpus, threads = num_cpus, max(1, int(num_cpus))
+        self._threads = threads
+        self._remote = self._ray.remote(Process)
+
+    def check_portable(self, env: Any) -> None:
+        """Raises a `TypeError` unless an environment can be sent to other processes."""
+        try:
+            self._ray.cloudpickle.dumps(env)
+        except Exception as error:
+            raise TypeError(
+                "`env` must be something that can be sent to another process: pass an id, or a callable that makes the "
+                f"environment there. Received: env={env!r}, which cannot be pickled ({error})"
+            ) from error
+
+    def put(self, value: Any) -> Any:
+        """Puts a value into the object store; returns a reference to it."""
+        return self._ray.put(value)
+
+    def hire(self, *args: Any) -> Any:
+        """Starts the process of a collector with the arguments of `Collector`; returns before it has started."""
+        options = {"num_cpus": self._num_cpus, "max_restarts": 0, "runtime_env": {"env_vars": _variables()}}
+        return self._remote.options(**options).remote(self._threads, *args)
+
+    def call(self, collector: Any, method: str, *args: Any) -> Any:
+        """Calls a method of a collector after those that were called before; returns a reference to the result."""
+        return getattr(collector, method).remote(*args)
+
+    def ready(self, references: Sequence[Any], seconds: float) -> list[Any]:
+        """Waits up to so many seconds for the first of some results; returns the references of all that are there."""
+        found, _ = self._ray.wait(references, num_returns=1, timeout=seconds, fetch_local=True)
+        return found and self._ray.wait(references, num_returns=len(references), timeout=0)[0]
+
+    def result(self, reference: Any) -> Any:
+        """Returns a result that is there.
+
+        Raises:
+            Died: The process that was to compute it has ended.
+            MemoryError: The object store is full.
+        """
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(reference)
+        except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:
+            raise _full(error) from error
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, errors.ObjectStoreFullError | errors.OutOfDiskError):
+                raise _full(error) from error
+            return Failure(error.cause if isinstance(error.cause, Exception) else error)
+        except errors.RayError as error:
+            lines = str(error).strip().splitlines()
+            raise Died(" ... ".join(dict.fromkeys((lines[0], lines[-1])))) from error
+
+    def dismiss(self, collector: Any) -> None:
+        """Ends the process of a collector."""
+        with contextlib.suppress(Exception):
+            self._ray.kill(collector)
+
+    def check_scheduled(self, waiting: int) -> None:
+        """Raises a `TimeoutError` if `waiting` collectors that should run have no place in the cluster."""
+        free = self._ray.available_resources().get("CPU", 0.0)
+        if free < self._num_cpus:
+            total = self._ray.cluster_resources().get("CPU", 0.0)
+            raise TimeoutError(
+                f"The Ray cluster has had no place for {waiting} of the collectors for {PATIENCE:.0f} seconds; each needs "
+                f"num_cpus={self._num_cpus:g}. Free: {free:g} of {total:g} CPUs"
+            )
+
+
+def _variables():
+    """Environment variables of collectors, which find the modules that are found here."""
+    own = [path for path in sys.path if path and not path.startswith((sys.prefix, sys.base_prefix))]
+    return SETTINGS | {"PYTHONPATH": os.pathsep.join([*own, "${PYTHONPATH}"])}
+
+
+def _full(error):
+    return MemoryError(f"Ray's object store is full: use fewer collectors, or smaller rollouts. Ray says: {error}")
+
+
+@contextlib.contextmanager
+def connected(address: str | None, collectors: int, num_cpus: float) -> Iterator[RayEngine]:
+    """Context manager of a `RayEngine`: uses Ray if it runs in this process, connects to a cluster, or starts Ray here.
+
+    Args:
+        address: `None` to start Ray on this machine, `"auto"`, or `"host:port"` of a cluster.
+        collectors: Number of collectors.
+        num_cpus: CPUs of each.
+
+    Raises:
+        ConnectionError: No cluster answers at `address`.
+    """
+    ray: Any = ray_module()
+    engine = RayEngine(num_cpus)
+    if ray.is_initialized():
+        yield engine
+        return
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": True}
+    if address is None:
+        cpus = 1 + -(-collectors * num_cpus // 1)
+        with _in_environment(ALONE):
+            ray.init(
+                address="local", num_cpus=int(cpus), include_dashboard=False, _node_ip_address="127.0.0.1", **quiet
+            )
+    else:
+        _check_answers(address)
+        try:
+            ray.init(address=address, **quiet)
+        except Exception as error:
+            raise _nothing(address, error) from error
+    try:
+        yield engine
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address):
+    host, _, port = address.rpartition(":")
+    if address == "auto" or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+    except OSError as error:
+        raise _nothing(address, error) from error
+
+
+def _nothing(address, error):
+    return ConnectionError(
+        f"`address` must be that of a running Ray cluster, `host:port` or `auto`. Received: address={address!r}, where nothing "
+        f"answers within {ANSWER:.0f} seconds ({error})"
+    )
+
+
+@contextlib.contextmanager
+def _in_environment(values):
+    """Context manager with environment variables, unless the user has set them."""
+    new = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]
