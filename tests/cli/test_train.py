@@ -132,11 +132,11 @@ def test_collectors_are_part_of_the_configuration_and_their_address_is_not(tmp_p
     trained = []
     monkeypatch.setattr(krp.Agent, "fit", lambda agent, env, **arguments: trained.append((env, arguments)))
     command = ["train", "--config", "cartpole_impala", "--logdir", str(tmp_path), "--collectors", "4", "--seed", "1"]
-    assert main([*command, "--address", "auto"]) == 0
-    assert trained[0][1]["collectors"] == krp.distributed.RayCollectors(4, address="auto")
+    assert main([*command, "--address", "10.0.0.1:6379"]) == 0
+    assert trained[0][1]["collectors"] == krp.distributed.RayCollectors(4, address="10.0.0.1:6379")
     run = only(tmp_path)
     assert runs.read_config(run)["env"]["collectors"] == 4
-    assert "auto" not in (run / "config.json").read_text()
+    assert "6379" not in (run / "config.json").read_text()
     (run / "final.keras").unlink()
     assert main(["train", "--resume", str(run)]) == 0
     assert trained[1][1]["collectors"] == krp.distributed.RayCollectors(4)

@@ -100,7 +100,7 @@ def test_episodes_are_followed_for_each_collector(engine, make):
 
 
 def test_a_lost_collector_takes_its_rollouts_with_it(engine):
-    engine.faults = lambda *asked: "die" if asked == (1, 0, "collect", 3) else None
+    engine.faults = lambda *asked: "die" if asked == (1, 0, "collect", 2) else None
     agent = krp.IMPALA(krp.networks.feed_forward(scripted, (8,)), rollout_steps=4)
     agent.compile(jit_compile=False)
     history = agent.fit(scripted, 4, 4, num_envs=1, seed=0, verbose=0, collectors=2).history

@@ -42,12 +42,12 @@ def scripted():
 
 
 def test_other_environments_start_new_episodes_and_nothing_of_old_ones_is_counted(engine):
-    engine.faults = at(1, 0, "collect", 3, "die")
+    engine.faults = at(1, 0, "collect", 2, "die")
     agent = krp.A2C(krp.networks.feed_forward(scripted, (8,)), rollout_steps=4)
     agent.compile(jit_compile=False)
     history = agent.fit(scripted, 5, 2, num_envs=2, seed=0, verbose=0, collectors=2).history
     assert np.nanmin(history["length"]) == np.nanmax(history["length"]) == 7.0
-    assert history["collector_restarts"] == [0.0, 1.0, 0.0, 0.0, 0.0]
+    assert history["collector_restarts"] == [1.0, 0.0, 0.0, 0.0, 0.0]
     assert engine.seen.count((1, "start")) == 2
 
 
