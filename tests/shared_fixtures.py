@@ -12,6 +12,8 @@ from tensorflow.python.eager.polymorphic_function import tracing_compilation
 
 tf.debugging.disable_traceback_filtering()  # which takes a tenth of the time of tracing
 keras.config.disable_traceback_filtering()
+tf.random.set_seed(0)
+tf.random.set_seed = lambda seed: None  # it drops all kernels; nothing here draws from the random numbers that it seeds
 if os.environ["XLA_FLAGS"]:  # graphs are optimised in `make test-learning`, and in tests that start processes
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 

@@ -21,18 +21,21 @@ LARGEST_NORMALIZED = 1e15  # the squares of such numbers and of their returns ca
 def finite(tensors: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
     """Whether tensors and their global norm are finite, bool scalar.
 
-    Squares are summed by matrix products with ones, which is three times as fast as a sum in XLA.
+    Squares of matrices are summed by matrix products with ones, which is three times as fast as a sum in XLA.
 
     Args:
         tensors: List of tensors of floats or `tf.IndexedSlices`.
     """
-    sums = []
+    columns, sums = [], []
     for x in tensors:
-        squares = tf.square(tf.cast(x, tf.float32))
-        if squares.shape.rank > 1:
-            columns = squares.shape[-1]
-            squares = tf.linalg.matvec(tf.reshape(squares, (-1, columns)), tf.ones((columns,)))
-        sums.append(tf.reduce_sum(squares))
+        x = tf.cast(x, tf.float32)
+        if x.shape.rank < 2:
+            sums.append(tf.nn.l2_loss(x))
+        else:
+            x = x if x.shape.rank == 2 else tf.reshape(x, (-1, x.shape[-1]))
+            columns.append(tf.matmul(tf.square(x), tf.ones((x.shape[-1], 1))))
+    if columns:
+        sums.append(tf.reduce_sum(tf.concat(columns, 0)))
     return tf.math.is_finite(tf.add_n(sums))
 
 

@@ -236,7 +236,7 @@ class LearningModel(PersistentModel):
 
 
 def _values(variables):
-    return [tf.identity(variable.value) for variable in variables]
+    return [tf.convert_to_tensor(variable.value) for variable in variables]
 
 
 def _undo_unless(healthy, variables, before):

@@ -206,23 +206,24 @@ def test_the_gradient_of_each_row_is_its_definition(space, masked):
 # ---- an update on rollouts that were played -----------------------------------------------------------------------
 
 
-def outputs(unrolled, data, number):
-    """What a network gives for one rollout of a batch, step by step from the state that was stored with it, float64."""
-    state = tf.nest.map_structure(lambda x: x[number : number + 1], data.state)
-    rows = []
+def outputs(unrolled, data):
+    """What a network gives for the rollouts of a batch, step by step from the state that was stored with them, float64."""
+    state, rows = data.state, []
     for t in range(len(data.is_first)):
-        row, state = unrolled.step(data.observation[t, number][None], data.is_first[t, number][None], state)
-        rows.append({name: x.numpy()[0].astype(float) for name, x in row.items()})
+        row, state = unrolled.step(data.observation[t], data.is_first[t], state)
+        rows.append({name: x.numpy().astype(float) for name, x in row.items()})
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def all_outputs(unrolled, data):
-    each = [outputs(unrolled, data, number) for number in range(data.is_first.shape[1])]
-    return {name: np.stack([one[name] for one in each], 1) for name in each[0]}
-
-
-@EACH_CELL
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+@pytest.mark.parametrize(
+    ("cell", "mode"),
+    [
+        (None, "NextStep"),
+        ("gru", "SameStep"),
+        pytest.param(None, "SameStep", marks=pytest.mark.long),
+        pytest.param("gru", "NextStep", marks=pytest.mark.long),
+    ],
+)
 def test_an_update_on_what_was_played_is_its_definition(cell, mode):
     agent, _, rollouts = begin(scripted(mode), cell)
     next(rollouts)
@@ -232,7 +233,7 @@ def test_an_update_on_what_was_played_is_its_definition(cell, mode):
     bounds, updates = [], int(first.updates)
     for index in range(updates):
         data = first.update(tf.constant(index))
-        now, before = all_outputs(agent._unrolled, data), all_outputs(agent._average_unrolled, data)
+        now, before = outputs(agent._unrolled, data), outputs(agent._average_unrolled, data)
         arrays = {name: getattr(data, name).numpy() for name in ("reward", "discount", "ended", "valid")}
         expected = definition(
             {**arrays, "action": data.raw.numpy()}, now["action"], data.parameters.numpy(), before["action"], now["q"]
@@ -285,7 +286,7 @@ def test_without_a_trust_region_there_is_no_average_policy():
     assert not hasattr(agent, "average_network")
     randomize(agent.network, 4)
     data = next(rollouts).update(tf.constant(0))
-    now = all_outputs(agent._unrolled, data)
+    now = outputs(agent._unrolled, data)
     arrays = {name: getattr(data, name).numpy() for name in ("reward", "discount", "ended", "valid")}
     expected = definition(
         {**arrays, "action": data.raw.numpy()},
@@ -339,8 +340,15 @@ def test_the_end_of_a_terminated_episode_is_no_row_where_it_comes_beside_one():
     assert data.discount.numpy()[:7, 0].tolist() == [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+@pytest.mark.parametrize(
+    ("mode", "axis"),
+    [
+        ("NextStep", 0),
+        ("SameStep", 1),
+        pytest.param("NextStep", 1, marks=pytest.mark.long),
+        pytest.param("SameStep", 0, marks=pytest.mark.long),
+    ],
+)
 def test_stacks_that_are_stored_frame_by_frame_are_those_that_were_seen(mode, axis):
     def stacked(index, script):
         env = gymnasium.wrappers.FrameStackObservation(ScriptedEnv(index, script), 3)
@@ -354,7 +362,7 @@ def test_stacks_that_are_stored_frame_by_frame_are_those_that_were_seen(mode, ax
     for frame_axis in (None, axis):
         makers = [lambda i=i, s=s: stacked(i, s) for i, s in enumerate(scripts)]
         env = krp.envs.make(gymnasium.vector.SyncVectorEnv(makers, autoreset_mode=mode))
-        agent, source, _ = begin(env)
+        agent, _, _ = begin(env)
         agent.replay = krp.RolloutReplaySettings(200, 3, learning_starts=0, frame_axis=frame_axis)
         source = agent.make_source(env, 0)
         rollouts = iter(source.dataset())
@@ -375,6 +383,7 @@ def test_the_newest_rollout_comes_first_and_then_old_ones_as_they_were_played(ce
         for index in range(1 + agent.replay.most_replays):
             data = drawn.update(tf.constant(index))
             if index == 0:
+                acted = outputs(agent._unrolled, data)["action"][:7]
                 assert [rows[0] for rows in keys(data)] == [[0, 0, 7 * number], [1, 0, 7 * number]]
             for b, rows in enumerate(keys(data)):
                 env_index, _, start = rows[0]
@@ -383,8 +392,7 @@ def test_the_newest_rollout_comes_first_and_then_old_ones_as_they_were_played(ce
                 kept += [x.numpy()[b] for x in tf.nest.flatten(data.state)]
                 if index == 0:
                     played[env_index, start] = kept
-                    acted = outputs(agent._unrolled, data, b)["action"][:7]
-                    np.testing.assert_allclose(kept[1][:7], acted, rtol=1e-4, atol=1e-5)
+                    np.testing.assert_allclose(kept[1][:7], acted[:, b], rtol=1e-4, atol=1e-5)
                 for x, y in zip(kept, played[env_index, start], strict=True):
                     np.testing.assert_array_equal(x, y)
                 if number == 8 and index:
@@ -442,6 +450,7 @@ def fit(agent, epochs=2, seed=3, **arguments):
     return [variable.numpy() for variable in (*agent.weights, *agent.optimizer.variables)]
 
 
+@pytest.mark.long  # each of them in test_contract.py
 def test_a_second_training_and_a_resumed_one_are_those_of_a_new_agent(tmp_path):
     agent = small()
     agent.build(NATIVE)

@@ -273,21 +273,27 @@ def test_images_stay_uint8_until_the_network():
     assert batch.observation.shape == (1, 64, 32, 32, 1)
 
 
-@pytest.mark.parametrize(("agent_class", "jit_compile"), [(krp.RecurrentPPO, True), (krp.DQN, False)])
-def test_mixed_precision_trains_with_values_in_float32(agent_class, jit_compile):
+@pytest.mark.parametrize(
+    ("agent_class", "network", "jit_compile"),
+    [
+        (krp.RecurrentPPO, lambda: krp.networks.recurrent(ENV, units=8), True),
+        (krp.DQN, lambda: krp.networks.q_network(ENV, (8,)), False),
+    ],
+)
+def test_mixed_precision_trains_with_values_in_float32(agent_class, network, jit_compile):
     small_replay = {"updates": 2, "batch_size": 8, "capacity": 256, "learning_starts": 32}
     small_rollouts, seen = {"minibatches": 2, "update_epochs": 1}, []
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         settings = {"rollout_steps": 8, "normalize_observations": True}
-        agent = agent_class(**settings, **(small_replay if agent_class is krp.DQN else small_rollouts))
+        agent = agent_class(network(), **settings, **(small_replay if agent_class is krp.DQN else small_rollouts))
         agent.compile(keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
         # the reported steps are those up to the rollout just learned from
         watch = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: seen.append((int(logs["env_steps"]), int(agent.env_steps.numpy())))
         )
         arguments = {"epochs": 2, "steps_per_epoch": 4, "num_envs": 4, "verbose": 0, "callbacks": [watch]}
-        history = agent.fit("tf/CartPole-v1", **arguments).history
+        history = agent.fit(ENV, **arguments).history
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert np.isfinite(history["loss"]).all()
@@ -346,11 +352,11 @@ def test_a_second_fit_starts_from_the_weights_of_the_first(fresh):
     assert int(agent.optimizer.iterations.numpy()) == 16 + 8
 
 
-# How each of them is opened: tests/envs/test_gymnasium_env.py.
+# How each of them is opened: tests/envs/test_gymnasium_env.py; one that is made already, native or not: test_reuse.py.
 @pytest.mark.parametrize(
     "make_env",
     [
-        lambda: gymnasium.make("CartPole-v1"),
+        pytest.param(lambda: gymnasium.make("CartPole-v1"), marks=pytest.mark.long),
         pytest.param(lambda: lambda: gymnasium.make("CartPole-v1"), marks=pytest.mark.long),
         pytest.param(lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="sync"), marks=pytest.mark.long),
         lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="async"),
@@ -358,7 +364,7 @@ def test_a_second_fit_starts_from_the_weights_of_the_first(fresh):
             lambda: gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="vector_entry_point"),
             marks=pytest.mark.long,
         ),
-        lambda: krp.envs.make("tf/CartPole-v1", 4),
+        pytest.param(lambda: krp.envs.make("tf/CartPole-v1", 4), marks=pytest.mark.long),
         pytest.param(lambda: "krp/CartPoleNoVel-v1", marks=pytest.mark.long),
     ],
     ids=["Env", "callable", "sync", "async", "vectorised", "native", "krp id"],

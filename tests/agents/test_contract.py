@@ -31,9 +31,9 @@ AGENTS = {
     "IMPALA": (
         krp.IMPALA,
         lambda: krp.networks.feed_forward(ENV, (8,)),
-        {"rollout_steps": 5},
+        {"rollout_steps": 5, "lag": 2},
         ENV,
-    ),  # lag: test_impala.py
+    ),
     "ACER": (
         krp.ACER,
         lambda: krp.networks.actor_critic(MASKED, (8,), cell="gru", critic="q"),
@@ -207,8 +207,8 @@ def test_fit_evaluate_predict(traced, capsys):
     stochastic = agent.evaluate(env, episodes=6, deterministic=False, verbose=0)
     assert stochastic[0] >= 8
     assert_same(numbers(agent), traced.result)
-    actions = agent.predict(observations(5), verbose=0)
-    assert actions.shape == (5,)
+    actions = agent.predict(observations(32), verbose=0)
+    assert actions.shape == (32,)
     assert set(actions) <= {0, 1}
     policy = agent.policy()
     assert policy(observations(1)[0]) in (0, 1)
@@ -224,7 +224,7 @@ def test_save_and_load(traced, tmp_path):
     assert type(loaded) is type(agent)
     assert json.dumps(loaded.get_config(), sort_keys=True) == json.dumps(agent.get_config(), sort_keys=True)
     assert_same(traced.result, numbers(loaded))
-    x = observations(50)
+    x = observations(32)
     assert np.array_equal(agent.predict(x, verbose=0), loaded.predict(x, verbose=0))
     assert int(loaded.env_steps.numpy()) == int(agent.env_steps.numpy()) > 0
 
@@ -321,7 +321,7 @@ def test_compiled_with_xla_it_trains_too(traced):
     assert set(history) == set(traced.history)
 
 
-@some("A2C", "DQN", "RecurrentDQN", "Reinforce")
+@some("A2C", "IMPALA", "ACER", "DQN", "RecurrentDQN", "Reinforce")
 def test_seeds_decide_also_where_graphs_are_used_again(traced):
     agent = traced.at("fresh")
     other = fit(agent, traced.name, seed=4)  # leaves its own episodes, recurrent states and random keys behind

@@ -283,7 +283,7 @@ KINDS = {
 }
 
 
-LIKE_ANOTHER = {"IMPALA", "Reinforce"}  # they act as A2C does
+LIKE_ANOTHER = {"IMPALA", "ACER", "Reinforce"}  # they act as A2C does
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def onnx_actions(path, agent, steps, rows):
     return stacked(actions)
 
 
-ONNX_STEPS = {"lstm": 400, "gru": 100, "masked": 50, "feed_forward": 50, "image": 20}
+ONNX_STEPS = {"lstm": 100, "gru": 100, "masked": 50, "feed_forward": 50, "image": 20}
 
 
 @pytest.mark.parametrize(  # "masked" has a GRU too

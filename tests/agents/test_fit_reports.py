@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_rl_prob as krp
+from keras_rl_prob.learning.reports import ScalarMean
 from keras_rl_prob.testing import HybridTask
 
 
@@ -111,3 +112,16 @@ def test_progress_can_be_silent_or_the_users_own(capsys):
     out, _ = bar(capsys, 2, [keras.callbacks.ProgbarLogger()])
     assert out.count("env_steps: ") == 2
     assert "env_steps/s" not in out
+
+
+def test_means_of_scalars_are_weighted_and_0_without_any():
+    mean = ScalarMean(name="loss")
+    assert float(mean.result()) == 0.0
+    values, weights = (2.0, tf.constant(-7.0, tf.float16), 100), (1.0, tf.constant(0.5), 0)
+    for value, weight in zip(values, weights, strict=True):
+        mean.update_state(value, sample_weight=weight)
+    assert float(mean.result()) == pytest.approx((2.0 - 3.5) / 1.5)
+    mean.update_state(5.0)
+    assert float(mean.result()) == pytest.approx((2.0 - 3.5 + 5.0) / 2.5)
+    mean.reset_state()
+    assert float(mean.result()) == 0.0

@@ -311,6 +311,7 @@ def fit(agent, epochs=2, seed=3, **arguments):
     return [variable.numpy() for variable in (*agent.weights, *agent.optimizer.variables)]
 
 
+@pytest.mark.long  # each of them in test_contract.py
 def test_a_second_training_and_a_resumed_one_are_those_of_a_new_agent(tmp_path):
     agent = lagged()
     agent.build(NATIVE)

@@ -13,13 +13,13 @@ ENV = "tf/CartPole-v1"
 def make_agent(kind="DQN", capacity=400):
     keras.utils.set_random_seed(1)
     more = {"sequence_length": 4, "burn_in": 2, "period": 2} if kind == "RecurrentDQN" else {}
-    agent = getattr(krp, kind)(capacity=capacity, learning_starts=40, rollout_steps=4, updates=1, batch_size=4, **more)
+    agent = getattr(krp, kind)(capacity=capacity, learning_starts=20, rollout_steps=4, updates=1, batch_size=4, **more)
     agent.compile(keras.optimizers.SGD(1e-2), run_eagerly=True)  # graphs that are made anew: test_reuse.py
     return agent
 
 
 def fit(agent, epochs=1, **kwargs):
-    return agent.fit(ENV, num_envs=4, seed=3, steps_per_epoch=4, verbose=0, epochs=epochs, **kwargs).history
+    return agent.fit(ENV, num_envs=4, seed=3, steps_per_epoch=2, verbose=0, epochs=epochs, **kwargs).history
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_experience_is_added_to_a_memory_once(tmp_path):
 
 def test_a_training_that_could_not_begin_leaves_the_memory_to_the_next(calls):
     agent = make_agent()
-    fit(agent)
+    first = fit(agent)["replay_size"][0]
     before = dict(agent.position().stored())
 
     def fail(logs):
@@ -105,7 +105,7 @@ def test_a_training_that_could_not_begin_leaves_the_memory_to_the_next(calls):
     for key, value in agent.position().stored():
         np.testing.assert_array_equal(value, before[key])
     calls.clear()
-    assert fit(agent, 2, initial_epoch=1)["replay_size"][0] > 40
+    assert fit(agent, 2, initial_epoch=1)["replay_size"][0] > first
     assert "clear" not in calls
 
 
@@ -118,7 +118,7 @@ def test_a_new_training_begins_with_an_empty_memory():
 
 def test_one_block_at_a_time_is_saved_and_restored(tmp_path, monkeypatch):
     """Each is packed after the one before is in the file, and read after the one before is in the buffer."""
-    monkeypatch.setattr(ring, "BLOCK_BYTES", 600)
+    monkeypatch.setattr(ring, "BLOCK_BYTES", 300)
     agent, events = make_agent(), []
     fit(agent)
     pack, convert = ring.Ring.pack, keras.src.saving.saving_lib.H5IOStore.__setitem__

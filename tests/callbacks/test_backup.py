@@ -1,5 +1,6 @@
 """`Backup`: exact resume from segments, of which only changed ones are written, also after crashes."""
 
+import functools
 import pathlib
 import tempfile
 
@@ -32,13 +33,22 @@ def new_agent(kind="DQN", seed=1):
     return agent
 
 
-def make_agent(kind="DQN", seed=1, kept={}):  # noqa: B006 - it is meant to be kept
+new_agents = functools.cache(new_agent)
+
+
+@functools.cache
+def new_weights(kind, seed):
+    """A folder with the weights of `new_agent(kind, seed)`."""
+    folder = tempfile.TemporaryDirectory()
+    new_agents(kind, seed).save_weights(f"{folder.name}/new.weights.h5")
+    return folder
+
+
+def make_agent(kind="DQN", seed=1):
     """Always the same agent, reset to what `new_agent(kind, seed)` creates: its graphs are traced once."""
-    new = new_agent(kind, seed)
-    agent = kept.setdefault(kind, new)
-    with tempfile.TemporaryDirectory() as folder:
-        new.save_weights(f"{folder}/new.weights.h5")
-        agent.load_weights(f"{folder}/new.weights.h5")
+    folder, agent = new_weights(kind, seed), new_agents(kind, 1)
+    agent.load_weights(f"{folder.name}/new.weights.h5")
+    keras.utils.set_random_seed(seed)
     return agent
 
 
@@ -187,18 +197,18 @@ def damage(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("spoil", "what"), [(damage, "damaged. Received"), (pathlib.Path.unlink, "missing. Expected")])
-def test_a_segment_that_is_missing_or_damaged_is_named_and_nothing_restored(spoil, what, tmp_path):
+def test_a_segment_that_is_missing_or_damaged_is_named_and_nothing_restored(tmp_path):
     cut(tmp_path)
     path = sorted((tmp_path / "memory").iterdir())[-1]
-    spoil(path)
     agent = make_agent(seed=99)
     before = [x.numpy() for x in agent.weights + agent.optimizer.variables]
-    with pytest.raises(ValueError, match=f"A segment of the replay buffer is {what}: .*{path.name}$"):
-        fit(agent, [krp.callbacks.Backup(tmp_path)])
-    for x, y in zip(agent.weights + agent.optimizer.variables, before, strict=True):
-        np.testing.assert_array_equal(x.numpy(), y)
-    assert agent.position() is None
+    for spoil, what in ((damage, "damaged. Received"), (pathlib.Path.unlink, "missing. Expected")):
+        spoil(path)
+        with pytest.raises(ValueError, match=f"A segment of the replay buffer is {what}: .*{path.name}$"):
+            fit(agent, [krp.callbacks.Backup(tmp_path)])
+        for x, y in zip(agent.weights + agent.optimizer.variables, before, strict=True):
+            np.testing.assert_array_equal(x.numpy(), y)
+        assert agent.position() is None
     assert fit(agent, epochs=1).epoch == [0]
 
 

@@ -21,7 +21,7 @@ class Evaluate(keras.callbacks.Callback):
 def make_agent():
     agent = krp.RecurrentPPO(
         krp.networks.recurrent(ENV, units=8, shared=True),
-        rollout_steps=16,
+        rollout_steps=8,
         minibatches=2,
         update_epochs=2,
         normalize_observations=True,
