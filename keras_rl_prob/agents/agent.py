@@ -23,6 +23,7 @@ from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning import failures
 from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
+from keras_rl_prob.learning.progress import end_line
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 from keras_rl_prob.replay import Ring
@@ -264,7 +265,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 random numbers included.
             seed: Integer that determines everything random; drawn from Python's `random` by default, so that
                 `keras.utils.set_random_seed` makes runs reproducible.
-            verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
+            verbose: `"auto"`, 0 (silent), 1 (a line with a progress bar) or 2 (a line at the end of each epoch).
             num_envs: Number of environments to make from an id, a callable or a list; about `default_num_envs` by default.
             collectors: What collects the rollouts: `None` for the agent itself, or an object whose
                 `make_source(agent, env, seed)` returns a `keras_rl_prob.sources.RolloutSource`.
@@ -296,6 +297,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 f"second environment or an id. Received: env={env!r} twice"
             )
         with contextlib.ExitStack() as stack:
+            stack.callback(end_line, callbacks)
             made = stack.enter_context(opened(env, num_envs, self.default_num_envs))
             updates = self.updates_per_rollout(made.num_envs)
             steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
