@@ -27,6 +27,7 @@ from keras_rl_prob.learning.progress import end_line
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 from keras_rl_prob.replay import Ring
+from keras_rl_prob.settings import written
 from keras_rl_prob.sources import Collectors, RolloutSource
 from keras_rl_prob.sources.collectors import collectors_of
 from keras_rl_prob.types import Nest
@@ -71,6 +72,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self._requested_steps_per_execution: int | None = None
         self._graphs = Graphs(self)
         self._evaluation: Any = None
+
+    def __repr__(self) -> str:
+        names = [name for name in constructor_arguments(type(self), Agent) if name != "name" and hasattr(self, name)]
+        return written(type(self), {name: getattr(self, name) for name in names})
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
@@ -329,6 +334,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 verbose=verbose,
                 shuffle=False,
             )
+
+    def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
+        """Keras' `summary`, which here shows the layers and heads of the networks, too."""
+        super().summary(*args, expand_nested=expand_nested, **kwargs)
 
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 
