@@ -1,22 +1,35 @@
 """Imports TensorFlow without its log messages, if `TF_CPP_MIN_LOG_LEVEL` is 2 or more, and in the command line.
 
+Before that, the command line answers what needs no TensorFlow, whose import takes seconds: help, errors of arguments, `list`.
 TensorFlow logs before it reads that variable (https://github.com/tensorflow/tensorflow/issues/100442), so standard error is
 redirected during the import. This module must be imported before Keras.
 """
 
+import multiprocessing
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
 
+from keras_rl_prob.usage import answer_at_once
+
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+def is_command_line() -> bool:
+    """Whether this process is the program `keras-rl-prob` or `python -m keras_rl_prob`, and not one of its workers."""
+    if multiprocessing.parent_process():
+        return False
+    program = pathlib.Path(*sys.argv[:1]).stem
+    if program == "-m":  # while Python looks for the module, whose name is before the arguments
+        return sys.orig_argv[-len(sys.argv)].removeprefix("-m") in ("keras_rl_prob", "keras_rl_prob.__main__")
+    return program == "keras-rl-prob"
 
 
 def import_tensorflow() -> None:
     """Imports TensorFlow; its log messages are shown if `TF_CPP_MIN_LOG_LEVEL` is below 2, or if the import fails."""
-    program = pathlib.Path(*sys.argv[:1]).stem  # "-m" while `python -m keras_rl_prob` looks for its module
-    if program in ("-m", "keras-rl-prob"):
+    if is_command_line():
         os.environ.setdefault(LEVEL, "3")
     if os.environ.get(LEVEL, "0") < "2" or sys.__stderr__ is None:
         return
@@ -35,4 +48,6 @@ def import_tensorflow() -> None:
             os.close(stderr)
 
 
+if is_command_line():
+    answer_at_once(sys.argv[1:])
 import_tensorflow()

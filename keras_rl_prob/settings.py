@@ -1,6 +1,8 @@
 """Groups of hyperparameters as immutable objects; hyperparameters that change during training as Keras schedules."""
 
 import dataclasses
+import inspect
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import keras
@@ -11,6 +13,32 @@ from keras.optimizers.schedules import LearningRateSchedule as Schedule
 def current(coefficient: float | Schedule, step: tf.Tensor) -> float | tf.Tensor:
     """Returns the value of a number or a Keras schedule at `step`."""
     return coefficient(step) if isinstance(coefficient, Schedule) else coefficient
+
+
+def written(kind: type, values: Mapping[str, Any], *positional: Any) -> str:
+    """The call of a constructor with those of the arguments that differ from their defaults.
+
+    Args:
+        kind: The class.
+        values: Dict from the names of arguments to their values; others are left out.
+        *positional: Arguments that are shown first, without their names.
+
+    Example:
+    >>> written(keras.optimizers.schedules.PolynomialDecay, {"initial_learning_rate": 1.0, "decay_steps": 9, "power": 1.0})
+    'PolynomialDecay(initial_learning_rate=1.0, decay_steps=9)'
+    """
+    makers = [vars(one)["__init__"] for one in reversed(kind.__mro__) if inspect.isfunction(vars(one).get("__init__"))]
+    defaults = {name: p.default for maker in makers for name, p in inspect.signature(maker).parameters.items()}
+    texts = [(name, _text(value), _text(defaults.get(name))) for name, value in values.items()]
+    named = [f"{name}={text}" for name, text, default in texts if text != default]
+    return f"{kind.__name__}({', '.join([*map(_text, positional), *named])})"
+
+
+def _text(value):
+    if isinstance(value, Schedule):
+        return written(type(value), {name: x for name, x in value.get_config().items() if name != "name"})
+    plain = type(value).__repr__ in (keras.layers.Layer.__repr__, keras.Model.__repr__)
+    return f"<{type(value).__name__} {value.name}>" if plain else repr(value)
 
 
 class Settings:
@@ -34,6 +62,14 @@ class Settings:
     __dataclass_fields__: ClassVar[dict[str, Any]]  # a subclass is a dataclass
     plain: ClassVar[str | None] = None
     """The field that may be passed instead of the whole object, or `None`."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "__repr__" not in vars(cls):  # else `dataclass` makes one that shows all fields
+            cls.__repr__ = Settings.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        return written(type(self), {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
     def __post_init__(self) -> None:
         for name, value in self.checked().items():

@@ -11,10 +11,10 @@ import keras_rl_prob
 
 ROOT = pathlib.Path(keras_rl_prob.__file__).parent
 LEVELS = (
-    {"types"},
-    {"keras_internals", "python_calls", "quiet", "settings", "spaces", "trajectory", "version"},
-    {"checks"},
-    {"border", "masks"},
+    {"catalog", "types"},
+    {"keras_internals", "python_calls", "settings", "spaces", "trajectory", "version"},
+    {"checks", "usage"},
+    {"border", "masks", "quiet"},
     {"ops", "envs", "replay"},
     {"distributions", "drivers"},
     {"layers"},

@@ -23,9 +23,11 @@ from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning import failures
 from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
+from keras_rl_prob.learning.progress import end_line
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 from keras_rl_prob.replay import Ring
+from keras_rl_prob.settings import written
 from keras_rl_prob.sources import Collectors, RolloutSource
 from keras_rl_prob.sources.collectors import collectors_of, opened_by
 from keras_rl_prob.types import Nest
@@ -70,6 +72,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self._requested_steps_per_execution: int | None = None
         self._graphs = Graphs(self)
         self._evaluation: Any = None
+
+    def __repr__(self) -> str:
+        names = [name for name in constructor_arguments(type(self), Agent) if name != "name" and hasattr(self, name)]
+        return written(type(self), {name: getattr(self, name) for name in names})
 
     # ---- what a subclass provides -----------------------------------------------------------------------------
 
@@ -269,7 +275,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 random numbers included.
             seed: Integer that determines everything random; drawn from Python's `random` by default, so that
                 `keras.utils.set_random_seed` makes runs reproducible.
-            verbose: `"auto"`, 0 (silent), 1 (progress bar) or 2 (a line for each epoch).
+            verbose: `"auto"`, 0 (silent), 1 (a line with a progress bar) or 2 (a line at the end of each epoch).
             num_envs: Number of environments to make from an id, a callable or a list; about `default_num_envs` by default.
             collectors: What collects the rollouts: `None` for the agent itself; a number of processes, or
                 `krp.distributed.RayCollectors(...)`; or any object whose `make_source(agent, env, seed)` returns a
@@ -302,6 +308,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 f"second environment or an id. Received: env={env!r} twice"
             )
         with contextlib.ExitStack() as stack:
+            stack.callback(end_line, callbacks)
             made = stack.enter_context(opened_by(collectors, self, env, num_envs))
             updates = self.updates_per_rollout(made.num_envs)
             steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
@@ -333,6 +340,10 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 verbose=verbose,
                 shuffle=False,
             )
+
+    def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
+        """Keras' `summary`, which here shows the layers and heads of the networks, too."""
+        super().summary(*args, expand_nested=expand_nested, **kwargs)
 
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 

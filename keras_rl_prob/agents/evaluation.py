@@ -14,6 +14,7 @@ from keras_rl_prob.agents.vocabulary import reject_unknown
 from keras_rl_prob.envs import is_owned, opened
 from keras_rl_prob.envs.factory import BatchEnv, Env
 from keras_rl_prob.keras_internals import CACHED_VALIDATION
+from keras_rl_prob.learning.progress import with_progress
 from keras_rl_prob.python_calls import raising_as_itself
 from keras_rl_prob.types import Mixin
 
@@ -161,6 +162,7 @@ class EvaluatingModel(Mixin):
             evaluation = self.evaluation(env, episodes, deterministic, seed, stack, max_steps)
             stack.enter_context(preserved(self))
             self._evaluation, self.steps_per_execution = evaluation, 1
+            callbacks = with_progress(callbacks, verbose, trains=False)
             logs = super().evaluate(once(), verbose=verbose, callbacks=callbacks, return_dict=True)
         return logs if return_dict else [logs["return"], logs["length"]]
 

@@ -1,4 +1,4 @@
-"""`--config` and `--set`: the configuration that the command line's arguments describe."""
+"""The configuration that the command line's arguments describe: an environment or `--config`, and `--set`."""
 
 import argparse
 import json
@@ -11,28 +11,12 @@ import gymnasium
 
 from keras_rl_prob import presets
 from keras_rl_prob.cli.errors import UserError, blaming
+from keras_rl_prob.presets.construction import default_optimizer
+from keras_rl_prob.usage.arguments import AGENT
 
 PYTHONIC = {"None": None, "True": True, "False": False}
 # Exceptions of configurations from which no agent or environment can be made.
 WRONG = (ValueError, TypeError, ImportError, gymnasium.error.Error)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config`, `--set`, `--epochs` and `--seed`."""
-    parser.add_argument(
-        "--config", metavar="NAME|FILE", help="a preset (see `list`) or a JSON file like a run's config.json"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="SECTION.KEY=VALUE",
-        action="append",
-        default=[],
-        help="change a setting, as in agent.clip_ratio=0.1; VALUE is JSON or else a string; may be repeated",
-    )
-    parser.add_argument("--epochs", type=positive, metavar="N", help="short for --set fit.epochs=N")
-    parser.add_argument(
-        "--seed", type=seed, metavar="N", help="determines all random numbers; default: a random one, which is recorded"
-    )
 
 
 def from_arguments(args: argparse.Namespace) -> dict[str, Any]:
@@ -43,8 +27,13 @@ def from_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def asked(args: argparse.Namespace) -> dict[str, Any]:
-    """The configuration for `--config`, `--set`, `--epochs` and `--seed`, without defaults, and with a seed."""
-    config = load(args.config)
+    """The configuration for what was named, `--set`, `--epochs` and `--seed`, without defaults, and with a seed."""
+    config = load(args.config) if args.config else without_preset(args.env, args.agent)
+    if args.config and (args.env or args.agent):
+        raise UserError(
+            "Either an environment and --agent, or --config, whose environment and agent change with --set env.id=ENV "
+            f"and --set agent.class=CLASS. Received: {args.env or args.agent} and --config {args.config}"
+        )
     config.setdefault("seed", random.randrange(2**31))
     if args.seed is not None:
         config["seed"] = args.seed
@@ -55,10 +44,28 @@ def asked(args: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
+def changes(args: argparse.Namespace) -> dict[str, Any]:
+    """All that the arguments ask for, by dotted key; empty if the configuration is to be as it is."""
+    named = {"config": args.config, "env.id": args.env, "agent.class": args.agent, "seed": args.seed}
+    return {key: new for key, new in named.items() if new is not None} | dict(overrides(args))
+
+
+def without_preset(env_id: str | None, agent: str | None) -> dict[str, Any]:
+    """The configuration of an agent with its defaults, the optimizer included, for an environment."""
+    if not env_id:
+        raise UserError(
+            "An environment is needed, as in `CartPole-v1 --agent PPO`, or --config with a JSON file or a preset "
+            "(`keras-rl-prob list`)"
+        )
+    if env_id in presets.names():
+        raise UserError(f"{env_id} is a preset: --config {env_id}")
+    config = {"name": f"{env_id}-{agent or AGENT}", "env": {"id": env_id}, "agent": {"class": agent or AGENT}}
+    with blaming(None, *WRONG):
+        return config | {"optimizer": default_optimizer(config)}
+
+
 def load(name: str) -> dict[str, Any]:
     """The configuration of a preset, or in a JSON file."""
-    if not name:
-        raise UserError(f"--config is needed: a JSON file, or one of {', '.join(presets.names())}")
     path = pathlib.Path(name)
     if path.suffix != ".json":
         with blaming("--config takes a preset or a .json file", ValueError):
@@ -84,20 +91,6 @@ def overrides(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
         yield key, value(new)
     if args.epochs is not None:
         yield "fit.epochs", args.epochs
-
-
-def positive(text: str) -> int:
-    """Parses a positive integer."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    """Parses a seed."""
-    if not text.isdecimal() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**31 - 1}. Received: {text!r}")
-    return int(text)
 
 
 def check_last_seed(first: int, count: int) -> None:

@@ -1,24 +1,14 @@
-"""Reinforcement learning on the command line: train, resume, evaluate, visualize, compare and tune agents.
+"""Runs the commands of the command line."""
 
-Start with
-  keras-rl-prob list
-  keras-rl-prob train --config cartpole
-For the help of a command, with examples:
-  keras-rl-prob COMMAND --help
-"""
-
-import argparse
-import functools
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
+from keras_rl_prob import usage
 from keras_rl_prob.cli.commands import evaluate, experiment, list_presets, plot, train, tune, visualize
 from keras_rl_prob.cli.errors import UserError
-from keras_rl_prob.version import __version__
 
 COMMANDS = {
     "train": train,
@@ -46,10 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Example:
     >>> main(["list"])  # doctest: +ELLIPSIS
-    preset ...
+    Presets, by environment:
+    ...
     0
     """
-    args = _parser().parse_args(argv)
+    args = usage.parse(argv)
     if "" not in sys.path and os.getcwd() not in sys.path:  # as with `python -m`, for `env.id=mymodule:My-v0`
         sys.path.insert(0, os.getcwd())
     tf.get_logger().setLevel("ERROR")  # its warnings about retracing are of no use here
@@ -67,16 +58,3 @@ def _words(error):
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__
-
-
-def _parser():
-    form: dict[str, Any] = {
-        "formatter_class": functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=28, width=100)
-    }
-    parser = argparse.ArgumentParser("keras-rl-prob", description=__doc__, **form)
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        summary = str(command.__doc__).splitlines()[0]
-        command.add_arguments(commands.add_parser(name, help=summary, description=command.__doc__, **form))
-    return parser

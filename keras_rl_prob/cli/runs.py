@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import re
 import time
 import zipfile
 from typing import Any
@@ -22,7 +23,7 @@ CONFIG, LOG, BEST, FINAL, CURVE = "config.json", "log.csv", "best.keras", "final
 
 def create(logdir: Path, name: str) -> pathlib.Path:
     """Makes and returns the new folder `<logdir>/<time>-<name>`."""
-    stem = pathlib.Path(logdir) / f"{time.strftime('%Y%m%dT%H%M%S')}-{str(name).replace('/', '_')}"
+    stem = pathlib.Path(logdir) / f"{time.strftime('%Y%m%dT%H%M%S')}-{re.sub('[/:]', '_', str(name))}"
     for folder in (stem, *(stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))):
         try:
             folder.mkdir(parents=True)
@@ -71,6 +72,16 @@ def seeds_of(folder: pathlib.Path) -> list[pathlib.Path]:
         return [folder]
     found = [path.parent for path in folder.glob(f"seed_*/{CONFIG}")]
     return sorted(found, key=lambda path: (len(path.name), path.name)) or [folder]
+
+
+def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The run folders that have a log in a folder of runs and experiments, those of an experiment, or the run folder itself."""
+    found = seeds_of(folder)
+    if found != [folder] or (folder / CONFIG).is_file():
+        return found
+    inner = sorted(path.parent for path in folder.glob(f"*/{LOG}"))
+    experiments = sorted({path.parent.parent for path in folder.glob(f"*/seed_*/{LOG}")})
+    return inner + [run for one in experiments for run in seeds_of(one) if (run / LOG).is_file()] or [folder]
 
 
 def log_rows(folder: pathlib.Path) -> list[dict[str, str]]:

@@ -1,7 +1,6 @@
 """Training in a run folder, from the beginning or resumed."""
 
 import pathlib
-import sys
 import warnings
 from typing import Any
 
@@ -83,7 +82,6 @@ def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any], address: str
             collectors=collectors,
             seed=config["seed"],
             callbacks=[*_recorders(folder, config), stop, Backup(folder / "backup", delete_checkpoint=False)],
-            verbose=1 if sys.stdout.isatty() else 2,
         )
     if stop.received and len(runs.log_rows(folder)) < epochs:
         return stop.received

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_rl_prob import border, spaces
 from keras_rl_prob.envs.previous_step import join
+from keras_rl_prob.settings import written
 from keras_rl_prob.types import Nest
 
 
@@ -36,9 +37,13 @@ class Policy:
         self._num_envs, self._seed = num_envs or 1, seed
         self._observations, self._actions = border.Codec(agent.observation_space), border.Codec(agent.action_space)
         self._seen_specs, self._specs = map(spaces.tensor_specs, (agent.observation_space, agent.input_space))
+        self._arguments = {"num_envs": num_envs, "deterministic": deterministic, "seed": seed}
         self._act = self._traced(deterministic)
         self._steps = 0
         self.reset()
+
+    def __repr__(self) -> str:
+        return written(type(self), self._arguments, self._agent)
 
     def _traced(self, deterministic):
         """A step as one concrete function, which is faster to call than a `tf.function`, which looks up its trace."""

@@ -5,14 +5,12 @@ import difflib
 from typing import Any
 
 from keras_rl_prob import checks
-from keras_rl_prob.presets import atari_settings, control_settings, doom_settings, settings
-
-SETTINGS = settings.SETTINGS | atari_settings.SETTINGS | control_settings.SETTINGS | doom_settings.SETTINGS
+from keras_rl_prob.catalog import PRESETS
 
 
 def names() -> list[str]:
     """Returns the names of the presets, a sorted list of strings."""
-    return sorted(SETTINGS)
+    return sorted(PRESETS)
 
 
 def get(name: str) -> dict[str, Any]:
@@ -28,8 +26,8 @@ def get(name: str) -> dict[str, Any]:
     >>> get("cartpole")["env"]
     {'id': 'tf/CartPole-v1', 'num_envs': 32}
     """
-    if checks.text("name", name) not in SETTINGS:
+    if checks.text("name", name) not in PRESETS:
         near = difflib.get_close_matches(name.lower(), names())
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(f"`name` must be that of a preset.{hint} There are {names()}. Received: name={name!r}")
-    return {"name": name, **copy.deepcopy(SETTINGS[name])}
+    return {"name": name, **copy.deepcopy(PRESETS[name])}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks, envs
@@ -45,6 +47,31 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     128
     """
     return _completed(config)[0]
+
+
+def default_optimizer(config: dict[str, Any]) -> dict[str, Any] | None:
+    """The section `optimizer` that says in full what the agent of a configuration does without one.
+
+    Args:
+        config: A configuration as `check` describes it.
+
+    Returns:
+        The section, or `None` if the agent's parts have optimizers of their own.
+
+    Example:
+    >>> default_optimizer({"env": {"id": "CartPole-v1"}, "agent": {"class": "PPO"}})
+    {'class': 'Adam', 'learning_rate': 0.0003, 'global_clipnorm': 0.5, 'epsilon': 1e-05}
+    """
+    check(config)
+    config = _decaying_over(with_defaults(config), 1)
+    optimizer = _made("agent", config["agent"], config, network=None).default_optimizer()
+    if isinstance(optimizer, dict) or not isinstance(optimizer.learning_rate, keras.Variable):
+        return None
+    entries = optimizer.get_config()
+    usual = type(optimizer)(0.0).get_config()
+    changed = {name: value for name, value in entries.items() if name != "name" and value != usual[name]}
+    rate = float(str(np.float32(entries["learning_rate"])))  # 0.0003 instead of 0.0003000000142492354
+    return {"class": type(optimizer).__name__} | changed | {"learning_rate": rate}
 
 
 def make_env(

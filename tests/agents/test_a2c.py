@@ -160,7 +160,17 @@ def test_one_gradient_step_for_each_rollout_with_rmsprop_by_default():
     history = agent.fit("tf/Pendulum-v1", epochs=2, steps_per_epoch=2, num_envs=8, verbose=0).history
     assert int(optimizer.iterations.numpy()) == 4
     assert history["env_steps"] == [2 * 4 * 8, 4 * 4 * 8]
-    logs = {"loss", "policy_loss", "value_loss", "entropy", "explained_variance", "env_steps", "return", "length"}
+    logs = {
+        "loss",
+        "policy_loss",
+        "value_loss",
+        "entropy",
+        "explained_variance",
+        "env_steps",
+        "env_steps_per_second",
+        "return",
+        "length",
+    }
     assert set(history) == logs
 
 

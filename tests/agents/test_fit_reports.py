@@ -1,6 +1,4 @@
-"""What `fit` reports while it runs: the progress bar, the logs of several heads, the last rollout."""
-
-import re
+"""What `fit` reports while it runs: the logs of several heads, the last rollout."""
 
 import keras
 import numpy as np
@@ -86,32 +84,6 @@ def test_each_head_has_its_own_entropy_and_kl(watched):
     ]  # behaviour of the first rollout, close to the policy of its updates
     entropy = keras.losses.categorical_crossentropy(tf.nn.softmax(parameters), parameters, from_logits=True)
     assert watch.logs[0]["entropy_1"] == pytest.approx(float(tf.reduce_mean(entropy)), rel=0.05)
-
-
-def bar(capsys, verbose, callbacks=()):
-    network = krp.networks.feed_forward("tf/CartPole-v1", (4,))
-    agent = krp.PPO(network, rollout_steps=32, minibatches=1, update_epochs=1)
-    agent.compile(run_eagerly=True)
-    history = agent.fit(
-        "tf/CartPole-v1", epochs=2, steps_per_epoch=1, num_envs=8, seed=1, verbose=verbose, callbacks=[*callbacks]
-    ).history
-    return capsys.readouterr().out, history
-
-
-def test_progress_shows_return_and_speed_first(capsys):
-    out, history = bar(capsys, 2)
-    lines = re.findall(r"return: ([\d.]+) - length: [\d.]+ - env_steps: ([\d.]+) - env_steps/s: ([\d.]+) - ", out)
-    assert [float(score) for score, *_ in lines] == pytest.approx(history["return"], abs=1e-3)
-    assert [float(steps) for _, steps, _ in lines] == history["env_steps"]
-    assert all(float(rate) > 10 for *_, rate in lines)
-    assert "env_steps/s" not in history  # the same seed gives the same history
-
-
-def test_progress_can_be_silent_or_the_users_own(capsys):
-    assert bar(capsys, 0)[0] == ""
-    out, _ = bar(capsys, 2, [keras.callbacks.ProgbarLogger()])
-    assert out.count("env_steps: ") == 2
-    assert "env_steps/s" not in out
 
 
 def test_means_of_scalars_are_weighted_and_0_without_any():

@@ -120,7 +120,7 @@ def test_fit_reports_returns_and_changes_no_weights():
     np.testing.assert_allclose(history["return"], (4 * 10 * episodes + 1 + 2 + 3 + 4).mean(1))
     np.testing.assert_array_equal(history["length"], [4, 4])
     np.testing.assert_array_equal(history["env_steps"], [80, 160])
-    assert set(history) == {"return", "length", "env_steps"}
+    assert set(history) == {"return", "length", "env_steps", "env_steps_per_second"}
     assert np.mean(envs[0].actions) == pytest.approx(0.5, abs=0.25)
     assert envs[0].actions != envs[1].actions
 

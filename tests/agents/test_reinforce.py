@@ -137,7 +137,7 @@ def test_logs_have_one_episode_of_each_environment_and_one_step_for_each_rollout
     np.testing.assert_allclose([mean for *_, mean in episodes], np.cumsum(lengths.mean(1)) / [1, 2, 3], rtol=1e-5)
     assert history["return"] == history["length"]
     assert int(agent.optimizer.iterations.numpy()) == 3
-    assert set(history) == {"return", "length", "loss", "policy_loss", "entropy", "env_steps"}
+    assert set(history) == {"return", "length", "loss", "policy_loss", "entropy", "env_steps", "env_steps_per_second"}
     assert "value" not in agent.network.output
 
 

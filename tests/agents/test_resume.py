@@ -16,6 +16,8 @@ import keras_rl_prob as krp
 
 ENV = "tf/CartPoleNoVel-v1"
 
+SPEED = "env_steps_per_second"
+
 
 class Cut(keras.callbacks.Callback):
     """Stops training in the middle of an epoch, as a crash would."""
@@ -128,7 +130,9 @@ def test_resumed_training_is_bit_identical(tmp_path, whole):
     resumed = fit(another_agent(seed=99), [backup(tmp_path / "backup")])
     assert resumed.history.epoch == [2, 3]
     assert_same(whole, numbers(resumed))
-    assert {k: v[2:] for k, v in whole.history.items()} == resumed.history.history
+    assert {k: v[2:] for k, v in whole.history.items() if k != SPEED} == {
+        k: v for k, v in resumed.history.history.items() if k != SPEED
+    }
 
 
 @pytest.mark.parametrize("kills", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 10))])

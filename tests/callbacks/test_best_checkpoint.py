@@ -76,6 +76,22 @@ def test_larger_returns_are_better(kind, monitor, train):
     assert not callback.monitor_op(1.0, 2.0)
 
 
+def test_callbacks_are_written_as_for_any_keras_model(train, tmp_path):
+    """Scripted returns that fall from epoch to epoch: nothing improves after the first epoch."""
+    stop = keras.callbacks.EarlyStopping("val_return", patience=3)
+    slower = keras.callbacks.ReduceLROnPlateau("val_return", factor=0.5, patience=2, cooldown=9)
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras", monitor="return", save_best_only=True)
+
+    class Falling(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs |= {"val_return": 10.0 - epoch, "return": [5.0, 4.0, 6.0, 6.0][epoch]}
+
+    agent = train([Falling(), stop, slower, best], epochs=4)
+    assert stop.stopped_epoch == 3  # patience of 3 after the best, the first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.keras", "3.keras"]
+    assert float(agent.optimizer.learning_rate) == pytest.approx(3.5e-4)
+
+
 def test_smaller_losses_are_better(train, tmp_path):
     callback = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "value_loss", save_best_only=True)
     train([callback], epochs=1)

@@ -169,5 +169,7 @@ def test_a_killed_and_resumed_run_has_each_epoch_once(tmp_path):
     assert resumed.epoch == [2, 3]
     after = read(log)
     assert [row["epoch"] for row in after] == ["0", "1", "2", "3"]
+    for row in (*before, *after):
+        del row["env_steps_per_second"]
     assert after[:3] == before, "native environments repeat an epoch exactly"
     assert [row["loss"] for row in after[2:]] == [str(value) for value in resumed.history["loss"]]

@@ -26,8 +26,9 @@ def only(folder):
 
 
 def rows(run):
+    """The lines of a run's log, without the speed, which differs from run to run."""
     with (run / "log.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+        return [{name: x for name, x in row.items() if name != "env_steps_per_second"} for row in csv.DictReader(file)]
 
 
 def state(run, name="final.keras"):

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shlex
+import shutil
 
 import keras
 import pytest
@@ -12,7 +13,8 @@ from PIL import Image
 
 import keras_rl_prob
 import keras_rl_prob as krp
-from keras_rl_prob.cli import main, program
+from keras_rl_prob import catalog, usage
+from keras_rl_prob.cli import main, runs
 from keras_rl_prob.cli.commands import plot
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs" / "command-line.md"
@@ -112,29 +114,90 @@ def test_labels_tell_configurations_apart_by_what_differs():
 def test_list_names_every_preset_and_native_environment(capsys):
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"cartpole_novel +RecurrentPPO +tf/CartPoleNoVel-v1 +cartpole with hidden velocities", printed)
+    assert re.search(
+        r"^tf/CartPoleNoVel-v1\n  cartpole_novel +RecurrentPPO +cartpole with hidden", printed, re.MULTILINE
+    )
     words = printed.split()
     assert set(krp.presets.names()) | set(krp.envs.native_ids()) <= set(words)
+    assert set(usage.presets_table(80).split()) == set(words)
 
 
-@pytest.mark.parametrize("command", program.COMMANDS)
+@pytest.mark.parametrize("width", [20, 60, 80, 200])
+def test_list_fits_the_window(width):
+    lines = usage.presets_table(width).splitlines()
+    assert max(map(len, lines)) <= max(width, 60)
+    assert sum("kill as many opponents" in line for line in lines) == (width >= 80)  # wrapped only where it has to be
+
+
+def test_the_catalog_has_the_native_environments_that_can_be_made():
+    assert sorted(catalog.NATIVE) == krp.envs.native_ids()
+
+
+@pytest.mark.parametrize("command", ["--help", *usage.COMMANDS])
+def test_help_fits_80_columns(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_evaluate_takes_a_file_and_finds_its_environment(finished, tmp_path, capsys):
+    assert main(["evaluate", str(finished / "best.keras"), "--episodes", "4"]) == 0
+    inside = capsys.readouterr().out
+    assert inside.startswith("tf/CartPole-v1, 4 deterministic episodes of best.keras:")
+    alone = shutil.copy(finished / "best.keras", tmp_path / "agent.keras")
+    assert main(["evaluate", str(alone), "--env", "tf/CartPole-v1", "--episodes", "4"]) == 0
+    assert mean_return(capsys.readouterr().out) == mean_return(inside)
+    assert main(["evaluate", str(alone)]) == 2
+    assert "agent.keras is in no run folder: name the environment, as in --env CartPole-v1" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "no.keras"), "--env", "tf/CartPole-v1"]) == 2
+    assert "There is no" in capsys.readouterr().err
+
+
+def test_evaluate_can_play_in_another_environment_than_that_of_the_run(finished, capsys):
+    assert main(["evaluate", str(finished), "--env", "CartPole-v1", "--episodes", "2"]) == 0
+    assert capsys.readouterr().out.startswith("CartPole-v1, 2 deterministic episodes of best:")
+    assert main(["evaluate", str(finished), "--env", "tf/Pendulum-v1"]) == 2
+    assert "observation_space" in capsys.readouterr().err
+
+
+def test_plot_takes_a_folder_of_runs_and_experiments(experimented, finished, tmp_path, monkeypatch):
+    for name in ("b", "a"):
+        shutil.copytree(finished, tmp_path / name)
+    shutil.copytree(experimented, tmp_path / "experiment")
+    (tmp_path / "not_begun").mkdir()
+    (tmp_path / "not_begun" / "config.json").write_text((finished / "config.json").read_text())
+    (tmp_path / "other").mkdir()
+    expected = ["a", "b", "experiment/seed_4", "experiment/seed_5"]
+    assert [str(path.relative_to(tmp_path)) for path in runs.runs_in(tmp_path)] == expected
+    given = []
+    monkeypatch.setattr(plot.callbacks, "plot_learning_curves", lambda *arguments: given.append(arguments))
+    assert main(["plot", str(tmp_path)]) == 0
+    assert list(given[0][0].values()) == [[tmp_path / name / "log.csv" for name in expected]]
+
+
+def test_plot_of_a_folder_without_runs_says_so(tmp_path, capsys):
+    assert main(["plot", str(tmp_path)]) == 2
+    assert "is not a run folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", usage.COMMANDS)
 def test_help_explains_with_examples_that_can_be_parsed(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
     assert end.value.code == 0
     printed = capsys.readouterr().out
-    assert program.COMMANDS[command].__doc__ in printed
+    assert usage.COMMANDS[command].__doc__ in printed
     examples = re.findall(r"^  keras-rl-prob (.*)", printed, re.MULTILINE)
     assert examples
     for example in examples:
-        program._parser().parse_args(shlex.split(example))
+        usage.parse(shlex.split(example))
 
 
 def test_the_commands_of_the_documentation_can_be_parsed():
     commands = re.findall(r"^\$ keras-rl-prob (.*)", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert {command.split()[0] for command in commands} >= set(program.COMMANDS)
+    assert {command.split()[0] for command in commands} >= set(usage.COMMANDS)
     for command in commands:
-        program._parser().parse_args(shlex.split(command))
+        usage.parse(shlex.split(command))
 
 
 def test_the_programs_help_and_version(capsys):

@@ -30,7 +30,16 @@ def change(run, **sections):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--config is needed: a JSON file, or one of acrobot, "),
+        ([], "An environment is needed, as in `CartPole-v1 --agent PPO`, or --config with a JSON file or a preset"),
+        (["--agent", "PPO"], "An environment is needed"),
+        (["cartpole"], "cartpole is a preset: --config cartpole"),
+        (["CartPole-v1", "--agent", "PPPO"], "Did you mean `PPO`"),
+        (["CartPoel-v1"], "`env` must be an environment id"),
+        (["tf/CartPoel-v1"], "Did you mean 'tf/CartPole-v1'"),
+        (["Pendulum-v1", "--agent", "DQN"], "Discrete"),
+        (["CartPole-v1", "--config", "cartpole"], "Either an environment and --agent, or --config"),
+        (["--agent", "DQN", "--config", "cartpole"], "Either an environment and --agent, or --config"),
+        (["--resume", "nowhere", "--agent", "PPO"], "nowhere is not a run folder"),
         (["--config", "cartpol"], "Did you mean 'cartpole'"),
         (["--config", "cartpole", "--set", "agent.clip_ration=1"], "Did you mean `agent.clip_ratio`?"),
         (["--config", "cartpole", "--set", "agent.clip_ratio"], "--set takes SECTION.KEY=VALUE"),

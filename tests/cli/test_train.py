@@ -5,6 +5,7 @@ import contextlib
 import csv
 import importlib.util
 import json
+import re
 
 import keras
 import pytest
@@ -12,7 +13,7 @@ from cli_run import TINY, only, rows, same_state, state
 from PIL import Image
 
 import keras_rl_prob as krp
-from keras_rl_prob.cli import main, runs, training
+from keras_rl_prob.cli import configs, main, runs, training
 
 
 def test_a_run_leaves_everything_that_help_promises(finished):
@@ -28,6 +29,35 @@ def test_a_run_leaves_everything_that_help_promises(finished):
     assert Image.open(finished / "curve.png").size[0] > 800
     events = {path.parent.name for path in (finished / "tensorboard").rglob("events*")}
     assert events == {"train", "validation", "rollouts"}
+
+
+def test_an_environment_and_an_agent_are_enough_and_their_configuration_is_complete(tmp_path):
+    command = ["train", "CartPole-v1", "--agent", "A2C", "--epochs", "1", "--logdir", str(tmp_path), "--seed", "3"]
+    few = ["--set", "fit.steps_per_epoch=2", "--set", "fit.validation_episodes=2", "--set", "compile.jit_compile=false"]
+    assert main([*command, *few, "--set", "optimizer.learning_rate=0.01"]) == 0
+    run = only(tmp_path)
+    assert run.name.endswith("-CartPole-v1-A2C")
+    config = json.loads((run / "config.json").read_text())
+    assert (config["name"], config["env"]["id"], config["agent"]["class"]) == ("CartPole-v1-A2C", "CartPole-v1", "A2C")
+    assert (config["env"]["num_envs"], config["agent"]["discount"], config["fit"]["epochs"]) == (
+        krp.A2C.default_num_envs,
+        0.99,
+        1,
+    )
+    assert config["optimizer"]["learning_rate"] == 0.01
+    agent = keras.saving.load_model(run / "final.keras")
+    assert type(agent) is krp.A2C
+    assert len(rows(run)) == 1
+
+
+@pytest.mark.parametrize("agent", ["PPO", "A2C", "DQN", "RecurrentDQN", "LinearQ", "ACER", "IMPALA", "Reinforce"])
+def test_the_optimizer_of_an_agent_without_a_preset_is_its_default(agent):
+    config = configs.without_preset("CartPole-v1", agent)
+    assert configs.without_preset("CartPole-v1", None)["agent"] == {"class": "PPO"}
+    made = krp.presets.build({**config, "compile": {"jit_compile": False}}).optimizer
+    default = getattr(krp, agent)().default_optimizer()
+    assert type(made) is type(default)
+    assert {**made.get_config(), "name": ""} == {**default.get_config(), "name": ""}
 
 
 def test_best_is_the_agent_with_the_highest_val_return_and_final_the_last(finished):
@@ -52,8 +82,8 @@ def test_a_runs_configuration_makes_it_again_and_more_epochs_go_on_as_if_there_h
     capsys.readouterr()
     assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
     printed = capsys.readouterr().out
-    assert "Epoch 3/3" in printed
-    assert "Epoch 2/3" not in printed
+    assert re.search(r"^(Epoch )?3/3 ", printed, re.MULTILINE)
+    assert " 2/3 " not in printed.replace("\n", " ")
     assert same_state(finished, run)
     assert rows(run)[1:] == rows(finished)[1:]
     assert (run / "best.keras").read_bytes() == best
@@ -80,11 +110,21 @@ def test_a_complete_run_says_so_and_is_left_alone(copy, capsys):
 def test_killed_between_the_last_epoch_and_the_end(copy, finished, capsys):
     (copy / "final.keras").unlink()
     assert main(["train", "--resume", str(copy)]) == 0
-    assert "Epoch" not in capsys.readouterr().out
+    assert "3/3" not in capsys.readouterr().out
     assert same_state(finished, copy)
 
 
-@pytest.mark.parametrize("more", [["--set", "agent.clip_ratio=0.1"], ["--seed", "3"], ["--config", "pendulum"], TINY])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--set", "agent.clip_ratio=0.1"],
+        ["--seed", "3"],
+        ["--config", "pendulum"],
+        TINY,
+        ["CartPole-v1"],
+        ["--agent", "PPO"],
+    ],
+)
 def test_a_run_is_resumed_with_no_other_settings(copy, more, capsys):
     assert main(["train", "--resume", str(copy), "--epochs", "9", *more]) == 2
     assert "Only more epochs can be given" in capsys.readouterr().err

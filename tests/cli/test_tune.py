@@ -7,7 +7,7 @@ import keras_tuner
 import pytest
 from cli_run import TINY, only
 
-from keras_rl_prob import presets
+from keras_rl_prob import presets, usage
 from keras_rl_prob.cli import configs, main
 from keras_rl_prob.cli.commands import tune
 from keras_rl_prob.presets.configuration import lookup
@@ -94,9 +94,7 @@ def test_what_is_searched_when_nothing_is_said(more, searched_keys):
 
 
 def tune_arguments(argv):
-    from keras_rl_prob.cli import program
-
-    return program._parser().parse_args(argv)
+    return usage.parse(argv)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,7 @@ import tensorflow as tf
 
 import keras_rl_prob as krp
 from keras_rl_prob import presets
-from keras_rl_prob.presets import atari_settings, control_settings, doom_settings, settings
-
-FILES = (atari_settings, control_settings, doom_settings, settings)
+from keras_rl_prob.catalog.presets import FILES
 
 
 def test_names_are_sorted_and_cover_the_native_classics():

@@ -1,20 +1,7 @@
-"""Train the same configuration with several seeds, one after the other, and compare the results.
-
-The folder <logdir>/<time>-<config>-experiment holds a run folder for each seed (seed_1, ...) and
-curve.png, the mean of their learning curves with a band from the worst to the best. The table
-has the mean return of the final agent of each seed over deterministic episodes, and the 95 %
-bootstrap confidence interval of the mean. After Ctrl-C or SIGTERM, --resume continues with the
-interrupted seed and the remaining ones.
-
-Examples:
-  keras-rl-prob experiment --config pendulum --seeds 5
-  keras-rl-prob experiment --config pendulum --seeds 5 --set agent.clip_ratio=0.1 --episodes 1000
-  keras-rl-prob experiment --resume runs/20260131T093000-pendulum-experiment
-"""
+"""`experiment`: trains with several seeds and compares the results."""
 
 import argparse
 import json
-import pathlib
 import statistics
 
 from keras_rl_prob import presets
@@ -25,21 +12,6 @@ from keras_rl_prob.cli.commands import plot
 from keras_rl_prob.cli.errors import UserError
 
 EXPERIMENT, EPISODES = "experiment.json", 100
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what `experiment` takes."""
-    configs.add_arguments(parser)
-    parser.add_argument(
-        "--seeds", type=configs.positive, default=5, metavar="N", help="how many, from --seed (1) on; default: 5"
-    )
-    parser.add_argument(
-        "--episodes", type=configs.positive, metavar="N", help=f"of each evaluation; default: {EPISODES}"
-    )
-    parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
-    parser.add_argument(
-        "--resume", type=pathlib.Path, metavar="EXPERIMENT", help="the folder of an experiment to resume"
-    )
 
 
 def run(args: argparse.Namespace) -> int | None:
@@ -83,7 +55,7 @@ def _created(args):
 
 def _resumed(args):
     """The run folders of an experiment to resume."""
-    if args.config or args.seed is not None or list(configs.overrides(args)):
+    if configs.changes(args):
         raise UserError("--resume continues with the settings of the experiment; no others are possible")
     note = args.resume / EXPERIMENT
     noted = configs.read(note) if note.is_file() else {}

@@ -1,12 +1,4 @@
-"""Plot the learning curves of runs in one figure.
-
-Runs that differ only in their seeds are one curve, the mean, with a band from the worst to
-the best. The folder of an experiment stands for all of its runs. Needs the extra `plot`.
-
-Examples:
-  keras-rl-prob plot runs/20260131T093000-pendulum
-  keras-rl-prob plot runs/*-pendulum runs/*-pendulum_kl --out comparison.png --title Pendulum
-"""
+"""`plot`: draws the learning curves of runs."""
 
 import argparse
 import pathlib
@@ -20,16 +12,9 @@ from keras_rl_prob.presets.configuration import NOTES
 from keras_rl_prob.types import Path
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what `plot` takes."""
-    parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folders, or experiments")
-    parser.add_argument("--out", default="curve.png", type=pathlib.Path, metavar="FILE", help="default: curve.png")
-    parser.add_argument("--title", metavar="TEXT", help="default: the environment")
-
-
 def run(args: argparse.Namespace) -> None:
     """Plots and prints the path."""
-    draw([run for folder in args.runs for run in runs.seeds_of(folder)], args.out, args.title)
+    draw([run for folder in args.runs for run in runs.runs_in(folder)], args.out, args.title)
     print(f"Wrote {args.out}")
 
 

@@ -1,50 +1,11 @@
-"""Train an agent, or resume a run that was interrupted.
-
-A run writes everything to a new folder <logdir>/<time>-<config>:
-  config.json    all settings, the seed and the version; `train --config` takes it too
-  log.csv        one line for each epoch
-  best.keras     the agent with the best val_return so far
-  final.keras    the agent at the end, written when the run is complete
-  backup/        the training state after the last epoch, for --resume
-  tensorboard/   for `tensorboard --logdir` (with the extra `tensorboard`)
-  curve.png      the learning curve (with the extra `plot`)
-
-Ctrl-C and SIGTERM end the run after the current epoch, with everything saved; a second one
-ends it at once, with everything of the epochs before. --resume continues as if the run had
-not been interrupted: on native environments (tf/...) the result is bit-identical. To train a complete
-run for longer, give it more epochs; learning rates that decay stay at their final value.
-
-Examples:
-  keras-rl-prob train --config pendulum
-  keras-rl-prob train --config cartpole --set env.id=CartPole-v1 --set agent.clip_ratio=0.1 --seed 3
-  keras-rl-prob train --config cartpole --set 'network={"builder": "recurrent", "cell": "gru"}'
-  keras-rl-prob train --resume runs/20260131T093000-pendulum
-  keras-rl-prob train --resume runs/20260131T093000-pendulum --epochs 20
-  keras-rl-prob train --config pong_impala --collectors 4
-  keras-rl-prob train --config pong_impala --collectors 64 --address auto
-"""
+"""`train`: trains an agent, or resumes a run."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from keras_rl_prob import checks
 from keras_rl_prob.cli import configs, runs, training
 from keras_rl_prob.cli.errors import UserError, blaming
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what `train` takes."""
-    configs.add_arguments(parser)
-    parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
-    parser.add_argument(
-        "--collectors",
-        type=configs.positive,
-        metavar="N",
-        help="processes that collect; short for --set env.collectors=N",
-    )
-    parser.add_argument("--address", metavar="ADDRESS", help="Ray cluster of the collectors: auto or host:port")
-    parser.add_argument("--resume", type=pathlib.Path, metavar="RUN", help="a run folder to resume")
 
 
 def run(args: argparse.Namespace) -> int | None:
@@ -82,8 +43,8 @@ def run(args: argparse.Namespace) -> int | None:
 def resumed(args: argparse.Namespace) -> dict[str, Any]:
     """The configuration of the run to resume; only its number of epochs can be changed."""
     config = runs.read_config(args.resume)
-    changes = dict(configs.overrides(args))
-    if args.config or args.collectors or args.seed is not None or set(changes) - {"fit.epochs"}:
+    changes = configs.changes(args)
+    if args.collectors or set(changes) - {"fit.epochs"}:
         raise UserError(
             "--resume continues with the settings of the run. Only more epochs can be given, with --epochs N"
         )

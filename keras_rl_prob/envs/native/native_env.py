@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks
+from keras_rl_prob.settings import written
 from keras_rl_prob.trajectory import TimeStep
 from keras_rl_prob.types import Nest
 
@@ -79,6 +80,11 @@ class NativeEnv(abc.ABC):
         if max_episode_steps is not None:  # else the class attribute
             self.max_episode_steps = checks.integer("max_episode_steps", max_episode_steps, none=True)
         self.num_envs = checks.integer("num_envs", num_envs)
+
+    def __repr__(self) -> str:
+        usual = self.max_episode_steps == type(self).max_episode_steps
+        limit = {} if usual else {"max_episode_steps": self.max_episode_steps}
+        return written(type(self), limit, self.num_envs)
 
     @property
     def signature(self) -> tuple[Any, ...]:

@@ -1,0 +1,23 @@
+"""Plot the learning curves of runs in one figure.
+
+Runs that differ only in their seeds are one curve, the mean, with a band from
+the worst to the best. The folder of an experiment, or any folder of runs and
+experiments, stands for all runs in it. Needs the extra `plot`.
+
+Examples:
+  keras-rl-prob plot runs/20260131T093000-pendulum
+  keras-rl-prob plot runs --out all.png
+  keras-rl-prob plot runs/*-pendulum runs/*-pendulum_kl --title Pendulum
+"""
+
+import argparse
+import pathlib
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `plot` takes."""
+    parser.add_argument(
+        "runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folders, experiments, or folders of them"
+    )
+    parser.add_argument("--out", default="curve.png", type=pathlib.Path, metavar="FILE", help="default: curve.png")
+    parser.add_argument("--title", metavar="TEXT", help="default: the environment")
