@@ -21,10 +21,16 @@ class Died(Exception):
     """The process of a collector has ended, or its node is gone."""
 
 
-def ray_module() -> ModuleType:
-    """Returns the module `ray`; an `ImportError` names the extra if it is not installed."""
+def ray_module(address: str | None = None) -> ModuleType:
+    """Returns the module `ray`; an `ImportError` names the extra if it is not installed.
+
+    Args:
+        address: Address of a cluster. Without one, Ray will only accept local connections, if it has not been imported yet: it
+            replaces 127.0.0.1 by the address in the network unless it is told at import that there is no cluster.
+    """
     try:
-        import ray  # noqa: PLC0415
+        with _in_environment({} if address else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}):
+            import ray  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(
             'Collectors in other processes need Ray: `pip install "keras_rl_prob[distributed]"`'
@@ -145,7 +151,7 @@ def connected(address: str | None, collectors: int, num_cpus: float) -> Iterator
     Raises:
         ConnectionError: No cluster answers at `address`.
     """
-    ray: Any = ray_module()
+    ray: Any = ray_module(address)
     if ray.is_initialized():
         with contextlib.closing(RayEngine(collectors, num_cpus)) as engine:
             yield engine
