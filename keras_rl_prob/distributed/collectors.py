@@ -44,7 +44,7 @@ class RayCollectors(Settings):
         num_envs: Number of environments of each collector. By default, a gradient step has as much data as without collectors:
             in lockstep they share the `num_envs` of `fit`, else each has as many.
         address: `None` to use Ray where it is initialised, or else to start it on this machine for this training, without a
-            dashboard and for local connections only; `"auto"` or `"host:port"` for a cluster.
+            dashboard, and for local connections only unless `ray` was imported before; `"auto"` or `"host:port"` for a cluster.
         num_cpus: CPUs that Ray reserves for each collector, and threads of its TensorFlow.
         mode: `"lockstep"`, `"asynchronous"`, or `None` for what fits the agent: the latter for `IMPALA` and `ACER`.
         max_policy_lag: Age above which a rollout is dropped when `"asynchronous"`: number of rollouts learned from since its
@@ -103,7 +103,7 @@ class RayCollectors(Settings):
             num_envs: Number of environments of `fit`.
         """
         self.share(agent, num_envs)
-        ray_module()
+        ray_module(self.address)
 
     def share(self, agent: keras.Model, num_envs: int | None) -> int | None:
         """Number of environments of each collector if `fit` is given `num_envs`; `None` if both leave it to the agent."""

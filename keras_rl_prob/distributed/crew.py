@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_rl_prob import python_calls
 from keras_rl_prob.distributed.collector import Collected, Failure, Order, Started
-from keras_rl_prob.distributed.engine import PATIENCE, Died
+from keras_rl_prob.distributed.engine import Died
 from keras_rl_prob.types import Nest
 
 GLANCE = 0.2  # seconds between looks at Ctrl-C
@@ -43,7 +43,6 @@ class Seat:
         self.pending: collections.deque[tuple[Any, Any]] = collections.deque()  # references and tags, in order
         self.since = 0.0  # when the first of them began
         self.hired = self.failures = 0  # collectors so far; failures since the last rollout
-        self.has_started = False
 
 
 class Crew:
@@ -94,9 +93,7 @@ class Crew:
         Raises:
             Exception: That of a collector, if all have raised one or if it has been replaced too often; with its name.
             MemoryError: The object store is full.
-            TimeoutError: The cluster has no place for a collector.
         """
-        hired = time.monotonic()
         while True:
             python_calls.raise_if_interrupted()
             heads = {seat.pending[0][0]: index for index, seat in enumerate(self.seats) if seat.pending}
@@ -109,10 +106,6 @@ class Crew:
                 return self._replace(
                     late[0], TimeoutError(f"It has not answered within `timeout`={self.settings.timeout:g} seconds")
                 )
-            waiting = sum(not seat.has_started and self._age(seat) > PATIENCE for seat in self.seats)
-            if waiting and time.monotonic() - hired > PATIENCE:
-                self._engine.check_scheduled(waiting)
-                hired = time.monotonic()
 
     def close(self) -> None:
         """Ends all collectors."""
@@ -138,7 +131,7 @@ class Crew:
         seat, count = self.seats[index], len(self.seats)
         place = index, count
         seat.collector = self._engine.hire(name_of(index), self._order, self._env, self._num_envs, place)
-        seat.hired, seat.has_started = seat.hired + 1, False
+        seat.hired += 1
         seed = seed_of(self._seed, index, seat.hired - 1)
         self._append(seat, self._engine.call(seat.collector, "start", seed), None)
 
@@ -158,7 +151,6 @@ class Crew:
             return self._replace(index, error, raised=True)
         seat.pending.popleft()
         seat.since = time.monotonic()
-        seat.has_started = True
         if isinstance(answer, Collected):
             seat.failures = 0
             self._raised.pop(index, None)

@@ -21,10 +21,16 @@ class Died(Exception):
     """The process of a collector has ended, or its node is gone."""
 
 
-def ray_module() -> ModuleType:
-    """Returns the module `ray`; an `ImportError` names the extra if it is not installed."""
+def ray_module(address: str | None = None) -> ModuleType:
+    """Returns the module `ray`; an `ImportError` names the extra if it is not installed.
+
+    Args:
+        address: Address of a cluster. Without one, Ray will only accept local connections, if it has not been imported yet: it
+            replaces 127.0.0.1 by the address in the network unless it is told at import that there is no cluster.
+    """
     try:
-        import ray  # noqa: PLC0415
+        with _in_environment({} if address else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}):
+            import ray  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(
             'Collectors in other processes need Ray: `pip install "keras_rl_prob[distributed]"`'
@@ -36,14 +42,33 @@ class RayEngine:
     """A connection to Ray.
 
     Args:
+        collectors: Number of collectors, for which it reserves CPUs.
         num_cpus: CPUs of each collector.
     """
 
-    def __init__(self, num_cpus: float) -> None:
+    def __init__(self, collectors: int, num_cpus: float) -> None:
         self._ray: Any = ray_module()
-        self._num_cpus, threads = num_cpus, max(1, int(num_cpus))
-        self._threads = threads
+        self._num_cpus, self._threads = num_cpus, max(1, int(num_cpus))
         self._remote = self._ray.remote(Process)
+        self._places = self._ray.util.placement_group([{"CPU": num_cpus}] * collectors, strategy="SPREAD")
+        try:
+            self._check_places(collectors)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_places(self, collectors):
+        """Raises a `TimeoutError` if the cluster has no place for all collectors for a while."""
+        if not self._places.wait(PATIENCE):
+            free, total = (x.get("CPU", 0.0) for x in (self._ray.available_resources(), self._ray.cluster_resources()))
+            raise TimeoutError(
+                f"The Ray cluster has had no place for {collectors} collectors of num_cpus={self._num_cpus:g} for "
+                f"{PATIENCE:.0f} seconds. Free: {free:g} of {total:g} CPUs"
+            )
+
+    def close(self) -> None:
+        """Gives the reserved CPUs back."""
+        self._ray.util.remove_placement_group(self._places)
 
     def check_portable(self, env: Any) -> None:
         """Raises a `TypeError` unless an environment can be sent to other processes."""
@@ -61,7 +86,12 @@ class RayEngine:
 
     def hire(self, *args: Any) -> Any:
         """Starts the process of a collector with the arguments of `Collector`; returns before it has started."""
-        options = {"num_cpus": self._num_cpus, "max_restarts": 0, "runtime_env": {"env_vars": _variables()}}
+        options = {
+            "num_cpus": self._num_cpus,
+            "max_restarts": 0,
+            "runtime_env": {"env_vars": _variables()},
+            "scheduling_strategy": self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(self._places),
+        }
         return self._remote.options(**options).remote(self._threads, *args)
 
     def call(self, collector: Any, method: str, *args: Any) -> Any:
@@ -98,16 +128,6 @@ class RayEngine:
         with contextlib.suppress(Exception):
             self._ray.kill(collector)
 
-    def check_scheduled(self, waiting: int) -> None:
-        """Raises a `TimeoutError` if `waiting` collectors that should run have no place in the cluster."""
-        free = self._ray.available_resources().get("CPU", 0.0)
-        if free < self._num_cpus:
-            total = self._ray.cluster_resources().get("CPU", 0.0)
-            raise TimeoutError(
-                f"The Ray cluster has had no place for {waiting} of the collectors for {PATIENCE:.0f} seconds; each needs "
-                f"num_cpus={self._num_cpus:g}. Free: {free:g} of {total:g} CPUs"
-            )
-
 
 def _variables():
     """Environment variables of collectors, which find the modules that are found here."""
@@ -131,10 +151,10 @@ def connected(address: str | None, collectors: int, num_cpus: float) -> Iterator
     Raises:
         ConnectionError: No cluster answers at `address`.
     """
-    ray: Any = ray_module()
-    engine = RayEngine(num_cpus)
+    ray: Any = ray_module(address)
     if ray.is_initialized():
-        yield engine
+        with contextlib.closing(RayEngine(collectors, num_cpus)) as engine:
+            yield engine
         return
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": True}
     if address is None:
@@ -150,7 +170,8 @@ def connected(address: str | None, collectors: int, num_cpus: float) -> Iterator
         except Exception as error:
             raise _nothing(address, error) from error
     try:
-        yield engine
+        with contextlib.closing(RayEngine(collectors, num_cpus)) as engine:
+            yield engine
     finally:
         ray.shutdown()
 

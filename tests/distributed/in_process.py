@@ -46,9 +46,6 @@ class InProcess:
     def dismiss(self, collector):
         self.dismissed.append(collector)
 
-    def check_scheduled(self, waiting):
-        pass
-
 
 class Reference:
     def __init__(self, engine, collector, method, args):

@@ -121,8 +121,8 @@ def test_an_environment_that_cannot_be_pickled_is_named(cluster):
 
 
 def test_collectors_without_a_place_are_named_with_what_is_free(cluster, monkeypatch):
-    monkeypatch.setattr("keras_rl_prob.distributed.crew.PATIENCE", 0.1)
-    with pytest.raises(TimeoutError, match=r"each needs num_cpus=3\. Free: 2 of 2 CPUs"):
+    monkeypatch.setattr("keras_rl_prob.distributed.engine.PATIENCE", 0.1)
+    with pytest.raises(TimeoutError, match=r"no place for 1 collectors of num_cpus=3 .*\. Free: 2 of 2"):
         train(compiled(a2c), NATIVE, RayCollectors(1, num_cpus=3))
 
 
