@@ -6,7 +6,7 @@ import numpy as np
 import keras_rl_prob as krp
 
 NATIVE, GYMNASIUM = "tf/CartPole-v1", "CartPole-v1"
-COLLECTING = {"queue_wait", "collector_restarts", "policy_lag", "dropped_rollouts"}
+COLLECTING = {"env_steps_per_second", "queue_wait", "collector_restarts", "policy_lag", "dropped_rollouts"}
 
 
 def a2c(**arguments):

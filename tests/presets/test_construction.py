@@ -40,7 +40,7 @@ def test_every_section_arrives():
     assert agent.run_eagerly
     assert agent.get_compile_config()["jit_compile"] is False
     agent.build(presets.make_env(config))
-    assert [tuple(x.shape) for x in keras.tree.flatten(agent.initial_state(3))] == [(3, 8)]
+    assert [tuple(x.shape) for x in keras.tree.flatten(agent.initial_state(3))] == [(3, 8)] * 2
 
 
 def test_without_a_network_or_optimizer_the_library_has_its_defaults():
