@@ -1,5 +1,6 @@
 """A training run that was interrupted and resumed ends bit-identical to one that was not."""
 
+import csv
 import functools
 import pathlib
 import resource
@@ -135,6 +136,12 @@ def test_resumed_training_is_bit_identical(tmp_path, whole):
     }
 
 
+def rows(path):
+    """The lines of a log as dicts, without the speed."""
+    with path.open(newline="") as file:
+        return [{name: x for name, x in row.items() if name != SPEED} for row in csv.DictReader(file)]
+
+
 @pytest.mark.parametrize("kills", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 10))])
 def test_training_killed_several_times_is_bit_identical(tmp_path, kills):
     script = pathlib.Path(__file__).with_name("killed_training.py")
@@ -143,7 +150,7 @@ def test_training_killed_several_times_is_bit_identical(tmp_path, kills):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("killed after") == kills
-    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert rows(tmp_path / "killed.csv") == rows(tmp_path / "whole.csv")
     assert (
         len((tmp_path / "whole.csv").read_text().splitlines()) == 7 * kills + 3
     )  # a header, and the epochs of `killed_training.py`

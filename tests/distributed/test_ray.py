@@ -78,6 +78,7 @@ def test_a_process_trains_as_the_agent_does_itself_and_ends(cluster, capfd):
     assert "Process pid" not in text.out + text.err  # no messages of TensorFlow
 
 
+@pytest.mark.long  # test_faults.py has it without processes
 def test_a_killed_process_is_replaced_and_nothing_changes(cluster, request):
     def collected(kills=None):
         with contextlib.ExitStack() as stack:
@@ -103,6 +104,7 @@ def test_the_exception_of_an_environment_comes_out_and_no_process_is_left(cluste
     assert wait_for(lambda: not processes())
 
 
+@pytest.mark.long  # test_asynchronous.py has it without processes
 def test_rollouts_arrive_without_order_and_are_learned_from(cluster):
     history = train(compiled(impala), NATIVE, RayCollectors(2), rollouts=12)
     assert history["env_steps"][-1] > 100
