@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, cast
@@ -120,11 +121,20 @@ def accepts_moved(init: Callable[P, None]) -> Callable[P, None]:
             warnings.warn(
                 f"`{name}` has moved: use {moved_arguments(self.settings_classes)[name]}. Received: {name}={value!r}",
                 DeprecationWarning,
-                stacklevel=2,
+                stacklevel=2 + _constructors_above(),
             )
         init(self, network, **kwargs)
 
     return cast(Callable[P, None], wrapped)
+
+
+def _constructors_above():
+    """How many constructors of derived classes of this package have called the one that calls this function."""
+    frame: Any = sys._getframe(2)
+    count = 0
+    while frame.f_code.co_name == "__init__" and str(frame.f_globals.get("__name__")).startswith("keras_rl_prob."):
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:

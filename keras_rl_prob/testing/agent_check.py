@@ -96,10 +96,11 @@ class Trial:
         return agent
 
     def fit(self, agent: keras.Model, epoch: int = 0) -> Any:
-        """Trains for one epoch, as a new run if it is the first; returns the history."""
+        """Trains for one epoch, as a new run if it is the first; returns the history without the speed."""
         steps = self._rollouts * agent.updates_per_rollout(self._num_envs or self._env.num_envs)
         settings = {"num_envs": self._num_envs, "seed": self.seed, "verbose": 0, "steps_per_epoch": steps}
-        return agent.fit(self._env, initial_epoch=epoch, epochs=epoch + 1, **settings).history
+        history = agent.fit(self._env, initial_epoch=epoch, epochs=epoch + 1, **settings).history
+        return {name: values for name, values in history.items() if name != "env_steps_per_second"}
 
 
 def _check_registered(agent):
