@@ -22,7 +22,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "reference")]
 CODE = re.compile(r"^( *)```python[^\n]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-PACKAGES = sorted({path.parent.name for path in (ROOT / "keras_rl_prob").glob("*/__init__.py")} - {"cli"})
+PACKAGES = sorted(
+    {path.parent.name for path in (ROOT / "keras_rl_prob").glob("*/__init__.py")} - {"cli", "usage", "catalog"}
+)
 
 
 @pytest.fixture(scope="module")

@@ -140,6 +140,7 @@ TABLE = {
         "lag": 2,
         **{key: value for key, value in POLICY_GRADIENT.items() if key != "gae_lambda"},
         "normalize_advantages": True,
+        "previous_action_and_reward": True,
     },
     agents.RolloutReplaySettings: lambda: {
         "capacity": 5000,
@@ -155,6 +156,7 @@ TABLE = {
         "clip_rho": math.inf,
         "trust_region": None,
         "average_decay": 0.9,
+        "previous_action_and_reward": True,
         **{key: value for key, value in POLICY_GRADIENT.items() if key != "gae_lambda"},
     },
     agents.A2C: lambda: {"network": network(False), **POLICY_GRADIENT, "normalize_advantages": True},
@@ -179,6 +181,7 @@ TABLE = {
         "double": False,
         "replay": krp.SequenceReplaySettings(**REPLAY, **SEQUENCES),
         "rescale_values": False,
+        "previous_action_and_reward": True,
     },
     agents.LinearQ: lambda: {
         "network": krp.networks.q_network("tf/CartPole-v1", (4,)),
@@ -188,7 +191,7 @@ TABLE = {
     },
     agents.RandomAgent: lambda: {"network": network(False), "rollout_steps": 3, "name": "agent_x"},
     agents.PPO: lambda: {"network": network(False), **AGENT},
-    agents.RecurrentPPO: lambda: {"network": network(True), **AGENT},
+    agents.RecurrentPPO: lambda: {"network": network(True), **AGENT, "previous_action_and_reward": True},
 }
 NOT_SERIALIZABLE = {
     layers.Head,

@@ -97,6 +97,7 @@ def test_a_killed_process_is_replaced_and_nothing_changes(cluster, request):
     assert received == expected
 
 
+@pytest.mark.long  # test_faults.py has it without processes
 def test_the_exception_of_an_environment_comes_out_and_no_process_is_left(cluster):
     with pytest.raises(RuntimeError, match=r"collector 0 raised .*no such drawer") as raised:
         train(compiled(a2c), Raising, 1)
