@@ -35,7 +35,7 @@ def compiled(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-agent = krp.RecurrentPPO()
+agent = krp.RecurrentPPO(krp.networks.recurrent("tf/CartPole-v1", shared=True))
 agent.compile()
 native = krp.envs.make("tf/CartPole-v1", 32)
 agent._prepare_for(native, 16)

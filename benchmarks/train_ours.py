@@ -41,7 +41,10 @@ class Rate(keras.callbacks.Callback):
         print(f"epoch {epoch}: {rate:,.0f} env steps/s, return {float(logs['return']):.1f}", flush=True)
 
 
-arguments, rate, execution = {"rollout_steps": args.steps}, 1e-3, None
+arguments: dict[str, Any] = {"rollout_steps": args.steps}
+rate, execution = 1e-3, None
+if args.agent == "RecurrentPPO":  # one LSTM for policy and value
+    arguments["network"] = krp.networks.recurrent("CartPole-v1", shared=True)
 if args.agent == "A2C":  # the defaults of stable-baselines3
     args.envs, args.rollouts_per_epoch, rate, execution = 8, 300, 7e-4, 20
     arguments = {"normalize_rewards": False, "entropy_coef": 0.0}

@@ -69,7 +69,7 @@ elif args.agent == "DQN":  # the settings of rl-baselines3-zoo for CartPole-v1
     )
 elif args.agent == "PPO":
     agent = PPO("MlpPolicy", env, device="cpu", **same)
-else:  # by default policy and value have an LSTM each; "-shared" is the structure of krp.RecurrentPPO's default network
+else:  # by default policy and value have an LSTM each; "-shared" is the structure of `train_ours.py`
     policy = dict(lstm_hidden_size=64, net_arch=[64])
     if args.agent == "RecurrentPPO-shared":
         policy = dict(lstm_hidden_size=64, net_arch=[], enable_critic_lstm=False, shared_lstm=True)
