@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import functools
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, cast
@@ -130,8 +129,8 @@ def accepts_moved(init: Callable[P, None]) -> Callable[P, None]:
 
 def _constructors_above():
     """How many constructors of derived classes of this package have called the one that calls this function."""
-    frame: Any = sys._getframe(2)
-    count = 0
+    frame: Any = inspect.currentframe()
+    frame, count = frame.f_back.f_back, 0
     while frame.f_code.co_name == "__init__" and str(frame.f_globals.get("__name__")).startswith("keras_rl_prob."):
         frame, count = frame.f_back, count + 1
     return count
