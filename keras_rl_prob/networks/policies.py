@@ -46,7 +46,7 @@ def recurrent(
     """A network with memory: a tanh layer, a recurrent layer and a tanh layer, separate for the policy and for the value.
 
     Images go through the convolutions of `nature_cnn` first, which both share. With `shared=True` policy and value share one
-    tanh layer and one recurrent layer, without a layer after it: about half the weights and 1.8 times the rate of training, but
+    tanh layer and one recurrent layer, without a layer after it: about half the weights and 1.9 times the rate of training, but
     it learns less reliably ([Benchmarks](../benchmarks.md#networks-with-memory)).
 
     Args:
