@@ -5,7 +5,7 @@
 Trains an agent for each variant and seed, with the numbers that RL Baselines3 Zoo has for masked CartPole (or those below for
 other environments), and prints the median over seeds of the mean return of 100 deterministic episodes after the training, the
 returns of all seeds, and environment steps per second. Variants are `pi+vf` (a memory for the policy and one for the value) or
-`shared`, and what differs from `BASE`, as in `pi+vf,after=64`.
+`shared`, and what differs from `BASE` or from the numbers of the environment, as in `pi+vf,after=64,discount=0.9`.
 """
 
 import argparse
@@ -44,6 +44,7 @@ ZOO: dict[str, Any] = {
     "num_envs": 8,
     "rollout_steps": 32,
     "minibatches": 1,
+    "sequence_length": 32,  # of the sequences in a minibatch
     "update_epochs": 20,
     "discount": 0.98,
     "gae_lambda": 0.8,
@@ -51,12 +52,20 @@ ZOO: dict[str, Any] = {
 NUMBERS = {
     "CartPole": ZOO,
     "Pendulum": ZOO
-    | {"rollout_steps": 128, "minibatches": 4, "update_epochs": 10, "discount": 0.95, "gae_lambda": 0.95},
+    | {
+        "rollout_steps": 128,
+        "minibatches": 4,
+        "sequence_length": 128,
+        "update_epochs": 10,
+        "discount": 0.95,
+        "gae_lambda": 0.95,
+    },
     "Repeat": ZOO
     | {
         "num_envs": 16,
         "rollout_steps": 104,
         "minibatches": 4,
+        "sequence_length": 104,
         "update_epochs": 10,
         "discount": 0.99,
         "gae_lambda": 0.95,
@@ -92,11 +101,13 @@ def trained(variant, seed):
     """Mean return of a new agent after its training, and its environment steps per second."""
     structure, *changes = variant.split(",")
     pairs = (change.split("=") for change in changes)
-    v = BASE | {name: type(BASE[name])(value) for name, value in pairs}
-    numbers = dict(next(numbers for name, numbers in NUMBERS.items() if name in args.env))
-    num_envs, minibatches, epochs = numbers.pop("num_envs"), numbers["minibatches"], numbers["update_epochs"]
+    v = BASE | next(numbers for name, numbers in NUMBERS.items() if name in args.env)
+    v |= {name: type(v[name])(value) for name, value in pairs}
+    numbers = {name: v[name] for name in ZOO}
+    num_envs, count, length = (numbers.pop(name) for name in ("num_envs", "minibatches", "sequence_length"))
     rollouts = max(1, round(args.steps / num_envs / numbers["rollout_steps"]))
-    updates = minibatches * epochs
+    updates = count * numbers["update_epochs"]
+    minibatches = krp.Minibatches(count, sequence_length=length)
     keras.utils.set_random_seed(seed)
     rate, clip = 1e-3, 0.2
     if v["anneal"]:
@@ -106,7 +117,7 @@ def trained(variant, seed):
     agent = krp.RecurrentPPO(
         network(args.env, structure, v), clip_ratio=clip, value_coef=v["value_coef"], entropy_coef=v["entropy"],
         normalize_observations=True, normalize_rewards=bool(v["rewards"]),
-        previous_action_and_reward=bool(v["previous"]), **numbers,
+        previous_action_and_reward=bool(v["previous"]), minibatches=minibatches, **numbers,
     )  # fmt: skip
     agent.compile(keras.optimizers.Adam(rate, epsilon=1e-5, global_clipnorm=0.5))
     fit = {"num_envs": num_envs, "seed": seed, "verbose": 0}

@@ -9,9 +9,12 @@ import keras
 import pytest
 import tensorflow as tf
 from tensorflow.python.eager.polymorphic_function import tracing_compilation
+from tensorflow.python.util import tf_stack
 
 tf.debugging.disable_traceback_filtering()  # which takes a tenth of the time of tracing
 keras.config.disable_traceback_filtering()
+HERE = tf_stack.extract_stack()
+tf_stack.extract_stack = lambda stacklevel=1: HERE  # of each operation where it was made, another tenth
 tf.random.set_seed(0)
 tf.random.set_seed = lambda seed: None  # it drops all kernels; nothing here draws from the random numbers that it seeds
 if os.environ["XLA_FLAGS"]:  # graphs are optimised in `make test-learning`, and in tests that start processes

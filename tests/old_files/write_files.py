@@ -157,8 +157,8 @@ def actions(agent, observation=None):
 
 def fit(agent, env, epochs, **arguments):
     """Epochs of four rollouts of four environments."""
-    steps = 4 * agent.updates_per_rollout(4)
-    return agent.fit(env, epochs=epochs, steps_per_epoch=steps, num_envs=4, seed=3, verbose=0, **arguments)
+    arguments = {"steps_per_epoch": 4 * agent.updates_per_rollout(4)} | arguments
+    return agent.fit(env, epochs=epochs, num_envs=4, seed=3, verbose=0, **arguments)
 
 
 class PowerCut(keras.callbacks.Callback):
