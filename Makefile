@@ -16,7 +16,7 @@ UNITS := $(addprefix tests/,distributions drivers envs layers ops replay testing
 	test_architecture.py test_docstrings.py test_masks.py test_networks.py test_spaces.py)
 FIRST := $(wildcard tests/agents/test_[a-o]*.py)
 
-.PHONY: install demo test test-fast test-learning test-all mutants lint docs gfootball clean
+.PHONY: install demo test test-fast test-learning test-all coverage mutants lint docs gfootball clean
 
 install: $(INSTALLED)
 
@@ -46,6 +46,14 @@ test-learning: install
 
 test-all: test test-learning
 	$(PYTEST) -m long tests
+
+# Branches that `make test` takes, in the processes that it starts, too: twice the time of `make test`.
+coverage: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "coverage>=7.10"
+	$(BIN)/python -m coverage erase
+	$(MAKE) test BIN=$(BIN) PYTEST='$(subst -m pytest,-m coverage run -m pytest,$(PYTEST))'
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --show-missing --sort=miss
 
 mutants: install
 	$(BIN)/python tests/mutants.py

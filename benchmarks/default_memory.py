@@ -58,7 +58,7 @@ NUMBERS = {
         "sequence_length": 128,
         "update_epochs": 10,
         "discount": 0.95,
-        "gae_lambda": 0.95,
+        "gae_lambda": 0.9,
     },
     "Repeat": ZOO
     | {
