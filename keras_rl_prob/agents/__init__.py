@@ -1,5 +1,6 @@
 """Agents: `keras.Model`s that learn from environments."""
 
+from keras_rl_prob.agents.actor_critic import SAC, TD3
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.policy_gradient import (
     A2C,
@@ -30,6 +31,8 @@ __all__ = [
     "DQN",
     "IMPALA",
     "PPO",
+    "SAC",
+    "TD3",
     "Agent",
     "Boltzmann",
     "Clipping",
