@@ -1,6 +1,6 @@
 """Agents: `keras.Model`s that learn from environments."""
 
-from keras_rl_prob.agents.actor_critic import SAC, TD3
+from keras_rl_prob.agents.actor_critic import SAC, TD3, LearnedTemperature
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.policy_gradient import (
     A2C,
@@ -38,6 +38,7 @@ __all__ = [
     "Clipping",
     "EpsilonGreedy",
     "KLPenalty",
+    "LearnedTemperature",
     "LinearQ",
     "Minibatches",
     "Policy",

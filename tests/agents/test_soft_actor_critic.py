@@ -146,6 +146,11 @@ def test_the_temperature_goes_to_where_the_entropy_is_the_target(sac):
         loss, _ = sac.temperature_loss(data)
     assert float(loss) == pytest.approx(0.7 * excess, rel=1e-5)
     assert float(tape.gradient(loss, sac.log_temperature.value)) == pytest.approx(-excess, rel=1e-5)
+    assert krp.LearnedTemperature(target_entropy=-7.0).target(ACTIONS) == -7.0
+    unbounded = gymnasium.spaces.Dict(a=ACTIONS, b=OBSERVATIONS)
+    assert krp.LearnedTemperature().target(unbounded) == pytest.approx(np.log(6.0) - 2.0 - 3.0)
+    agent = made(krp.SAC, krp.networks.stochastic_actor, temperature=krp.LearnedTemperature(initial=0.3))
+    assert float(agent.current_temperature) == pytest.approx(0.3)
 
 
 def test_a_gradient_step_changes_what_each_loss_is_for(sac):
@@ -285,5 +290,3 @@ def test_actions_without_bounds_are_for_sac():
     agent = krp.SAC()
     agent.build(spaces)
     assert agent.distribution(agent.network(tf.zeros((1, 3)))["action"]).log_prob(tf.zeros((1, 2))).shape == (1,)
-    with pytest.raises(ValueError, match="`target_entropy` has no effect with a fixed `temperature`"):
-        krp.SAC(temperature=0.1, target_entropy=-1.0)

@@ -1,14 +1,14 @@
 """Soft actor-critic."""
 
 import math
+from typing import Any
 
-import gymnasium
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_rl_prob import checks, networks, spaces
+from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.actor_critic.base import ReplayedActorCritic, seeds
+from keras_rl_prob.agents.actor_critic.settings import LearnedTemperature
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.replay.settings import ReplaySettings
@@ -29,7 +29,7 @@ class SAC(ReplayedActorCritic):
         alpha log pi(a | s) - min_i Q_i(s, a),   a ~ pi(. | s)
 
     through its reparameterised samples `a`, and the temperature `alpha`, unless it is fixed, the mean of
-    `-log(alpha) (log pi(a | s) + target_entropy)`. `log pi` is the density of the action that the environment takes.
+    `-log(alpha) (log pi(a | s) + target entropy)`. `log pi` is the density of the action that the environment takes.
 
     Args:
         network: Functional model for one step: `{"action": head(x)}`, heads with a scale that depends on the observation.
@@ -39,9 +39,7 @@ class SAC(ReplayedActorCritic):
         rollout_steps: Rows collected from each environment between updates.
         updates: Gradient steps after each rollout. The default is one for each of the rows from 8 environments.
         discount: Gamma.
-        temperature: Weight of the entropy, alpha. `None` learns it.
-        target_entropy: Entropy of the policy at which a learned temperature stays, in nats. `None` is that of a uniform
-            distribution on `1/e` of the half range of every bounded dimension: -1 for each dimension on the scale from -1 to 1.
+        temperature: Weight of the entropy, alpha: a number, or a `LearnedTemperature`.
         target_update: Part of the way that the target critics go towards the critics after each gradient step, a float below
             1; or the gradient steps from one copy to the next, an integer.
         replay: A `ReplaySettings`: capacity, batch size, n-step returns, priorities.
@@ -49,7 +47,7 @@ class SAC(ReplayedActorCritic):
         name: Name of the model.
 
     Attributes:
-        log_temperature: Variable, the logarithm of a learned temperature; starts at 0.
+        log_temperature: Variable, the logarithm of a learned temperature.
 
     Raises:
         ValueError: An argument is out of its range, or does not fit a network or the environment.
@@ -73,8 +71,7 @@ class SAC(ReplayedActorCritic):
         rollout_steps: int = 4,
         updates: int = 32,
         discount: float = 0.99,
-        temperature: float | None = None,
-        target_entropy: float | None = None,
+        temperature: float | LearnedTemperature = LearnedTemperature(),  # noqa: B008 (immutable)
         target_update: int | float = 0.005,
         replay: ReplaySettings = ReplaySettings(batch_size=256),  # noqa: B008 (immutable)
         normalize_observations: bool = False,
@@ -91,13 +88,8 @@ class SAC(ReplayedActorCritic):
             normalize_observations=normalize_observations,
             name=name,
         )
-        self.temperature = checks.number("temperature", temperature, 0.0, none=True)
-        self.target_entropy = checks.number("target_entropy", target_entropy, -math.inf, none=True)
-        if temperature is not None and target_entropy is not None:
-            raise ValueError(
-                "`target_entropy` has no effect with a fixed `temperature`: leave one of them out. "
-                f"Received: temperature={temperature}, target_entropy={target_entropy}"
-            )
+        learned = isinstance(temperature, LearnedTemperature)
+        self.temperature: Any = temperature if learned else checks.number("temperature", temperature, 0.0)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.stochastic_actor`."""
@@ -106,10 +98,9 @@ class SAC(ReplayedActorCritic):
     def build(self, env: EnvOrSpaces) -> None:
         """Creates the temperature besides what every agent has."""
         super().build(env)
-        if self.temperature is None:
-            self.log_temperature = self.add_weight(
-                name="log_temperature", shape=(), initializer="zeros", autocast=False
-            )
+        if self.learns_temperature:
+            start = keras.initializers.Constant(math.log(self.temperature.initial))
+            self.log_temperature = self.add_weight(name="log_temperature", shape=(), initializer=start, autocast=False)
 
     def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""
@@ -120,15 +111,21 @@ class SAC(ReplayedActorCritic):
     def parts(self) -> list[Part]:
         """The critics, the temperature unless it is fixed, the policy; the last two share the policy's outputs."""
         critic, actor = super().parts()
-        learned = [] if self.temperature is not None else [self.log_temperature]
-        return [critic, *[Part("temperature", learned, self.temperature_loss) for _ in learned], actor]
+        if not self.learns_temperature:
+            return [critic, actor]
+        return [critic, Part("temperature", [self.log_temperature], self.temperature_loss), actor]
+
+    @property
+    def learns_temperature(self) -> bool:
+        """Whether the temperature is not fixed."""
+        return isinstance(self.temperature, LearnedTemperature)
 
     @property
     def current_temperature(self) -> tf.Tensor:
         """The temperature, fixed or learned, float32 scalar."""
-        if self.temperature is not None:
-            return tf.constant(self.temperature)
-        return tf.exp(tf.convert_to_tensor(self.log_temperature))
+        if self.learns_temperature:
+            return tf.exp(tf.convert_to_tensor(self.log_temperature))
+        return tf.constant(self.temperature, tf.float32)
 
     def next_value(self, data: Nest) -> tf.Tensor:
         """Soft values of the next observations, `[N]`."""
@@ -139,7 +136,7 @@ class SAC(ReplayedActorCritic):
     def temperature_loss(self, data: Nest) -> Loss:
         """The loss of the temperature, and a dict of scalars to be reported."""
         _, log_prob = self.sample(data.observation, seeds(data)[1])
-        excess = self.mean_of(data)(tf.stop_gradient(log_prob)) + entropy_target(self.target_entropy, self.action_space)
+        excess = self.mean_of(data)(tf.stop_gradient(log_prob)) + self.temperature.target(self.action_space)
         return -tf.convert_to_tensor(self.log_temperature) * excess, {}
 
     def actor_loss(self, data: Nest) -> Loss:
@@ -162,14 +159,3 @@ class SAC(ReplayedActorCritic):
         policy = self.distribution(self.network(self.normalize(observation), training=False)["action"])
         raw = policy.sample(seed)
         return self.environment_action(raw), policy.log_prob(raw)
-
-
-def entropy_target(given: float | None, action_space: gymnasium.Space) -> float:
-    """The entropy at which a learned temperature stays: what was given, or -1 for each dimension in units of half its range."""
-    if given is not None:
-        return given
-    total = 0.0
-    for leaf in spaces.leaves(action_space):
-        half = 0.5 * (leaf.high.astype(np.float64) - leaf.low)
-        total += float(np.sum(np.log(half[np.isfinite(half)]))) - half.size
-    return total
