@@ -22,8 +22,9 @@ def made(make, actor, **arguments):
     agent = make(actor(spaces, (5,)), krp.networks.critic(spaces, (4,), 3), **arguments)
     agent.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
     agent.build(spaces)
-    for model in (agent.critic, agent.target_critic, agent.network, getattr(agent, "target_network", agent.network)):
-        rng = np.random.default_rng(len(model.weights))
+    models = (agent.critic, agent.target_critic, agent.network, getattr(agent, "target_network", agent.network))
+    for index, model in enumerate(models):
+        rng = np.random.default_rng(index)
         model.set_weights([x + rng.normal(0.0, 0.3, x.shape) for x in model.get_weights()])
     return agent
 
@@ -59,7 +60,7 @@ def outputs(weights, observation):
 def log_density(loc, scale, raw):
     """Of the action that a raw sample becomes."""
     normal = -0.5 * ((raw - loc) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
-    return np.sum(normal - np.log(HALF * (1.0 - np.tanh(raw) ** 2)), -1)
+    return np.sum(normal - np.log(HALF / np.cosh(raw) ** 2), -1)
 
 
 def values(model, observation, action):
@@ -76,10 +77,9 @@ def counted(x, weights):
 
 
 def raw_samples(agent, observation, seed):
-    """Standard normal numbers that a seed stands for, found through the samples of the policy."""
-    parameters = agent.network(observation)["action"]
-    loc, scale = np.moveaxis(np.asarray(parameters, np.float64), -1, 0)
-    return (np.asarray(agent.distribution(parameters).sample(seed), np.float64) - loc) / scale
+    """The standard normal numbers that a seed stands for."""
+    standard = tf.broadcast_to([0.0, 1.0], agent.network(observation)["action"].shape)
+    return np.asarray(agent.distribution(standard).sample(seed), np.float64)
 
 
 @pytest.fixture(scope="module")
