@@ -186,6 +186,14 @@ TABLE = {
         "replay": krp.ReplaySettings(**REPLAY, prioritized=krp.PrioritizedReplay(0.7)),
         "rescale_values": True,
     },
+    agents.QRDQN: lambda: {
+        "network": krp.networks.q_network("tf/CartPole-v1", (4, 4), dueling=True, noisy="independent", quantiles=3),
+        **DQN,
+        "double": True,
+        "replay": krp.ReplaySettings(**REPLAY),
+        "rescale_values": True,
+        "quantiles": 3,
+    },
     agents.SAC: lambda: {
         "network": krp.networks.stochastic_actor("tf/Pendulum-v1", (4,)),
         **ACTOR_CRITIC,

@@ -123,6 +123,13 @@ SETTINGS = {
         "compile": {"steps_per_execution": 20},
         "fit": {"epochs": 20, "steps_per_epoch": 500},
     },
+    "cartpole_qrdqn": {
+        "description": "cartpole with quantile Q-learning; 50,000 environment steps",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 8},
+        "agent": {**DQN, "class": "QRDQN"},
+        "optimizer": ADAM_REPLAY,
+        "fit": {"epochs": 8, "steps_per_epoch": 1520},
+    },
     "cartpole_reinforce": {
         "description": "cartpole with REINFORCE, on whole episodes",
         "env": {"id": "tf/CartPole-v1", "num_envs": 16},

@@ -78,6 +78,7 @@ TABLE = {
     },
     krp.Reinforce: POLICY | {"max_episode_steps": COUNT},
     krp.DQN: REPLAY,
+    krp.QRDQN: {"quantiles": COUNT},
     krp.RecurrentDQN: REPLAY | SEQUENCES | {"replay": [None, krp.ReplaySettings()]},
     krp.SAC: ACTOR_CRITIC | {"temperature": [-1, None, "1", float("inf"), SCHEDULED, krp.Boltzmann(0.5)]},
     krp.LearnedTemperature: {"target_entropy": ["1", float("nan"), [1], SCHEDULED], "initial": [0, -1, None, "1"]},

@@ -69,6 +69,7 @@ AGENTS = {
         {**Q, "checkpoint_replay": False},
         ENV,
     ),
+    "QRDQN": (krp.QRDQN, lambda: krp.networks.q_network(ENV, (8,), quantiles=5), {**Q, "double": True}, ENV),
     "RecurrentDQN": (
         krp.RecurrentDQN,
         lambda: krp.networks.q_network(MASKED, (8, 8), cell="lstm", noisy="independent"),

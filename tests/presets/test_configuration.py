@@ -148,6 +148,7 @@ def test_only_what_can_be_made_is_offered():
         "LinearQ",
         "PPO",
         "RandomAgent",
+        "QRDQN",
         "RecurrentDQN",
         "RecurrentPPO",
         "Reinforce",
