@@ -126,7 +126,7 @@ SETTINGS = {
     "cartpole_qrdqn": {
         "description": "cartpole with quantile Q-learning; 50,000 environment steps",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},
-        "agent": {**DQN, "class": "QRDQN"},
+        "agent": {**DQN, "class": "QRDQN", "rescale_values": False, "discount": 0.995},
         "optimizer": ADAM_REPLAY,
         "fit": {"epochs": 8, "steps_per_epoch": 1520},
     },
