@@ -1,5 +1,6 @@
 """Agents: `keras.Model`s that learn from environments."""
 
+from keras_rl_prob.agents.actor_critic import SAC, TD3, LearnedTemperature
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.policy_gradient import (
     A2C,
@@ -14,7 +15,7 @@ from keras_rl_prob.agents.policy_gradient import (
     VTrace,
 )
 from keras_rl_prob.agents.random_agent import RandomAgent
-from keras_rl_prob.agents.value_based import DQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
+from keras_rl_prob.agents.value_based import DQN, QRDQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
 from keras_rl_prob.replay.settings import (
@@ -30,11 +31,15 @@ __all__ = [
     "DQN",
     "IMPALA",
     "PPO",
+    "QRDQN",
+    "SAC",
+    "TD3",
     "Agent",
     "Boltzmann",
     "Clipping",
     "EpsilonGreedy",
     "KLPenalty",
+    "LearnedTemperature",
     "LinearQ",
     "Minibatches",
     "Policy",

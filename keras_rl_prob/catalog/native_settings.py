@@ -123,6 +123,13 @@ SETTINGS = {
         "compile": {"steps_per_execution": 20},
         "fit": {"epochs": 20, "steps_per_epoch": 500},
     },
+    "cartpole_qrdqn": {
+        "description": "cartpole with quantile Q-learning; 50,000 environment steps",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 8},
+        "agent": {**DQN, "class": "QRDQN", "rescale_values": False, "discount": 0.995},
+        "optimizer": ADAM_REPLAY,
+        "fit": {"epochs": 8, "steps_per_epoch": 1520},
+    },
     "cartpole_reinforce": {
         "description": "cartpole with REINFORCE, on whole episodes",
         "env": {"id": "tf/CartPole-v1", "num_envs": 16},
@@ -269,6 +276,20 @@ SETTINGS = {
         "network": {"builder": "recurrent", "shared": True},
         "optimizer": ADAM,
         "fit": {"epochs": 10},
+    },
+    "pendulum_sac": {
+        "description": "pendulum with soft actor-critic; 20,000 environment steps",
+        "env": {"id": "tf/Pendulum-v1", "num_envs": 8},
+        "agent": {"class": "SAC"},
+        "optimizer": {"class": "Adam", "learning_rate": 1e-3},
+        "fit": {"epochs": 8, "steps_per_epoch": 2368},
+    },
+    "pendulum_td3": {
+        "description": "pendulum with TD3; 20,000 environment steps",
+        "env": {"id": "tf/Pendulum-v1", "num_envs": 8},
+        "agent": {"class": "TD3"},
+        "optimizer": {"class": "Adam", "learning_rate": 1e-3},
+        "fit": {"epochs": 8, "steps_per_epoch": 2368},
     },
     "recall": {
         "description": "name the cue that was shown four steps ago: needs memory",

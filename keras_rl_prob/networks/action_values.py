@@ -21,6 +21,7 @@ def q_network(
     cell: str | keras.layers.Layer | None = None,
     dueling: bool = False,
     noisy: str | None = None,
+    quantiles: int | None = None,
 ) -> keras.Model:
     """A network of action values: relu layers, with memory if `cell` is given.
 
@@ -32,9 +33,11 @@ def q_network(
         cell: `None`, `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell.
         dueling: Whether value and advantages each have a hidden layer of the last width and are combined by `Dueling`.
         noisy: `"factorized"` or `"independent"` noise on the Dense layers (except those before the memory), or `None`.
+        quantiles: Number of quantiles of the return of each action, whose mean is the action's value; `None` for values alone.
 
     Returns:
-        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`.
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`, and with quantiles also
+        `"quantiles"`, `[B, quantiles, actions]`.
 
     Raises:
         ValueError: The actions are not Discrete.
@@ -56,9 +59,18 @@ def q_network(
     for width in widths:
         x = dense(width, "relu")(x)
     (mask,) = masks.align(action_space, mask_of(inputs), leading=1)
+    quantiles = checks.integer("quantiles", quantiles, none=True)
+
+    def output(width, x):
+        return dense(width)(x) if quantiles is None else layers.Reshape((quantiles, width))(dense(quantiles * width)(x))
+
     if dueling:
-        parts = [dense(width)(dense(last, "relu")(x)) for width in (1, actions)]
-        values = Dueling()(parts if mask is None else [*parts, mask])
+        parts = [output(width, dense(last, "relu")(x)) for width in (1, actions)]
+        legal = mask if mask is None or quantiles is None else layers.Reshape((1, actions))(mask)
+        values = Dueling()(parts if mask is None else [*parts, legal])
     else:
-        values = dense(actions)(x if not last else dense(last, "relu")(x))
-    return keras.Model(inputs, {"action": apply(QValues((actions,)), values, mask)})
+        values = output(actions, x if not last else dense(last, "relu")(x))
+    if quantiles is None:
+        return keras.Model(inputs, {"action": apply(QValues((actions,)), values, mask)})
+    means = apply(QValues((actions,)), keras.ops.mean(values, axis=1), mask)
+    return keras.Model(inputs, {"action": means, "quantiles": values})

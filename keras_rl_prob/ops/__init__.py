@@ -13,7 +13,7 @@ from keras_rl_prob.ops.returns import (
     reverse_linear_scan,
     running_sums,
 )
-from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
+from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber, quantile_loss
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "masked_normalize",
     "n_step_returns",
     "n_step_sums",
+    "quantile_loss",
     "rescale",
     "retrace",
     "reverse_linear_scan",

@@ -70,3 +70,34 @@ def huber(errors: tf.Tensor, delta: float | None) -> tf.Tensor:
         return 0.5 * errors**2
     small = tf.minimum(tf.abs(errors), delta)
     return small * (tf.abs(errors) - 0.5 * small)
+
+
+def quantile_loss(values: tf.Tensor, targets: tf.Tensor, delta: float | None) -> tf.Tensor:
+    """The quantile Huber loss: `sum_i mean_j |tau_i - 1(e_ij < 0)| L(e_ij)`, `e_ij = targets[j] - values[i]`.
+
+    `tau_i = (i + 1/2) / N` is the quantile that the `i`-th of `N` values stands for. `L` is the Huber loss divided by `delta`,
+    or the absolute error for `delta` None.
+
+    Args:
+        values: Float tensor `[..., N]`.
+        targets: Float tensor `[..., M]`, samples or quantiles of the distribution to learn.
+        delta: Positive float or None.
+
+    Returns:
+        Float tensor `[...]`.
+
+    References:
+        Dabney et al., "Distributional reinforcement learning with quantile regression", 2018,
+        https://arxiv.org/abs/1710.10044, equation (10).
+
+    Example:
+    >>> float(quantile_loss([0.0, 0.0], [1.0], None))  # tau is 1/4 and 3/4
+    1.0
+    """
+    values, targets = tf.convert_to_tensor(values), tf.convert_to_tensor(targets)
+    count = values.shape[-1]
+    tau = (tf.range(count, dtype=values.dtype) + 0.5) / count
+    errors = targets[..., None, :] - values[..., :, None]  # [..., N, M]
+    size = tf.abs(errors) if delta is None else huber(errors, delta) / delta
+    below = tf.cast(errors < 0.0, values.dtype)
+    return tf.reduce_sum(tf.reduce_mean(tf.abs(tau[:, None] - below) * size, -1), -1)

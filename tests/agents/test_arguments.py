@@ -33,6 +33,15 @@ REPLAY = VALUES | {
     "replay": [3, None, krp.PrioritizedReplay(), {"capacity": 3}],
     "target_update": [0, -1, 1.5, "10", None],
 }
+ACTOR_CRITIC = {
+    **dict.fromkeys(("rollout_steps", "updates"), COUNT),
+    "discount": FRACTION,
+    "network": ["Pendulum-v1", 3],
+    "critic": ["Pendulum-v1", 3],
+    "replay": [3, None, krp.SequenceReplaySettings(), {"capacity": 3}],
+    "target_update": [0, -1, 1.5, "10", None],
+    "normalize_observations": [1, None],
+}
 TABLE = {
     krp.PPO: POLICY
     | {
@@ -69,7 +78,12 @@ TABLE = {
     },
     krp.Reinforce: POLICY | {"max_episode_steps": COUNT},
     krp.DQN: REPLAY,
+    krp.QRDQN: {"quantiles": COUNT},
     krp.RecurrentDQN: REPLAY | SEQUENCES | {"replay": [None, krp.ReplaySettings()]},
+    krp.SAC: ACTOR_CRITIC | {"temperature": [-1, None, "1", float("inf"), SCHEDULED, krp.Boltzmann(0.5)]},
+    krp.LearnedTemperature: {"target_entropy": ["1", float("nan"), [1], SCHEDULED], "initial": [0, -1, None, "1"]},
+    krp.TD3: ACTOR_CRITIC
+    | {"policy_period": COUNT, "target_noise": [-1, None, "1"], "noise_clip": [-1, None, "1", float("inf")]},
     krp.ReplaySettings: MEMORY,
     krp.SequenceReplaySettings: MEMORY | SEQUENCES,
     krp.Minibatches: {"count": COUNT, "sequence_length": COUNT, "target_kl": [*POSITIVE, SCHEDULED]},
@@ -105,6 +119,8 @@ NUMBERS = {
     },
     krp.IMPALA: {"rollout_steps": np.int16(8), "lag": np.int64(2), "clip_ratio": np.float32(0.25)},
     krp.ACER: {"rollout_steps": np.int16(8), "clip_rho": np.float32(2), "trust_region": np.float64(0.5)},
+    krp.SAC: {"updates": np.int8(2), "temperature": np.float32(0.5), "target_update": np.float64(0.25)},
+    krp.TD3: {"policy_period": np.int8(3), "target_noise": np.float32(0.5), "noise_clip": 1},
     krp.RolloutReplaySettings: {"capacity": np.int32(2000), "ratio": np.int8(0), "learning_starts": np.uint8(3)},
     krp.Minibatches: {"count": np.int64(3), "target_kl": 1},
     krp.VTrace: {"lambda_": np.float32(0.5), "clip_rho": np.float64(2), "clip_c": 1},

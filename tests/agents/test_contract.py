@@ -12,9 +12,14 @@ import pytest
 
 import keras_rl_prob as krp
 
-ENV, MASKED = "tf/CartPole-v1", "tf/CartPoleNoVel-v1"
+ENV, MASKED, CONTINUOUS = "tf/CartPole-v1", "tf/CartPoleNoVel-v1", "tf/Pendulum-v1"
 PPO = {"rollout_steps": 8, "minibatches": 2, "update_epochs": 2}
 Q = {"rollout_steps": 4, "updates": 2, "batch_size": 16, "capacity": 400, "learning_starts": 40, "target_update": 3}
+ACTOR_CRITIC = {
+    "rollout_steps": 4,
+    "updates": 2,
+    "replay": krp.ReplaySettings(capacity=400, batch_size=16, learning_starts=40),
+}
 NOISY = {"double": True, "dueling": True, "n_step": 3, "noisy": "factorized", "prioritized": True}
 SEQUENCES = {"sequence_length": 4, "burn_in": 2, "period": 2, "n_step": 2, "noisy": "independent", "target_update": 0.1}
 
@@ -64,12 +69,20 @@ AGENTS = {
         {**Q, "checkpoint_replay": False},
         ENV,
     ),
+    "QRDQN": (krp.QRDQN, lambda: krp.networks.q_network(ENV, (8,), quantiles=5), {**Q, "double": True}, ENV),
     "RecurrentDQN": (
         krp.RecurrentDQN,
         lambda: krp.networks.q_network(MASKED, (8, 8), cell="lstm", noisy="independent"),
         {**Q, **SEQUENCES},
         MASKED,
     ),
+    "SAC": (
+        krp.SAC,
+        lambda: krp.networks.stochastic_actor(CONTINUOUS, (8,)),
+        {**ACTOR_CRITIC, "normalize_observations": True},
+        CONTINUOUS,
+    ),
+    "TD3": (krp.TD3, lambda: krp.networks.deterministic_actor(CONTINUOUS, (8,)), ACTOR_CRITIC, CONTINUOUS),
     "LinearQ": (
         krp.LinearQ,
         lambda: krp.networks.linear_q(ENV, samples=500),
@@ -115,8 +128,8 @@ def fit(agent, name, callbacks=(), **arguments):
     return history
 
 
-def observations(batch):
-    return np.random.default_rng(0).normal(size=(batch, 4)).astype(np.float32)
+def observations(agent, batch):
+    return np.random.default_rng(0).normal(size=(batch, *agent.observation_space.shape)).astype(np.float32)
 
 
 def numbers(agent):
@@ -205,15 +218,19 @@ def test_fit_evaluate_predict(traced, capsys):
     env = traced.env
     results = [agent.evaluate(env, episodes=6, return_dict=True, verbose=0) for _ in range(2)]
     assert results[0] == results[1]
-    assert results[0]["return"] == results[0]["length"] >= 8
     stochastic = agent.evaluate(env, episodes=6, deterministic=False, verbose=0)
-    assert stochastic[0] >= 8
+    if env == CONTINUOUS:
+        assert results[0]["length"] == 200
+        assert results[0]["return"] != stochastic[0]
+    else:
+        assert results[0]["return"] == results[0]["length"] >= 8
+        assert stochastic[0] >= 8
     assert_same(numbers(agent), traced.result)
-    actions = agent.predict(observations(32), verbose=0)
-    assert actions.shape == (32,)
-    assert set(actions) <= {0, 1}
+    actions = agent.predict(observations(agent, 32), verbose=0)
+    assert actions.shape == (32, *agent.action_space.shape)
+    assert all(action in agent.action_space for action in actions)
     policy = agent.policy()
-    assert policy(observations(1)[0]) in (0, 1)
+    assert policy(observations(agent, 1)[0]) in agent.action_space
     agent.summary()
     assert "Total params" in capsys.readouterr().out
 
@@ -226,7 +243,7 @@ def test_save_and_load(traced, tmp_path):
     assert type(loaded) is type(agent)
     assert json.dumps(loaded.get_config(), sort_keys=True) == json.dumps(agent.get_config(), sort_keys=True)
     assert_same(traced.result, numbers(loaded))
-    x = observations(32)
+    x = observations(agent, 32)
     assert np.array_equal(agent.predict(x, verbose=0), loaded.predict(x, verbose=0))
     assert int(loaded.env_steps.numpy()) == int(agent.env_steps.numpy()) > 0
 

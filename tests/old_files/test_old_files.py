@@ -59,7 +59,9 @@ def test_an_agent_loads_acts_as_it_did_and_goes_on(folder, name):
         return
     agent.run_eagerly = True
     updates = agent.updates_per_rollout(4)
-    history = write_files.fit(agent, write_files.ENVIRONMENTS[name], 2, initial_epoch=1, steps_per_epoch=updates).history
+    history = write_files.fit(
+        agent, write_files.ENVIRONMENTS[name], 2, initial_epoch=1, steps_per_epoch=updates
+    ).history
     assert history["env_steps"][0] > told["env_steps"]
     assert int(agent.optimizer.iterations.numpy()) == told["iterations"] * 5 // 4, "one rollout after four"
 

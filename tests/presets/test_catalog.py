@@ -70,6 +70,8 @@ def shortened(name):
         agent["sequence_length"] = 8
     if "DQN" in agent["class"]:
         agent |= {"updates": 2, "batch_size": 4, "capacity": 400, "learning_starts": 50}
+    if agent["class"] in ("SAC", "TD3"):
+        agent |= {"updates": 2, "replay": {"class": "ReplaySettings", "batch_size": 4, "learning_starts": 50}}
     if agent["class"] == "ACER":
         replay = {"class": "RolloutReplaySettings", "capacity": 400, "ratio": 1, "learning_starts": 16}
         agent["replay"] = {**agent.get("replay", {}), **replay}
@@ -87,9 +89,9 @@ def shortened(name):
 # One preset for each class of agent and kind of environment; all of them are built and stepped below.
 TRAINED = [
     "bipedal_walker", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_acer", "cartpole_dqn",
-    "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_reinforce", "cheetah", "doom_basic",
-    "doom_deathmatch", "football_run_to_score", "lunarlander_acer", "lunarlander_dqn", "mountaincar_linear_q", "pong",
-    "pong_dqn", "pong_impala",
+    "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "doom_basic",
+    "doom_deathmatch", "football_run_to_score", "lunarlander_acer", "lunarlander_dqn", "mountaincar_linear_q",
+    "pendulum_sac", "pendulum_td3", "pong", "pong_dqn", "pong_impala",
 ]  # fmt: skip
 
 
@@ -104,13 +106,14 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 20
+    assert len({kind(name) for name in presets.names()}) == 23
 
 
 # Each class once, and each kind of environment once.
 SHORT = {
-    "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_impala", "cartpole_novel_dqn", "cartpole_reinforce",
-    "cheetah", "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q", "pong_dqn",
+    "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_impala", "cartpole_novel_dqn", "cartpole_qrdqn",
+    "cartpole_reinforce", "cheetah", "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q", "pendulum_sac",
+    "pendulum_td3", "pong_dqn",
 }  # fmt: skip
 
 
@@ -139,7 +142,9 @@ def test_a_preset_trains_evaluates_and_is_recorded(name, tmp_path):
         num_envs=2,
         verbose=0,
     ).history
-    assert np.isfinite(history["loss"]).all()
+    losses = [values for key, values in history.items() if key in ("loss", "critic_loss", "actor_loss")]
+    assert losses
+    assert np.isfinite(losses).all()
     assert np.isfinite(history["val_return"][-1])
     assert history["env_steps"][1] > history["env_steps"][0] > 0
     drawn = config["env"]["id"] if config["env"]["id"].startswith("tf/") else validation

@@ -137,7 +137,8 @@ def test_assign_makes_sections_and_refuses_to_go_through_values():
 
 def test_only_what_can_be_made_is_offered():
     assert set(makers("network")) == {
-        "actor_critic", "feed_forward", "linear_q", "nature_cnn", "q_network", "recurrent",
+        "actor_critic", "critic", "deterministic_actor", "feed_forward", "linear_q", "nature_cnn", "q_network", "recurrent",
+        "stochastic_actor",
     }  # fmt: skip
     agents = {
         "A2C",
@@ -147,9 +148,12 @@ def test_only_what_can_be_made_is_offered():
         "LinearQ",
         "PPO",
         "RandomAgent",
+        "QRDQN",
         "RecurrentDQN",
         "RecurrentPPO",
         "Reinforce",
+        "SAC",
+        "TD3",
     }
     assert {name for name in makers("agent") if ">" not in name} == agents
     assert {"Adam", "SGD"} <= set(makers("optimizer"))

@@ -4,6 +4,7 @@ from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.agents.value_based.dqn import DQN
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.value_based.linear_q import LinearQ
+from keras_rl_prob.agents.value_based.qr_dqn import QRDQN
 from keras_rl_prob.agents.value_based.recurrent_dqn import RecurrentDQN
 
-__all__ = ["DQN", "Boltzmann", "EpsilonGreedy", "LinearQ", "QLearning", "RecurrentDQN"]
+__all__ = ["DQN", "QRDQN", "Boltzmann", "EpsilonGreedy", "LinearQ", "QLearning", "RecurrentDQN"]

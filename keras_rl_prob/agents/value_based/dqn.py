@@ -2,7 +2,6 @@
 
 import gymnasium
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
@@ -12,7 +11,7 @@ from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreed
 from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers.noisy_dense import noise_kind
-from keras_rl_prob.learning.targets import follow, target_of
+from keras_rl_prob.learning.targets import checked_update, target_of, update
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 from keras_rl_prob.replay.settings import ReplaySettings
@@ -101,16 +100,8 @@ class DQN(ReplayingModel, QLearning):
             name=name,
         )
         self.set_replay(rollout_steps, updates, replay)
-        if isinstance(target_update, np.generic):
-            target_update = target_update.item()
-        fraction = isinstance(target_update, float) and 0.0 < target_update < 1.0
-        if not (fraction or (isinstance(target_update, int) and target_update >= 1)):
-            raise ValueError(
-                "`target_update` must be a positive integer, the gradient steps from one copy to the next, or a float "
-                f"between 0 and 1, the part of the way at every step. Received: target_update={target_update!r}"
-            )
         self.double, self.dueling = checks.flag("double", double), checks.flag("dueling", dueling)
-        self.noisy, self.target_update = noise_kind("noisy", noisy, none=True), target_update
+        self.noisy, self.target_update = noise_kind("noisy", noisy, none=True), checked_update(target_update)
         self.rescale_values = checks.flag("rescale_values", rescale_values)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
@@ -156,9 +147,4 @@ class DQN(ReplayingModel, QLearning):
 
     def after_update(self, data: Nest) -> None:
         """Updates the target network."""
-        if isinstance(self.target_update, int):
-            pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
-            due = tf.equal(self.optimizer.iterations % self.target_update, 0)
-            tf.cond(due, lambda: [target.assign(online) for target, online in pairs] and None, lambda: None)
-        else:
-            follow(self.target_network, self.network, self.target_update)
+        update(self.target_network, self.network, self.target_update, self.optimizer.iterations)

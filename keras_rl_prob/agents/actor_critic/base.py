@@ -1,0 +1,159 @@
+"""What actor-critics with a replay buffer share: critics of actions, and their temporal-difference loss."""
+
+from typing import Any
+
+import gymnasium
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import checks, networks
+from keras_rl_prob.agents.actor_critic.critics import check_critic
+from keras_rl_prob.agents.agent import Agent
+from keras_rl_prob.agents.replaying import ReplayingModel
+from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.learning.parts import Part
+from keras_rl_prob.learning.targets import checked_update, target_of, update
+from keras_rl_prob.networks.critics import check_continuous
+from keras_rl_prob.replay.settings import ReplaySettings
+from keras_rl_prob.types import Loss, Nest
+
+
+class ReplayedActorCritic(ReplayingModel, Agent):
+    """Base class of agents that learn a policy and critics of its actions from transitions.
+
+    Args:
+        network: Functional model for one step: `{"action": head(x)}`, or `None`.
+        critic: Functional model from `{"observation": ..., "action": ...}` to the values of several critics `[B, n]`, or
+            `None`.
+        rollout_steps: Rows collected from each environment between updates.
+        updates: Gradient steps after each rollout.
+        discount: Gamma.
+        target_update: Part of the way that target networks go towards their networks after each gradient step, a float below
+            1; or the gradient steps from one copy to the next, an integer.
+        replay: A `ReplaySettings`.
+        normalize_observations: Whether observations are normalised by running statistics.
+        name: Name of the model.
+
+    Attributes:
+        target_critic: The critic that follows `critic` slowly.
+    """
+
+    wants_memory = False
+    rollouts_per_epoch = 125
+    default_num_envs = 8
+
+    def __init__(
+        self,
+        network: keras.Model | None,
+        critic: keras.Model | None,
+        *,
+        rollout_steps: int,
+        updates: int,
+        discount: float,
+        target_update: int | float,
+        replay: ReplaySettings,
+        normalize_observations: bool,
+        name: str | None,
+    ) -> None:
+        super().__init__(network, normalize_observations=normalize_observations, name=name)
+        self.critic = checks.instance("critic", critic, (keras.Model,))
+        self.set_replay(rollout_steps, updates, replay)
+        self.discount = checks.fraction("discount", discount)
+        self.target_update = checked_update(target_update)
+
+    def check_network(
+        self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
+    ) -> None:
+        """Checks in addition that actions are continuous, and that the critic takes observations and actions."""
+        check_continuous(action_space)
+        super().check_network(network, observation_space, action_space)
+        if self.critic is not None:
+            check_critic(self.critic, observation_space, action_space)
+
+    def build_networks(self, env: EnvOrSpaces) -> None:
+        """Creates the critics, if the constructor was given none, and their target network."""
+        self.critic = networks.critic(env) if self.critic is None else self.critic
+
+    def build(self, env: EnvOrSpaces) -> None:
+        """Creates the target network besides what every agent has."""
+        super().build(env)
+        self.target_critic = target_of(self.critic)
+
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        """`Adam(3e-4)`."""
+        return keras.optimizers.Adam(3e-4)
+
+    def metric_names(self) -> list[str]:
+        """Names of the metrics besides `return` and `length`."""
+        return ["critic_loss", "actor_loss", "q_value", "td_error", "replay_size"]
+
+    def begin_training(self) -> None:
+        """Copies the weights to the target networks."""
+        self.target_critic.set_weights(self.critic.get_weights())
+
+    def act(
+        self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False
+    ) -> tuple[Nest, Nest, Nest]:
+        """One step of the agent: a sample of the policy, or its mode.
+
+        Args:
+            observation: Nest `[B, ...]`.
+            is_first: bool `[B]`.
+            state: `()`.
+            seed: int32 `[2]`.
+            deterministic: Whether to take the mode.
+
+        Returns:
+            `(action, record, state)`: the action for the environment, what the update will need, `()`.
+        """
+        action, record, _, state = self.policy_step(observation, is_first, state, seed, deterministic)
+        return action, record, state
+
+    # ---- learning ---------------------------------------------------------------------------------------------
+
+    def parts(self) -> list[Part]:
+        """The critics, then the policy."""
+        return [
+            Part("critic", self.critic.trainable_variables, self.critic_loss),
+            Part("actor", self.network.trainable_variables, self.actor_loss),
+        ]
+
+    def next_value(self, data: Nest) -> tf.Tensor:
+        """Values of the next observations of `Transitions`, `[N]`."""
+        raise NotImplementedError
+
+    def actor_loss(self, data: Nest) -> Loss:
+        """The loss of the policy for `keras_rl_prob.sources.replay.Transitions`, and a dict of scalars to be reported."""
+        raise NotImplementedError
+
+    def critic_loss(self, data: Nest) -> Loss:
+        """The sum over critics of their weighted mean of half the squared errors, and a dict of scalars to be reported."""
+        target = tf.stop_gradient(data.reward + data.discount * self.next_value(data))
+        values = self.values(self.critic, data.observation, self.environment_action(data.action))  # [N, n]
+        errors = target[:, None] - values
+        self.keep_errors(data.index, tf.reduce_mean(tf.abs(errors), -1))
+        mean = self.mean_of(data)
+        loss = mean(data.weight * tf.reduce_sum(0.5 * tf.square(errors), -1))
+        return loss, {
+            "q_value": mean(tf.reduce_mean(values, -1)),
+            "td_error": mean(tf.reduce_mean(tf.abs(errors), -1)),
+        }
+
+    def values(self, critic: keras.Model, observation: Nest, action: Nest) -> tf.Tensor:
+        """Values `[N, n]` that the critics give actions, nests `[N, ...]` as the environment takes them."""
+        return critic({"observation": self.normalize(observation), "action": action}, training=False)
+
+    def mean_of(self, data: Nest) -> Any:
+        """Function from numbers `[N]` of `Transitions` to their mean over those that count."""
+        counted = tf.cast(data.weight > 0.0, tf.float32)
+        count = tf.maximum(tf.reduce_sum(counted), 1.0)
+        return lambda x: tf.reduce_sum(counted * x) / count
+
+    def after_update(self, data: Nest) -> None:
+        """Updates the target network."""
+        update(self.target_critic, self.critic, self.target_update, self.optimizer.iterations)
+
+
+def seeds(data: Nest) -> list[tf.Tensor]:
+    """Seeds for what is sampled at the next observations and at the observations, each int32 `[2]`."""
+    return tf.unstack(tf.random.split(data.seed, 2))

@@ -1,0 +1,55 @@
+"""Settings of the actor-critics with a replay buffer."""
+
+import dataclasses
+import math
+from typing import Any
+
+import gymnasium
+import keras
+import numpy as np
+
+from keras_rl_prob import checks, spaces
+from keras_rl_prob.settings import Settings
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+@dataclasses.dataclass(frozen=True)
+class LearnedTemperature(Settings):
+    """A temperature that rises while the entropy of the policy is below a target, and falls while it is above it.
+
+    Args:
+        target_entropy: In nats. `None` is -1 for each dimension of an action on the scale from -1 to 1, and as much on other
+            scales: `log(half the range) - 1` for a dimension with bounds.
+        initial: Positive number, the temperature before training.
+
+    Raises:
+        ValueError: A number is out of its range.
+
+    References:
+        Haarnoja et al., "Soft actor-critic algorithms and applications", 2018, https://arxiv.org/abs/1812.05905, section 5.
+
+    Example:
+    ```python
+    agent = krp.SAC(temperature=krp.LearnedTemperature(target_entropy=-3.0))
+    ```
+    """
+
+    target_entropy: float | None = None
+    initial: float = 1.0
+
+    def checked(self) -> dict[str, Any]:
+        """Checks that both are numbers and `initial` is positive."""
+        return {
+            "target_entropy": checks.number("target_entropy", self.target_entropy, -math.inf, none=True),
+            "initial": checks.number("initial", self.initial, above=0.0),
+        }
+
+    def target(self, action_space: gymnasium.Space) -> float:
+        """The target for continuous actions, in nats."""
+        if self.target_entropy is not None:
+            return self.target_entropy
+        total = 0.0
+        for leaf in spaces.leaves(action_space):
+            half = 0.5 * (leaf.high.astype(np.float64) - leaf.low)
+            total += float(np.sum(np.log(half[np.isfinite(half)]))) - half.size
+        return total

@@ -1,0 +1,147 @@
+"""Default networks of actor-critics with a replay buffer: policies for continuous actions, and critics of actions."""
+
+from collections.abc import Sequence
+
+import gymnasium
+import keras
+import numpy as np
+from gymnasium import spaces as gym_spaces
+from keras import layers
+
+from keras_rl_prob import checks, spaces
+from keras_rl_prob.envs.factory import EnvOrSpaces, spaces_of
+from keras_rl_prob.layers import DenseNormal
+from keras_rl_prob.networks.encoder import encoder
+from keras_rl_prob.networks.heads import heads
+
+
+def stochastic_actor(env: EnvOrSpaces, units: Sequence[int] = (256, 256)) -> keras.Model:
+    """A policy with ReLU layers, and with a scale that depends on the observation: that of `krp.SAC`.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
+        units: Widths of the hidden layers.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ...}`.
+
+    Example:
+    >>> krp.networks.stochastic_actor("tf/Pendulum-v1", (32,)).output["action"].shape  # location and scale
+    (None, 1, 2)
+    """
+    observation_space, action_space = spaces_of(env)
+    inputs, x = encoder(observation_space)
+    return keras.Model(inputs, {"action": heads(action_space, _hidden(x, units), state_dependent_scale=True)})
+
+
+def deterministic_actor(
+    env: EnvOrSpaces, units: Sequence[int] = (256, 256), exploration_scale: float = 0.1
+) -> keras.Model:
+    """A policy with ReLU layers for actions with bounds, whose samples differ from its mode by noise: that of `krp.TD3`.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces. All actions are
+            continuous and bounded.
+        units: Widths of the hidden layers.
+        exploration_scale: Standard deviation of the noise, in units of half the range of an action; above 0.001.
+
+    Returns:
+        A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ...}`. Environments clip the samples to the
+        bounds.
+
+    Raises:
+        ValueError: An action is not continuous or has no bounds.
+
+    Example:
+    >>> krp.networks.deterministic_actor("tf/Pendulum-v1", (32,)).output["action"].shape  # location and scale
+    (None, 1, 2)
+    """
+    observation_space, action_space = spaces_of(env)
+    check_bounded(action_space)
+    inputs, x = encoder(observation_space)
+    x = _hidden(x, units)
+
+    def head(leaf):
+        bounds = np.stack([leaf.low, leaf.high], -1).tolist()
+        return DenseNormal(leaf.shape, bounds, initial_scale=exploration_scale)(x)
+
+    return keras.Model(inputs, {"action": spaces.map_structure(head, action_space)})
+
+
+def critic(env: EnvOrSpaces, units: Sequence[int] = (256, 256), count: int = 2) -> keras.Model:
+    """Several critics with ReLU layers, all of them in one matrix product per layer.
+
+    Args:
+        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
+        units: Widths of the hidden layers.
+        count: Number of critics `n`. They have separate weights, behind the convolutions for images, which they share.
+
+    Returns:
+        A Functional `keras.Model` from `{"observation": ..., "action": ...}`, nests `[B, ...]`, to the values of the action
+        `[B, n]`. It scales actions with bounds to the range from -1 to 1.
+
+    Raises:
+        ValueError: An action is not continuous.
+
+    Example:
+    >>> krp.networks.critic("tf/Pendulum-v1", (32,), count=5).output.shape
+    (None, 5)
+    """
+    observation_space, action_space = spaces_of(env)
+    check_continuous(action_space)
+    widths, count = checks.widths("units", units), checks.integer("count", count)
+    observation, x = encoder(observation_space, "observation")
+    action, y = encoder(action_space, "action")
+    x = layers.Concatenate()([x, _from_minus_1_to_1(action_space, y)])
+    equation = "bi,nio->bno"
+    for index, width in enumerate((*widths, 1)):
+        limit = (6.0 / (x.shape[-1] + width)) ** 0.5  # Glorot's, of each critic by itself
+        x = layers.EinsumDense(
+            equation,
+            (count, width),
+            activation="relu" if index < len(widths) else None,
+            bias_axes="no",
+            kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
+        )(x)
+        equation = "bni,nio->bno"
+    return keras.Model({"observation": observation, "action": action}, layers.Reshape((count,))(x))
+
+
+def check_continuous(action_space: gymnasium.Space) -> None:
+    """Raises a `ValueError` unless all components of an action are continuous."""
+    for leaf in spaces.leaves(action_space):
+        if not isinstance(leaf, gym_spaces.Box):
+            raise ValueError(
+                "`env` must have continuous actions, Box spaces. `krp.PPO` takes any action, `krp.DQN` discrete ones. "
+                f"Received: action_space={action_space}"
+            )
+
+
+def check_bounded(action_space: gymnasium.Space) -> None:
+    """Raises a `ValueError` unless all components of an action are continuous and have bounds."""
+    check_continuous(action_space)
+    for leaf in spaces.leaves(action_space):
+        if not leaf.is_bounded():
+            raise ValueError(
+                "`env` must have actions with finite bounds, to which noise is scaled: wrap it in "
+                "`gymnasium.wrappers.RescaleAction`, or use `krp.SAC`. "
+                f"Received: action_space={action_space}"
+            )
+
+
+def _hidden(x, units):
+    for width in checks.widths("units", units):
+        x = layers.Dense(width, "relu")(x)
+    return x
+
+
+def _from_minus_1_to_1(action_space, x):
+    """Scales the components `[B, F]` of continuous actions that have bounds."""
+    low, high = (
+        np.concatenate([getattr(leaf, name).ravel() for leaf in spaces.leaves(action_space)]).astype(np.float64)
+        for name in ("low", "high")
+    )
+    bounded = np.isfinite(high - low)
+    half = np.where(bounded, 0.5 * (high - low), 1.0)
+    middle = np.where(bounded, 0.5 * (high + low), 0.0)
+    return layers.Rescaling((1.0 / half).tolist(), (-middle / half).tolist())(x)
