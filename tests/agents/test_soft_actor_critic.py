@@ -196,11 +196,11 @@ def sorted_weights(model):
 def test_targets_of_td3_are_their_definition(td3):
     data = transitions()
     next_seed, _ = tf.random.split(data.seed, 2)
-    noise = tf.random.stateless_normal((ROWS, 2), tf.random.split(next_seed, 1)[0], 0.0, 0.2).numpy()
-    assert (np.abs(noise) < 0.5).all()
-    for clip in (0.5, 0.1):
-        td3.noise_clip = clip
-        action = modes(td3.target_network, data.next_observation) + HALF * np.clip(noise, -clip, clip)
+    standard = tf.random.stateless_normal((ROWS, 2), tf.random.split(next_seed, 1)[0]).numpy()
+    for scale, clip in ((0.2, 0.5), (0.2, 0.1), (2.0, 5.0)):
+        td3.target_noise, td3.noise_clip = scale, clip
+        action = modes(td3.target_network, data.next_observation) + HALF * np.clip(scale * standard, -clip, clip)
+        assert (np.abs(action - MIDDLE) > HALF).any() == (scale == 2.0), "bounds matter in one case"
         action = np.clip(action, MIDDLE - HALF, MIDDLE + HALF)
         target = data.reward + data.discount * values(td3.target_critic, data.next_observation, action).min(-1)
         received = values(td3.critic, data.observation, np.clip(data.action, MIDDLE - HALF, MIDDLE + HALF))
@@ -208,7 +208,7 @@ def test_targets_of_td3_are_their_definition(td3):
             np.asarray(data.weight) * np.sum(0.5 * (target.numpy()[:, None] - received) ** 2, -1), data.weight
         )
         assert float(td3.critic_loss(data)[0]) == pytest.approx(expected, rel=1e-5)
-    td3.noise_clip = 0.5
+    td3.target_noise, td3.noise_clip = 0.2, 0.5
     loss, _ = td3.actor_loss(data)
     first = values(td3.critic, data.observation, modes(td3.network, data.observation))[:, 0]
     assert float(loss) == pytest.approx(-counted(first, data.weight), rel=1e-5)
