@@ -3,6 +3,7 @@
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.policy_gradient import (
     A2C,
+    A3C,
     ACER,
     IMPALA,
     PPO,
@@ -26,6 +27,7 @@ from keras_rl_prob.replay.settings import (
 
 __all__ = [
     "A2C",
+    "A3C",
     "ACER",
     "DQN",
     "IMPALA",

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_rl_prob import python_calls
 from keras_rl_prob.agents import EpsilonGreedy
-from keras_rl_prob.drivers import Driver, rollout_source
+from keras_rl_prob.drivers import rollout_source
 from keras_rl_prob.envs import make
 from keras_rl_prob.envs.factory import Env
 from keras_rl_prob.envs.processes.worker_report import portable
@@ -30,7 +30,7 @@ class Order(NamedTuple):
         agent: The agent's class, its config and its spaces.
         custom_objects: Dict of what is registered with Keras.
         dtypes: Keras' `floatx` and the name of its dtype policy.
-        kind: Class of the driver.
+        kind: Class of the driver, `Driver` or `GradientDriver`.
         settings: Dict of the driver's arguments besides agent, environment and seed.
         versions: Dict of the versions that a collector must have.
     """
@@ -38,12 +38,12 @@ class Order(NamedTuple):
     agent: tuple[Any, dict[str, Any], tuple[gymnasium.Space, gymnasium.Space]]
     custom_objects: dict[str, Any]
     dtypes: tuple[str, str]
-    kind: type[Driver]
+    kind: Any
     settings: dict[str, Any]
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, agent: keras.Model, kind: type[Driver], settings: dict[str, Any]) -> "Order":
+    def of(cls, agent: keras.Model, kind: Any, settings: dict[str, Any]) -> "Order":
         """The order for a built agent."""
         spaces = agent.observation_space, agent.action_space
         return cls(
@@ -72,7 +72,7 @@ class Collected(NamedTuple):
     """A rollout, as a collector returns it.
 
     Attributes:
-        rollout: List of the arrays of a `Rollout`.
+        rollout: List of the arrays of a `Rollout`, or of a `Gradient`.
         state: List of arrays: the driver's variables after it, except the random key; empty if it stays with the collector.
     """
 
@@ -111,7 +111,7 @@ class Collector:
         """Collects a rollout.
 
         Args:
-            weights: The agent's `weights`.
+            weights: The values of the driver's `inputs`: the agent's weights.
             key: int32 `[2]`, the driver's random key.
             state: The driver's other variables, or `None` to go on from the last rollout.
         """
@@ -144,7 +144,7 @@ class Collector:
         return Started(self._rollouts.element_spec, self._state())
 
     def _collect(self, weights, key, state):
-        for variable, value in zip(self._agent.weights, weights, strict=True):
+        for variable, value in zip(self._driver.inputs(self._agent), weights, strict=True):
             variable.assign(value)
         *variables, own_key = self._driver.variables
         own_key.assign(key)
