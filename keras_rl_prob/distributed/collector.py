@@ -55,6 +55,24 @@ class Order(NamedTuple):
             VERSIONS,
         )
 
+    def make_agent(self) -> keras.Model:
+        """A copy of the agent, built but not compiled, with other weights; sets Keras' dtypes and custom objects.
+
+        Raises:
+            RuntimeError: This process has other versions.
+        """
+        if self.versions != VERSIONS:
+            raise RuntimeError(
+                f"Processes must have the versions of the one that started them, {self.versions}. Received: {VERSIONS}"
+            )
+        keras.config.set_floatx(self.dtypes[0])
+        keras.config.set_dtype_policy(self.dtypes[1])
+        keras.saving.get_custom_objects().update(self.custom_objects)
+        kind, config, spaces = self.agent
+        agent: Any = kind.from_config(config)
+        agent.build(spaces)
+        return agent
+
 
 class Started(NamedTuple):
     """The answer of a collector that has started.
@@ -127,14 +145,7 @@ class Collector:
 
     def _start(self, seed):
         order, (index, count) = self._order, self._place
-        if order.versions != VERSIONS:
-            raise RuntimeError(f"Collectors must have the learner's versions, {order.versions}. Received: {VERSIONS}")
-        keras.config.set_floatx(order.dtypes[0])
-        keras.config.set_dtype_policy(order.dtypes[1])
-        keras.saving.get_custom_objects().update(order.custom_objects)
-        kind, config, spaces = order.agent
-        self._agent: Any = kind.from_config(config)
-        self._agent.build(spaces)
+        self._agent: Any = order.make_agent()
         exploration = getattr(self._agent, "exploration_in_use", None)
         if isinstance(exploration, EpsilonGreedy) and index:
             self._agent.exploration = explorer(exploration, index, count)
@@ -155,20 +166,6 @@ class Collector:
 
     def _state(self):
         return [variable.numpy() for variable in self._driver.variables[:-1]]
-
-
-class Process(Collector):
-    """A `Collector` that has its process to itself.
-
-    Args:
-        threads: Threads that TensorFlow may use.
-        *args: The arguments of `Collector`.
-    """
-
-    def __init__(self, threads: int, *args: Any) -> None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-        super().__init__(*args)
 
 
 def explorer(exploration: EpsilonGreedy, index: int, count: int) -> EpsilonGreedy:
