@@ -28,8 +28,17 @@ class A3C(A2C):
     is larger than the weights.
 
     Args:
-        network: As in `A2C`, with or without memory.
-        **kwargs: The other arguments of `A2C`.
+        network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`. `None` makes
+            `krp.networks.feed_forward(env)`.
+        rollout_steps: Rows collected from each environment before an update.
+        discount: Gamma.
+        gae_lambda: Lambda of the advantages and of the value targets.
+        value_coef: Weight of the value loss.
+        entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
+        normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
+        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
+        name: Name of the model.
 
     Raises:
         ValueError: An argument is out of its range.
