@@ -184,6 +184,21 @@ def test_a_gradient_counts_the_same_whatever_the_scale_of_its_loss(engine, stack
     assert [float(second.scale), float(third.scale)] == [64.0, 16.0]
 
 
+@long
+def test_a_run_is_resumed_from_its_last_epoch_with_new_collectors(engine, tmp_path):
+    agent = compiled(a3c)
+    steps = train(agent, NATIVE, 2, rollouts=4, epochs=1)["env_steps"][-1]
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras")
+    for x, y in zip(loaded.get_weights(), agent.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+    history = train(loaded, NATIVE, 2, rollouts=8, initial_epoch=1)
+    assert int(loaded.optimizer.iterations) == 8
+    assert len(history["loss"]) == 1
+    assert history["env_steps"][0] > steps + 40
+    assert engine.seen.count((1, "start")) == 2
+
+
 class Twice(krp.A3C):
     minibatches = 2
 
