@@ -16,7 +16,19 @@ import subprocess
 import sys
 import time
 
-AGENTS = ["PPO", "RecurrentPPO", "A2C", "IMPALA", "ACER", "Reinforce", "DQN", "RecurrentDQN", "LinearQ", "RandomAgent"]
+AGENTS = [
+    "PPO",
+    "RecurrentPPO",
+    "A2C",
+    "A3C",
+    "IMPALA",
+    "ACER",
+    "Reinforce",
+    "DQN",
+    "RecurrentDQN",
+    "LinearQ",
+    "RandomAgent",
+]
 SMALL = {"PPO": {"rollout_steps": 16}, "RecurrentPPO": {"rollout_steps": 16}, "DQN": {"learning_starts": 128}}
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--agents", nargs="+", default=AGENTS, metavar="AGENT", help="default: all")

@@ -3,7 +3,7 @@
     python benchmarks/learning.py [--seeds 5] [TASK ...]
 
 A run trains for as many whole rollouts as fit into the budget and is then evaluated over 100 deterministic episodes. Tasks with
-presets use the settings of `krp.presets`, and need `pip install -e ".[environments]"`.
+presets use the settings of `krp.presets`, and need `pip install -e ".[environments,distributed]"`.
 """
 
 import argparse
@@ -47,6 +47,7 @@ TASKS: dict[str, Any] = {
     "nested Dict": ("PPO", DictTask, 200_000, (">=", 9.0), 1e-3, 32, CONTEXTUAL),
     "CartPole, preset": "cartpole_dqn",
     "CartPole, rollouts replayed": "cartpole_acer",
+    "CartPole, asynchronous gradients": "cartpole_a3c",
     "LunarLander, preset": "lunarlander_dqn",
     "LunarLander, PPO preset": "lunarlander",
     "HalfCheetah, preset": "cheetah",
@@ -94,6 +95,7 @@ COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt}
 PRESETS = {
     "cartpole_dqn": (">=", 475),
     "cartpole_acer": (">=", 475),
+    "cartpole_a3c": (">=", 475),
     "lunarlander_dqn": (">=", 150),
     "lunarlander": (">=", 200),
     "cheetah": (">=", 1500),
@@ -125,7 +127,8 @@ def run_preset(name, seed):
     config = krp.presets.complete(krp.presets.get(name))
     fit = {key: config["fit"][key] for key in ("epochs", "steps_per_epoch")}
     env, validation = krp.presets.make_env(config), krp.presets.make_env(config, validation=True)
-    return trained(krp.presets.build(config), env, {**fit, "num_envs": config["env"]["num_envs"]}, validation)
+    fit |= {key: config["env"][key] for key in ("num_envs", "collectors")}
+    return trained(krp.presets.build(config), env, fit, validation)
 
 
 def trained(agent, env, fit, validation=None):

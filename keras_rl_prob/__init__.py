@@ -13,6 +13,7 @@ if keras.backend.backend() != "tensorflow":
 from keras_rl_prob import callbacks, distributed, distributions, envs, layers, networks, presets, testing, tuners
 from keras_rl_prob.agents import (
     A2C,
+    A3C,
     ACER,
     DQN,
     IMPALA,
@@ -45,6 +46,7 @@ from keras_rl_prob.version import __version__
 
 __all__ = [
     "A2C",
+    "A3C",
     "ACER",
     "DQN",
     "IMPALA",

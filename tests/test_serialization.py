@@ -171,6 +171,7 @@ TABLE = {
         **{key: value for key, value in POLICY_GRADIENT.items() if key != "gae_lambda"},
     },
     agents.A2C: lambda: {"network": network(False), **POLICY_GRADIENT, "normalize_advantages": True},
+    agents.A3C: lambda: {"network": network(False), **POLICY_GRADIENT, "normalize_advantages": True},
     agents.Reinforce: lambda: {
         "network": network(False),
         "max_episode_steps": 30,

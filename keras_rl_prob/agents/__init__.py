@@ -4,6 +4,7 @@ from keras_rl_prob.agents.actor_critic import SAC, TD3, LearnedTemperature
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.policy_gradient import (
     A2C,
+    A3C,
     ACER,
     IMPALA,
     PPO,
@@ -27,6 +28,7 @@ from keras_rl_prob.replay.settings import (
 
 __all__ = [
     "A2C",
+    "A3C",
     "ACER",
     "DQN",
     "IMPALA",

@@ -100,6 +100,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     """How collectors in other processes work for this agent by default, see `krp.distributed.RayCollectors`; `None` if they
     cannot."""
 
+    sends_gradients = False
+    """Whether asynchronous collectors send gradients in place of rollouts; needs one gradient step on each rollout."""
+
     @abc.abstractmethod
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """Returns the Functional model to use when the constructor was not given one; `env` as in `build`."""
@@ -357,7 +360,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
 
         `"action"` as the environment received it and the policy's `"parameters"`, both nests like the action space;
         `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False for rows that are not
-        environment steps.
+        environment steps. `None` also where collectors send gradients in place of rollouts.
         """
         return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
 

@@ -80,6 +80,11 @@ def average_weights(models: Sequence[keras.Model]) -> list[np.ndarray]:
     shapes = [[w.shape for w in each] for each in weights]
     if not models or any(each != shapes[0] for each in shapes):
         raise ValueError(f"`models` must have weights of the same shapes. Received: {shapes}")
+    return average_of(weights)
+
+
+def average_of(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The means of several lists of arrays of the same shapes; integers are those of the first list."""
     return [
         np.mean(same, 0, dtype=same[0].dtype) if keras.backend.is_float_dtype(str(same[0].dtype)) else same[0]
         for same in zip(*weights, strict=True)

@@ -18,7 +18,7 @@ class RolloutHistograms(keras.callbacks.Callback):
     continuous heads, `mean` and `stddev` of the policy. With several heads the names end in the head's place in the action
     space, as in the logs: `action_tool`, `entropy_arm_0`. Scalars, below
     `training/`: `learning_rate`, `env_steps_per_second` (of collecting and learning, without validation and callbacks)
-    and, with a `KLPenalty`, `kl_beta`.
+    and, with a `KLPenalty`, `kl_beta`. There are no histograms where collectors send gradients in place of rollouts (`A3C`).
 
     Keras' own `TensorBoard` writes the logs; use both together. Needs TensorBoard:
     `pip install "keras_rl_prob[tensorboard]"`.
@@ -62,7 +62,8 @@ class RolloutHistograms(keras.callbacks.Callback):
         with self._writer.as_default(step=int(logs["env_steps"])):
             for name, value in self._scalars().items():
                 tf.summary.scalar(f"training/{name}", value)
-            for name, values in self._histograms(self.model.last_rollout).items():
+            rollout = self.model.last_rollout
+            for name, values in ({} if rollout is None else self._histograms(rollout)).items():
                 tf.summary.histogram(f"rollout/{name}", values)
         self._writer.flush()
 

@@ -77,6 +77,25 @@ SETTINGS = {
         "compile": {"steps_per_execution": 20},
         "fit": {"epochs": 12, "steps_per_epoch": 1000},
     },
+    "cartpole_a3c": {
+        "description": "cartpole with A3C: two processes collect and compute gradients; 1,000,000 environment steps",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 8, "collectors": 2},
+        "agent": {"class": "A3C"},
+        "optimizer": {
+            "class": "RMSprop",
+            "learning_rate": {
+                "class": "PolynomialDecay",
+                "initial_learning_rate": 7e-4,
+                "decay_steps": None,
+                "end_learning_rate": 7e-5,
+            },
+            "rho": 0.99,
+            "epsilon": 1e-5,
+            "global_clipnorm": 0.5,
+        },
+        "compile": {"steps_per_execution": 20},
+        "fit": {"epochs": 25, "steps_per_epoch": 1000},
+    },
     "cartpole_acer": {
         "description": "cartpole with actor-critic and replay of whole rollouts",
         "env": {"id": "tf/CartPole-v1", "num_envs": 16},

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_rl_prob import python_calls
 from keras_rl_prob.agents import EpsilonGreedy
-from keras_rl_prob.drivers import Driver, rollout_source
+from keras_rl_prob.drivers import rollout_source
 from keras_rl_prob.envs import make
 from keras_rl_prob.envs.factory import Env
 from keras_rl_prob.envs.processes.worker_report import portable
@@ -30,7 +30,7 @@ class Order(NamedTuple):
         agent: The agent's class, its config and its spaces.
         custom_objects: Dict of what is registered with Keras.
         dtypes: Keras' `floatx` and the name of its dtype policy.
-        kind: Class of the driver.
+        kind: Class of the driver, `Driver` or `GradientDriver`.
         settings: Dict of the driver's arguments besides agent, environment and seed.
         versions: Dict of the versions that a collector must have.
     """
@@ -38,12 +38,12 @@ class Order(NamedTuple):
     agent: tuple[Any, dict[str, Any], tuple[gymnasium.Space, gymnasium.Space]]
     custom_objects: dict[str, Any]
     dtypes: tuple[str, str]
-    kind: type[Driver]
+    kind: Any
     settings: dict[str, Any]
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, agent: keras.Model, kind: type[Driver], settings: dict[str, Any]) -> "Order":
+    def of(cls, agent: keras.Model, kind: Any, settings: dict[str, Any]) -> "Order":
         """The order for a built agent."""
         spaces = agent.observation_space, agent.action_space
         return cls(
@@ -54,6 +54,24 @@ class Order(NamedTuple):
             settings,
             VERSIONS,
         )
+
+    def make_agent(self) -> keras.Model:
+        """A copy of the agent, built but not compiled, with other weights; sets Keras' dtypes and custom objects.
+
+        Raises:
+            RuntimeError: This process has other versions.
+        """
+        if self.versions != VERSIONS:
+            raise RuntimeError(
+                f"Processes must have the versions of the one that started them, {self.versions}. Received: {VERSIONS}"
+            )
+        keras.config.set_floatx(self.dtypes[0])
+        keras.config.set_dtype_policy(self.dtypes[1])
+        keras.saving.get_custom_objects().update(self.custom_objects)
+        kind, config, spaces = self.agent
+        agent: Any = kind.from_config(config)
+        agent.build(spaces)
+        return agent
 
 
 class Started(NamedTuple):
@@ -72,7 +90,7 @@ class Collected(NamedTuple):
     """A rollout, as a collector returns it.
 
     Attributes:
-        rollout: List of the arrays of a `Rollout`.
+        rollout: List of the arrays of a `Rollout`, or of a `Gradient`.
         state: List of arrays: the driver's variables after it, except the random key; empty if it stays with the collector.
     """
 
@@ -111,7 +129,7 @@ class Collector:
         """Collects a rollout.
 
         Args:
-            weights: The agent's `weights`.
+            weights: The values of the driver's `inputs`: the agent's weights.
             key: int32 `[2]`, the driver's random key.
             state: The driver's other variables, or `None` to go on from the last rollout.
         """
@@ -127,14 +145,7 @@ class Collector:
 
     def _start(self, seed):
         order, (index, count) = self._order, self._place
-        if order.versions != VERSIONS:
-            raise RuntimeError(f"Collectors must have the learner's versions, {order.versions}. Received: {VERSIONS}")
-        keras.config.set_floatx(order.dtypes[0])
-        keras.config.set_dtype_policy(order.dtypes[1])
-        keras.saving.get_custom_objects().update(order.custom_objects)
-        kind, config, spaces = order.agent
-        self._agent: Any = kind.from_config(config)
-        self._agent.build(spaces)
+        self._agent: Any = order.make_agent()
         exploration = getattr(self._agent, "exploration_in_use", None)
         if isinstance(exploration, EpsilonGreedy) and index:
             self._agent.exploration = explorer(exploration, index, count)
@@ -144,7 +155,7 @@ class Collector:
         return Started(self._rollouts.element_spec, self._state())
 
     def _collect(self, weights, key, state):
-        for variable, value in zip(self._agent.weights, weights, strict=True):
+        for variable, value in zip(self._driver.inputs(self._agent), weights, strict=True):
             variable.assign(value)
         *variables, own_key = self._driver.variables
         own_key.assign(key)
@@ -155,20 +166,6 @@ class Collector:
 
     def _state(self):
         return [variable.numpy() for variable in self._driver.variables[:-1]]
-
-
-class Process(Collector):
-    """A `Collector` that has its process to itself.
-
-    Args:
-        threads: Threads that TensorFlow may use.
-        *args: The arguments of `Collector`.
-    """
-
-    def __init__(self, threads: int, *args: Any) -> None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-        super().__init__(*args)
 
 
 def explorer(exploration: EpsilonGreedy, index: int, count: int) -> EpsilonGreedy:

@@ -14,6 +14,7 @@ from keras_rl_prob.distributed.crew import Crew
 from keras_rl_prob.distributed.drivers import AsynchronousDriver, LockstepDriver
 from keras_rl_prob.distributed.engine import connected, ray_module
 from keras_rl_prob.distributed.environments import RemoteEnv
+from keras_rl_prob.distributed.gradients import GradientSource
 from keras_rl_prob.envs import NativeEnv, is_owned, opened
 from keras_rl_prob.envs.factory import Env
 from keras_rl_prob.settings import Settings
@@ -31,7 +32,8 @@ class RayCollectors(Settings):
     * `"lockstep"`: all collect with the weights that will be updated, and their rollouts are joined in order along the batch
       axis. A single collector repeats bit by bit what the agent does without collectors; several are reproducible, too.
     * `"asynchronous"`: nobody waits. A gradient step takes the rollout of whichever collector is ready, which may come from
-      older weights; the agent has to correct for that. History then depends on time.
+      older weights; the agent has to correct for that. History then depends on time. The collectors of `A3C` compute the
+      gradient of their rollout themselves and send that.
 
     A collector that dies, does not answer in time or raises an exception is replaced; its unfinished rollout is discarded. In
     lockstep, a new collector goes on with the state of native environments; others start new episodes.
@@ -46,7 +48,7 @@ class RayCollectors(Settings):
         address: `None` to use Ray where it is initialised, or else to start it on this machine for this training, without a
             dashboard, and for local connections only unless `ray` was imported before; `"auto"` or `"host:port"` for a cluster.
         num_cpus: CPUs that Ray reserves for each collector, and threads of its TensorFlow.
-        mode: `"lockstep"`, `"asynchronous"`, or `None` for what fits the agent: the latter for `IMPALA` and `ACER`.
+        mode: `"lockstep"`, `"asynchronous"`, or `None` for what fits the agent: the latter for `IMPALA`, `ACER` and `A3C`.
         max_policy_lag: Age above which a rollout is dropped when `"asynchronous"`: number of rollouts learned from since its
             weights were sent.
         max_restarts: How often a collector may be replaced without a rollout in between. After that, or if all raise, the
@@ -152,8 +154,9 @@ class RayCollectors(Settings):
             yield remote
 
     def make_source(self, agent: keras.Model, env: Any, seed: int) -> RolloutSource:
-        """The agent's own source, whose rollouts are those of the collectors."""
-        source = agent.make_source(env, seed)
+        """The agent's own source, whose rollouts are those of the collectors; or, for `A3C`, the source of their gradients."""
+        gradients = agent.sends_gradients and self._mode(agent) == "asynchronous"
+        source: Any = GradientSource(agent, env, seed) if gradients else agent.make_source(env, seed)
         source.driver.follow_episodes(source.episode_variables)
         return source
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import python_calls
-from keras_rl_prob.distributed.collector import Collected, Failure, Order, Started
+from keras_rl_prob.distributed.collector import Collected, Collector, Failure, Order, Started
 from keras_rl_prob.distributed.engine import Died
 from keras_rl_prob.types import Nest
 
@@ -130,7 +130,7 @@ class Crew:
     def _hire(self, index):
         seat, count = self.seats[index], len(self.seats)
         place = index, count
-        seat.collector = self._engine.hire(name_of(index), self._order, self._env, self._num_envs, place)
+        seat.collector = self._engine.hire(Collector, name_of(index), self._order, self._env, self._num_envs, place)
         seat.hired += 1
         seed = seed_of(self._seed, index, seat.hired - 1)
         self._append(seat, self._engine.call(seat.collector, "start", seed), None)

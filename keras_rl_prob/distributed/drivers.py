@@ -103,7 +103,7 @@ class RemoteDriver:
 
     def _call(self, method, inputs, specs):
         """Calls a method with inputs and the agent's weights; returns a flat list of tensors of these specs."""
-        weights = [tf.convert_to_tensor(x) for x in self._agent.weights]
+        weights = [tf.convert_to_tensor(x) for x in self._order.kind.inputs(self._agent)]
         flat = python_calls.call(method, [*inputs, *weights], [spec.dtype for spec in specs])
         return [tf.ensure_shape(x, spec.shape) for x, spec in zip(flat, specs, strict=True)]
 

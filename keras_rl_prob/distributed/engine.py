@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from keras_rl_prob.distributed.collector import Failure, Process
+import tensorflow as tf
+
+from keras_rl_prob.distributed.collector import Failure
 
 PATIENCE = 60.0  # seconds until a collector should have been scheduled
 ANSWER = 10.0  # seconds for a cluster to answer
@@ -36,6 +38,25 @@ def ray_module(address: str | None = None) -> ModuleType:
             'Collectors in other processes need Ray: `pip install "keras_rl_prob[distributed]"`'
         ) from error
     return ray
+
+
+class Process:
+    """An object that has a process to itself.
+
+    Args:
+        threads: Threads that TensorFlow may use.
+        kind: Class of the object, such as `Collector`.
+        *args: The arguments of its constructor.
+    """
+
+    def __init__(self, threads: int, kind: type, *args: Any) -> None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        self._object = kind(*args)
+
+    def run(self, method: str, *args: Any) -> Any:
+        """Calls a method of the object."""
+        return getattr(self._object, method)(*args)
 
 
 class RayEngine:
@@ -84,19 +105,19 @@ class RayEngine:
         """Puts a value into the object store; returns a reference to it."""
         return self._ray.put(value)
 
-    def hire(self, *args: Any) -> Any:
-        """Starts the process of a collector with the arguments of `Collector`; returns before it has started."""
+    def hire(self, kind: type, *args: Any) -> Any:
+        """Starts the process of an object with the arguments of its class; returns before it has started."""
         options = {
             "num_cpus": self._num_cpus,
             "max_restarts": 0,
             "runtime_env": {"env_vars": _variables()},
             "scheduling_strategy": self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(self._places),
         }
-        return self._remote.options(**options).remote(self._threads, *args)
+        return self._remote.options(**options).remote(self._threads, kind, *args)
 
     def call(self, collector: Any, method: str, *args: Any) -> Any:
         """Calls a method of a collector after those that were called before; returns a reference to the result."""
-        return getattr(collector, method).remote(*args)
+        return collector.run.remote(method, *args)
 
     def ready(self, references: Sequence[Any], seconds: float) -> list[Any]:
         """Waits up to so many seconds for the first of some results; returns the references of all that are there."""

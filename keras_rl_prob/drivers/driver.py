@@ -95,6 +95,11 @@ class Driver:
         key = tf.random.stateless_uniform((2, 2), (seed, 0), None, None, tf.int32)
         return (*env.reset(key[0]), self._agent.initial_state(self.num_envs)), key[1]
 
+    @staticmethod
+    def inputs(agent: keras.Model) -> list[tf.Variable]:
+        """The variables of an agent that a rollout may depend on: its weights."""
+        return agent.weights
+
     def restart(self, env: BatchEnv, seed: int) -> None:
         """Resets to the state of a new driver for `env`, which has the same signature."""
         carry, key = self._start(env, seed)

@@ -1,6 +1,6 @@
 """Normalisation by running statistics."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -9,6 +9,22 @@ from keras_rl_prob import checks
 from keras_rl_prob.types import Shape
 
 MAX_COUNT = 1e6  # float32 cannot count beyond 2^24
+
+
+class Moments(NamedTuple):
+    """Mean and variance of some rows.
+
+    Attributes:
+        count: float32 scalar; number of rows.
+        center: float32 `[*features]`; any value near them.
+        shift: float32 `[*features]`; their mean minus `center`, which keeps digits that the mean itself would lose.
+        variance: float32 `[*features]`.
+    """
+
+    count: tf.Tensor
+    center: tf.Tensor
+    shift: tf.Tensor
+    variance: tf.Tensor
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -36,7 +52,7 @@ class RunningNormalization(keras.layers.Layer):
     Example:
         >>> layer = RunningNormalization()
         >>> layer.build((None, 2))
-        >>> layer.update(tf.constant([[0.0, 5.0], [2.0, 5.0]]))
+        >>> moments = layer.update(tf.constant([[0.0, 5.0], [2.0, 5.0]]))
         >>> layer(tf.constant([[2.0, 5.0]])).numpy().round(3).tolist()
         [[1.0, 0.0]]
 
@@ -72,12 +88,15 @@ class RunningNormalization(keras.layers.Layer):
         """Returns `input_shape`."""
         return input_shape
 
-    def update(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> None:
+    def update(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> Moments:
         """Merges a batch into the statistics.
 
         Args:
             inputs: number `[..., *features]`, finite where the mask is True.
             mask: optional bool `[...]`, which rows count. If none does, the statistics do not change.
+
+        Returns:
+            The `Moments` of the batch, around the mean before it.
         """
         if not self.built:
             raise ValueError("`update` needs a built layer: call `build((None, *features))` first")
@@ -87,12 +106,25 @@ class RunningNormalization(keras.layers.Layer):
         rows = tf.cast(tf.ones(tf.shape(x)[: len(rows_axes)]) if mask is None else mask, tf.bool)
         present = tf.reshape(rows, tf.concat([tf.shape(rows), [1] * features_ndims], axis=0))
         n = tf.reduce_sum(tf.cast(rows, tf.float32))
+        center = tf.identity(self.mean)
 
         def batch_mean(values):
             return tf.reduce_sum(tf.where(present, values, tf.zeros_like(values)), rows_axes) / tf.maximum(n, 1.0)
 
-        delta = batch_mean(x - self.mean)  # [*features]
-        batch_variance = batch_mean(tf.square(x - self.mean - delta))
+        delta = batch_mean(x - center)  # [*features]
+        moments = Moments(n, center, delta, batch_mean(tf.square(x - center - delta)))
+        self._merge(n, delta, moments.variance)
+        return moments
+
+    def merge(self, moments: Moments) -> None:
+        """Merges the `Moments` of rows that another layer has seen, as `update` would the rows themselves.
+
+        Args:
+            moments: `Moments` of finite numbers; with `count` 0 the statistics do not change.
+        """
+        self._merge(moments.count, moments.shift + (moments.center - self.mean), moments.variance)
+
+    def _merge(self, n, delta, batch_variance):
         weight = n / tf.maximum(self.count + n, 1.0)
         self.mean.assign_add(weight * delta)
         self.variance.assign((1 - weight) * (self.variance + weight * tf.square(delta)) + weight * batch_variance)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.learning import failures
+from keras_rl_prob.learning.gradients import Gradient
 from keras_rl_prob.learning.parts import Part, check_parts, check_reported, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
 from keras_rl_prob.learning.reports import Reports
@@ -142,16 +143,33 @@ class LearningModel(PersistentModel):
         self._reports.update(data.report, tf.equal(data.index, 0), logs, counted)
         return self.logs()
 
-    def _learn(self, part, data):
-        """Takes the gradient step of one part; returns its loss and logs, and whether its variables were updated."""
+    def loss_and_gradient(self, part: Part, data: Nest) -> tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]:
+        """Computes the gradient of one part.
+
+        Args:
+            part: A `Part`.
+            data: The data of one gradient step; a `Gradient` has the result already.
+
+        Returns:
+            `(loss, logs, gradients)`: the loss including regularisation, a dict of scalars to log, and a list of the gradients
+            of the loss as the optimizer of the part scales it.
+        """
         optimizer = self.optimizers[part.name]
+        if isinstance(data, Gradient):
+            factor = tf.cast(optimizer.scale_loss(1.0), tf.float32) / data.scale  # the scale may have changed meanwhile
+            return data.loss, data.logs, [x * tf.cast(factor, x.dtype) for x in data.gradients]
         with tf.GradientTape() as tape:
             loss, logs = checked_loss(self, part, part.loss(data))
             loss = self.regularized(part, loss)
             scaled = optimizer.scale_loss(loss)
         # In eager mode, only the values of Keras variables can have zero gradients.
         sources = [variable.value for variable in part.variables]
-        gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return loss, logs, tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def _learn(self, part, data):
+        """Takes the gradient step of one part; returns its loss and logs, and whether its variables were updated."""
+        optimizer = self.optimizers[part.name]
+        loss, logs, gradients = self.loss_and_gradient(part, data)
         self._follow_failure(data.report["failure"], loss, gradients, optimizer)
         updates = tf.equal(self.failure, failures.NONE) & self.allows_update(data, logs)
         if part.period > 1:
@@ -194,7 +212,7 @@ class LearningModel(PersistentModel):
             return
 
         def learn(rollout):
-            rollout = self.prepare(rollout)
+            rollout = rollout if isinstance(rollout, Gradient) else self.prepare(rollout)
 
             def update(index):
                 self._reports.follow(self.train_step(rollout.update(index)))

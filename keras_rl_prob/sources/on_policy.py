@@ -112,7 +112,7 @@ class Preparation(RolloutFollower):
         report, healthy = self.follow(rollout)
         reward = rollout.reward
         if agent.normalize_rewards:
-            self._reward_scale.update(rollout, healthy)
+            self.moments.append(self._reward_scale.update(rollout, healthy))
             reward = agent.reward_normalizer(reward)
         raw, parameters = tf.nest.map_structure(  # samples from NaN parameters may not be valid actions
             lambda x: tf.where(healthy, x, tf.zeros_like(x)), (rollout.record["raw"], rollout.record["parameters"])

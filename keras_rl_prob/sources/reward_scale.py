@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob.drivers import Rollout
+from keras_rl_prob.layers.running_normalization import Moments
 from keras_rl_prob.ops.returns import running_sums
 
 
@@ -24,10 +25,14 @@ class RewardScale:
         """The discounted returns so far."""
         return [self._discounted_return]
 
-    def update(self, rollout: Rollout, healthy: tf.Tensor) -> None:
-        """Adds a rollout to the statistics unless it has numbers that are not finite (`healthy`, bool scalar)."""
+    def update(self, rollout: Rollout, healthy: tf.Tensor) -> Moments:
+        """Adds a rollout to the statistics unless it has numbers that are not finite (`healthy`, bool scalar).
+
+        Returns:
+            The `Moments` of the returns.
+        """
         carries = self._agent.discount * (1.0 - tf.cast(rollout.ended, tf.float32))
         before = self._discounted_return.read_value()
         returns = running_sums(rollout.reward, carries, before)
         self._discounted_return.assign(tf.where(healthy, returns[-1] * carries[-1], before))
-        self._agent.reward_normalizer.update(returns, rollout.valid & healthy)
+        return self._agent.reward_normalizer.update(returns, rollout.valid & healthy)

@@ -9,6 +9,7 @@ from keras_rl_prob import border, masks
 from keras_rl_prob.drivers import Driver, EpisodeStatistics, Rollout, rollout_source
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.layers.running_normalization import Moments
 from keras_rl_prob.learning import failures
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.types import Nest
@@ -22,9 +23,14 @@ class RolloutFollower:
         driver: The `Driver` of the rollouts.
         kept: Dict of nests of `tf.TensorSpec`s `[B, ...]` of what is kept of each row besides actions, the parameters of their
             distributions, and `valid`.
+
+    Attributes:
+        moments: List of the `Moments` with which the last rollout changed the statistics of observations and, if a subclass has
+            any, rewards; tensors of the graph in which it was followed.
     """
 
     def __init__(self, agent: keras.Model, driver: Driver, kept: Any = ()) -> None:
+        self.moments: list[Moments] = []
         self.agent, num_envs = agent, driver.num_envs
         self._statistics = EpisodeStatistics(num_envs)
         kept = {name: driver.record_specs[name] for name in ("raw", "parameters")} | dict(kept)
@@ -57,9 +63,11 @@ class RolloutFollower:
         report = self._statistics.update(rollout.reward, rollout.valid, rollout.ended)
         report["failure"] = _failure(rollout, agent)
         healthy = tf.equal(report["failure"], 0.0)
-        for layer, x in zip(agent.observation_normalizers, keras.tree.flatten(rollout.observation), strict=False):
-            if isinstance(layer, RunningNormalization):
-                layer.update(x, rollout.valid & healthy)
+        self.moments = [
+            layer.update(x, rollout.valid & healthy)
+            for layer, x in zip(agent.observation_normalizers, keras.tree.flatten(rollout.observation), strict=False)
+            if isinstance(layer, RunningNormalization)
+        ]
         return report, healthy
 
     def keep(self, rows: dict[str, Nest]) -> None:

@@ -33,6 +33,7 @@ AGENTS = {
     "PPO": (krp.PPO, lambda: krp.networks.feed_forward(ENV, (8,)), PPO, ENV),
     "RecurrentPPO": (krp.RecurrentPPO, lambda: krp.networks.recurrent(MASKED, units=8, shared=True), PPO, MASKED),
     "A2C": (krp.A2C, lambda: krp.networks.feed_forward(ENV, (8,)), {"normalize_observations": True}, ENV),
+    "A3C": (krp.A3C, lambda: krp.networks.feed_forward(ENV, (8,)), {"normalize_observations": True}, ENV),
     "IMPALA": (
         krp.IMPALA,
         lambda: krp.networks.feed_forward(ENV, (8,)),
@@ -91,7 +92,7 @@ AGENTS = {
     ),
     "RandomAgent": (krp.RandomAgent, None, {"rollout_steps": 8}, ENV),
 }
-VARIANTS = {"Reinforce with baseline", "DQN without its replay"}
+VARIANTS = {"A3C", "Reinforce with baseline", "DQN without its replay"}  # A3C is A2C, see test_gradients.py
 
 
 def of(*names):

@@ -272,6 +272,7 @@ ODD = spaces.Dict(
 )
 KINDS = {
     "A2C": lambda: krp.A2C(),
+    "A3C": lambda: krp.A3C(),
     "IMPALA": lambda: krp.IMPALA(),
     "ACER": lambda: krp.ACER(),
     "Reinforce": lambda: krp.Reinforce(baseline=True),
@@ -283,7 +284,7 @@ KINDS = {
 }
 
 
-LIKE_ANOTHER = {"IMPALA", "ACER", "Reinforce"}  # they act as A2C does
+LIKE_ANOTHER = {"A3C", "IMPALA", "ACER", "Reinforce"}  # they act as A2C does
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def test_an_environment_and_an_agent_are_enough_and_their_configuration_is_compl
     assert len(rows(run)) == 1
 
 
-@pytest.mark.parametrize("agent", ["PPO", "A2C", "DQN", "RecurrentDQN", "LinearQ", "ACER", "IMPALA", "Reinforce"])
+@pytest.mark.parametrize(
+    "agent", ["PPO", "A2C", "A3C", "DQN", "RecurrentDQN", "LinearQ", "ACER", "IMPALA", "Reinforce"]
+)
 def test_the_optimizer_of_an_agent_without_a_preset_is_its_default(agent):
     config = configs.without_preset("CartPole-v1", agent)
     assert configs.without_preset("CartPole-v1", None)["agent"] == {"class": "PPO"}

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 
-from keras_rl_prob.distributed.collector import Collector
 from keras_rl_prob.distributed.engine import Died
 
 
@@ -27,8 +26,8 @@ class InProcess:
         self.puts += 1
         return value
 
-    def hire(self, name, order, env, num_envs, place):
-        collector = Collector(name, copy.deepcopy(order), env, num_envs, place)
+    def hire(self, kind, name, order, env, num_envs, place, *more):
+        collector = kind(name, copy.deepcopy(order), env, num_envs, place, *more)
         collector.place, collector.calls = place[0], {}
         collector.before = sum(other.place == place[0] for other in self.collectors)
         self.collectors.append(collector)

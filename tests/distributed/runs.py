@@ -13,6 +13,10 @@ def a2c(**arguments):
     return krp.A2C(krp.networks.feed_forward(NATIVE, (8,)), rollout_steps=4, normalize_observations=True, **arguments)
 
 
+def a3c(**arguments):
+    return krp.A3C(krp.networks.feed_forward(NATIVE, (8,)), rollout_steps=4, normalize_observations=True, **arguments)
+
+
 def ppo(**arguments):
     network = krp.networks.feed_forward(NATIVE, (8,))
     return krp.PPO(network, rollout_steps=4, minibatches=2, update_epochs=2, **arguments)

@@ -121,7 +121,9 @@ def test_numbers_that_are_not_finite_are_found_as_without_collectors(engine):
 def test_collectors_of_other_versions_are_refused(engine, driver, monkeypatch):
     monkeypatch.setattr("keras_rl_prob.distributed.collector.VERSIONS", {"keras_rl_prob": "0.0.1"})
     engine.put = lambda value: value._replace(versions={"keras_rl_prob": "9"}) if hasattr(value, "versions") else value
-    with pytest.raises(RuntimeError, match=r"must have the learner's versions, .*9.* Received: .*0\.0\.1"):
+    with pytest.raises(
+        RuntimeError, match=r"must have the versions of the one that started them, .*9.* Received: .*0\.0\.1"
+    ):
         driver(RayCollectors(2))
 
 

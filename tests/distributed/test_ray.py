@@ -11,9 +11,9 @@ import time
 import pytest
 import tensorflow as tf
 from gymnasium.envs.classic_control import CartPoleEnv
-from runs import GYMNASIUM, NATIVE, a2c, compiled, impala, run, same, source_of, train
+from runs import GYMNASIUM, NATIVE, a2c, a3c, compiled, impala, run, same, source_of, train
 
-from keras_rl_prob.distributed import RayCollectors
+from keras_rl_prob.distributed import RayCollectors, fit_learners
 
 ray = pytest.importorskip("ray")
 
@@ -105,12 +105,20 @@ def test_the_exception_of_an_environment_comes_out_and_no_process_is_left(cluste
     assert wait_for(lambda: not processes())
 
 
-@pytest.mark.long  # test_asynchronous.py has it without processes
-def test_rollouts_arrive_without_order_and_are_learned_from(cluster):
-    history = train(compiled(impala), NATIVE, RayCollectors(2), rollouts=12)
+@pytest.mark.long  # test_asynchronous.py and test_gradients.py have it without processes
+@pytest.mark.parametrize("make", [impala, a3c])
+def test_rollouts_arrive_without_order_and_are_learned_from(cluster, make):
+    history = train(compiled(make), NATIVE, RayCollectors(2), rollouts=12)
     assert history["env_steps"][-1] > 100
     assert max(history["policy_lag"]) <= 20.0
     assert history["dropped_rollouts"] == history["collector_restarts"] == [0.0, 0.0]
+
+
+@pytest.mark.long  # test_learners.py has it without processes
+def test_learners_are_averaged_and_end(cluster):
+    history = fit_learners(compiled(a2c), GYMNASIUM, 2, 2, 4, num_envs=4, seed=5).history
+    assert history["env_steps"][-1] > 2 * 100
+    assert wait_for(lambda: not processes())
 
 
 def test_an_environment_that_cannot_be_pickled_is_named(cluster):

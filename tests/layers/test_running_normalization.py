@@ -110,6 +110,27 @@ def test_precision_far_from_zero():
     np.testing.assert_allclose(layer.variance, x.var(dtype="float64"), rtol=5e-3)
 
 
+@pytest.mark.parametrize("features", [(), (3,)], ids=str)
+def test_moments_that_another_layer_returns_count_as_their_rows(features):
+    learner, worker = built(features), built(features)
+    parts = [1e4 + rows(count, features, seed) for seed, count in enumerate((40, 30, 50))]
+    learner.update(parts[0])
+    worker.set_weights(learner.get_weights())
+    late = worker.update(parts[1])
+    np.testing.assert_allclose(late.shift + late.center, parts[1].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(late.variance, parts[1].var(0), rtol=1e-3)
+    learner.update(parts[2])  # meanwhile
+    learner.merge(late)
+    together = np.concatenate([parts[0], parts[2], parts[1]]).astype(np.float64)
+    np.testing.assert_allclose(learner.mean, together.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(learner.variance, together.var(0), rtol=1e-3)
+    assert float(learner.count) == 120.0
+    before = learner.get_weights()
+    learner.merge(late._replace(count=tf.constant(0.0)))
+    for x, y in zip(learner.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 def test_counting_stops_before_float32_cannot_count():
     layer = built(())
     layer.count.assign(999_990.0)

@@ -63,7 +63,7 @@ def shortened(name):
     env["num_envs"] = 2
     if agent["class"] == "Reinforce":
         agent["max_episode_steps"] = 20
-    elif agent["class"] not in ("A2C", "LinearQ"):
+    elif agent["class"] not in ("A2C", "A3C", "LinearQ"):
         agent["rollout_steps"] = 8
     agent |= {key: value for key, value in {"minibatches": 1, "update_epochs": 1}.items() if "PPO" in agent["class"]}
     if agent.get("sequence_length"):
@@ -88,8 +88,8 @@ def shortened(name):
 
 # One preset for each class of agent and kind of environment; all of them are built and stepped below.
 TRAINED = [
-    "bipedal_walker", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_acer", "cartpole_dqn",
-    "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "doom_basic",
+    "bipedal_walker", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_a3c", "cartpole_acer",
+    "cartpole_dqn", "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "doom_basic",
     "doom_deathmatch", "football_run_to_score", "lunarlander_acer", "lunarlander_dqn", "mountaincar_linear_q",
     "pendulum_sac", "pendulum_td3", "pong", "pong_dqn", "pong_impala",
 ]  # fmt: skip
@@ -106,12 +106,12 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 23
+    assert len({kind(name) for name in presets.names()}) == 24
 
 
 # Each class once, and each kind of environment once.
 SHORT = {
-    "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_impala", "cartpole_novel_dqn", "cartpole_qrdqn",
+    "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_a3c", "cartpole_impala", "cartpole_novel_dqn", "cartpole_qrdqn",
     "cartpole_reinforce", "cheetah", "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q", "pendulum_sac",
     "pendulum_td3", "pong_dqn",
 }  # fmt: skip
@@ -183,7 +183,7 @@ def test_every_preset_builds_an_agent_that_steps_its_environment(name):
         assert all(np.isfinite(np.asarray(x, np.float32)).all() for x in (*seen, *keras.tree.flatten(record)))
     assert agent.compiled
     assert type(agent).__name__ == config["agent"]["class"]
-    wanted = {"A2C": keras.optimizers.RMSprop, "LinearQ": keras.optimizers.SGD}
+    wanted = {"A2C": keras.optimizers.RMSprop, "A3C": keras.optimizers.RMSprop, "LinearQ": keras.optimizers.SGD}
     assert isinstance(agent.optimizer, wanted.get(config["agent"]["class"], keras.optimizers.Adam))
     has_memory = bool(agent.initial_state(1))
     cell = (config.get("network") or {}).get("cell")

@@ -142,6 +142,7 @@ def test_only_what_can_be_made_is_offered():
     }  # fmt: skip
     agents = {
         "A2C",
+        "A3C",
         "ACER",
         "DQN",
         "IMPALA",

@@ -1,6 +1,7 @@
 """Agents that learn a stochastic policy along its gradient."""
 
 from keras_rl_prob.agents.policy_gradient.a2c import A2C
+from keras_rl_prob.agents.policy_gradient.a3c import A3C
 from keras_rl_prob.agents.policy_gradient.acer import ACER
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
 from keras_rl_prob.agents.policy_gradient.impala import IMPALA
@@ -12,6 +13,7 @@ from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches,
 
 __all__ = [
     "A2C",
+    "A3C",
     "ACER",
     "IMPALA",
     "PPO",
