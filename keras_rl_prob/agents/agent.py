@@ -21,7 +21,8 @@ from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.keras_internals import put_first
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning import failures
-from keras_rl_prob.learning.callbacks import prepared
+from keras_rl_prob.learning.callbacks import begin, prepared
+from keras_rl_prob.learning.hints import hint_at_inert
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.progress import end_line
 from keras_rl_prob.learning.training import Training
@@ -203,7 +204,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self.build_networks(seen)
         given = [getattr(self, name, None) for name in constructor_arguments(type(self), Agent)]
         put_first(self, [x for x in given if isinstance(x, keras.layers.Layer)])  # as in a loaded agent, which has all
-        network_checks.warn_of_inert_layers(self.networks)
+        hint_at_inert(self)
         self._unrolled = Unrolled(network)
         self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []
@@ -323,6 +324,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             self._rest(goes_on=bool(initial_epoch))
             source = self._graphs.source(made, seed, stack, self._position, collectors)
             self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
+            begin(callbacks, self._training, env, made)
             stack.callback(self._end_training)
             if self._position is not None:
                 self._go_on(self._position, initial_epoch)
