@@ -267,7 +267,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             epochs: Epoch at which to stop.
             steps_per_epoch: Gradient steps in an epoch, a multiple of those on one rollout; by default those on
                 `rollouts_per_epoch` rollouts.
-            validation_data: Environment to `evaluate` in after epochs (`val_return`, `val_length`), or `None`.
+            validation_data: Environment to `evaluate` in after epochs (`val_return`, ...), or `None`.
             validation_episodes: Episodes of each such evaluation.
             validation_freq: Epochs between such evaluations.
             callbacks: List of Keras callbacks.

@@ -51,7 +51,8 @@ def given(monkeypatch, same):
     monkeypatch.setattr(hints, "LONG", 8)
 
     def train(agent=same, epochs=2, wrap=lambda env: env, verbose=0, **settings):
-        agent.compile(run_eagerly=True)
+        if not agent.compiled:  # else its graphs would be made anew
+            agent.compile(run_eagerly=True)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             agent.fit(
@@ -65,7 +66,7 @@ def given(monkeypatch, same):
 
 
 def test_nothing_wrong_no_hint(given):
-    assert given(scale=99.0) == given(scale=0.02, length=3) == []
+    assert given(scale=99.0) == given(scale=0.02, length=3, epochs=4) == []
 
 
 @pytest.mark.parametrize(("scale", "shown"), [(1234.0, "1.23e+03"), (0.005, "0.005")])
