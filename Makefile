@@ -50,8 +50,8 @@ test-all: test test-learning
 mutants: install
 	$(BIN)/python tests/mutants.py
 
-docs: install
-	$(BIN)/mkdocs build --strict
+docs: install  # with the notebooks, executed: some minutes
+	NOTEBOOKS=1 $(BIN)/mkdocs build --strict
 
 gfootball: $(GFOOTBALL_INSTALLED)
 
