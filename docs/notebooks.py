@@ -40,11 +40,11 @@ def notebooks():
 
 
 def executed(notebook):
-    """Executes a notebook in an empty folder; returns it with its outputs."""
+    """Executes a notebook in an empty folder; returns it with its outputs, what is printed in one piece."""
     with tempfile.TemporaryDirectory() as folder:
-        return nbclient.NotebookClient(
-            notebook, timeout=60 * MINUTES, resources={"metadata": {"path": folder}}
-        ).execute()
+        where = {"metadata": {"path": folder}}
+        client = nbclient.NotebookClient(notebook, timeout=60 * MINUTES, coalesce_streams=True, resources=where)
+        return client.execute()
 
 
 def page(notebook, name):

@@ -73,7 +73,8 @@ def test_a_notebook_becomes_a_page_with_its_outputs(hook):
     code = """
 import sys
 from IPython.display import HTML, display
-print("a\\rb", "\\x1b[1mbold\\x1b[0m")
+print("a\\rb", "\\x1b[1mbold\\x1b[0m", flush=True)
+print("next")
 print("hidden", file=sys.stderr)
 display(HTML("<video src='x'></video>"), HTML("<b>no video</b>"))
 display({"image/png": "aGVs\\nbG8="}, raw=True)
@@ -86,7 +87,7 @@ display({"image/png": "aGVs\\nbG8="}, raw=True)
     assert f"```py\n{code.strip()}\n```" in text
     _, outputs = text.split('{"return": 1.0}\n```')
     assert outputs == (
-        "\n\n```text\nb bold\n```"
+        "\n\n```text\nb bold\nnext\n```"
         "\n\n<div><video src='x'></video></div>"
         "\n\n```text\n<IPython.core.display.HTML object>\n```"
         '\n\n<img alt="output" src="data:image/png;base64,aGVsbG8=">'
