@@ -40,7 +40,7 @@ def notebooks():
 
 
 def executed(notebook):
-    """Executes a notebook in an empty folder; returns it with its outputs, what is printed in one piece."""
+    """Executes a notebook in an empty folder; returns it with its outputs, what is printed in one piece without lines drawn over."""
     with tempfile.TemporaryDirectory() as folder:
         where = {"metadata": {"path": folder}}
         client = nbclient.NotebookClient(notebook, timeout=60 * MINUTES, coalesce_streams=True, resources=where)
@@ -75,6 +75,5 @@ def shown(cell):
 
 
 def block(language, text):
-    """A block of code; of lines that were drawn over, as progress bars are, what remained."""
-    lines = [re.sub(r"\x1b\[[\d;]*m", "", line.rstrip("\r").rsplit("\r", 1)[-1]).rstrip() for line in text.split("\n")]
-    return "\n\n```{}\n{}\n```".format(language, "\n".join(lines).strip("\n"))
+    """A block of code, without the control sequences of colours."""
+    return "\n\n```{}\n{}\n```".format(language, re.sub(r"\x1b\[[\d;]*m", "", text).strip("\n"))
