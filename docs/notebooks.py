@@ -40,7 +40,7 @@ def notebooks():
 
 
 def executed(notebook):
-    """Executes a notebook in an empty folder; returns it with its outputs, what is printed in one piece without lines drawn over."""
+    """Executes a notebook in an empty folder; returns it with its outputs, what is printed in one piece."""
     with tempfile.TemporaryDirectory() as folder:
         where = {"metadata": {"path": folder}}
         client = nbclient.NotebookClient(notebook, timeout=60 * MINUTES, coalesce_streams=True, resources=where)
