@@ -58,8 +58,8 @@ coverage: install
 mutants: install
 	$(BIN)/python tests/mutants.py
 
-docs: install
-	$(BIN)/mkdocs build --strict
+docs: install  # with the notebooks, executed: some minutes
+	NOTEBOOKS=1 $(BIN)/mkdocs build --strict
 
 gfootball: $(GFOOTBALL_INSTALLED)
 

@@ -29,8 +29,8 @@ LEVELS = (
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 REQUIRED = {"gymnasium", "h5py", "keras", "numpy", "tensorflow", "tensorflow_probability"}
 OPTIONAL = {
-    "PIL", "ale_py", "envpool", "gfootball", "keras_tuner", "matplotlib", "moviepy", "onnx", "onnxruntime", "ray", "sklearn",
-    "tensorboard", "tf2onnx", "torch",
+    "IPython", "PIL", "ale_py", "envpool", "gfootball", "keras_tuner", "matplotlib", "moviepy", "onnx", "onnxruntime", "ray",
+    "sklearn", "tensorboard", "tf2onnx", "torch",
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = [path for path in FILES if path.name == "__init__.py"]

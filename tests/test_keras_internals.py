@@ -99,5 +99,5 @@ def test_logs_come_back_as_they_are_where_metrics_have_the_same_names():
     assert model._get_metrics_result_or_logs({"loss": 3.0, "other": 1.0}) == {"loss": 3.0, "other": 1.0}
     agent = krp.A2C()
     logs = agent.evaluate("tf/CartPole-v1", episodes=2, return_dict=True, verbose=0, max_steps=600)
-    assert set(logs) == {"return", "length"}
+    assert set(logs) == {"return", "length", "return_std"}
     assert logs["return"] > 0.0

@@ -1,7 +1,9 @@
 """The notebooks run from top to bottom, with small values of the constants in their first code cells."""
 
+import importlib.util
 import pathlib
 import re
+import types
 
 import nbclient
 import nbformat
@@ -57,3 +59,48 @@ def test_notebook_runs(notebook, tmp_path, monkeypatch):
     budgets.source = BUDGET.sub(lambda match: f"{match[1]} = {TINY[match[1]]}", budgets.source) + EAGERLY
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert all(cell.execution_count for cell in code_cells(notebook))
+
+
+@pytest.fixture(scope="module")
+def hook():
+    spec = importlib.util.spec_from_file_location("docs_notebooks", FOLDER.parent / "docs" / "notebooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_notebook_becomes_a_page_with_its_outputs(hook):
+    code = """
+import sys
+from IPython.display import HTML, display
+print("a\\rb", "\\x1b[1mbold\\x1b[0m", flush=True)
+print("next")
+print("hidden", file=sys.stderr)
+display(HTML("<video src='x'></video>"), HTML("<b>no video</b>"))
+display({"image/png": "aGVs\\nbG8="}, raw=True)
+{"return": 1.0}
+"""
+    cells = [nbformat.v4.new_markdown_cell("# A title\n\nWords."), nbformat.v4.new_code_cell(code.strip())]
+    notebook = hook.executed(nbformat.v4.new_notebook(cells=cells))
+    text = hook.page(notebook, "a.ipynb")
+    assert text.startswith("# A title\n\n[Download this notebook](a.ipynb), with its outputs.\n\nWords.\n\n")
+    assert f"```py\n{code.strip()}\n```" in text
+    _, outputs = text.split('{"return": 1.0}\n```')
+    assert outputs == (
+        "\n\n```text\nb bold\nnext\n```"
+        "\n\n<div><video src='x'></video></div>"
+        "\n\n```text\n<IPython.core.display.HTML object>\n```"
+        '\n\n<img alt="output" src="data:image/png;base64,aGVsbG8=">'
+        "\n\n```text\n{'return': 1.0}\n```\n"
+    )
+
+
+def test_notebooks_are_executed_only_if_asked(hook, monkeypatch):
+    monkeypatch.delenv("NOTEBOOKS", raising=False)
+    assert hook.on_files(["a file"], None) == ["a file"]
+    monkeypatch.setenv("NOTEBOOKS", "1")
+    config = types.SimpleNamespace(nav=[{"Home": "index.md"}, {"Command line": "command-line.md"}])
+    hook.on_config(config)
+    assert [list(entry) for entry in config.nav] == [["Home"], ["Notebooks"], ["Command line"]]
+    assert config.nav[1]["Notebooks"][0] == "notebooks/quickstart.md"
+    assert len(config.nav[1]["Notebooks"]) == len(NOTEBOOKS)

@@ -1,5 +1,6 @@
 """Objects show their class and the arguments that differ from their defaults."""
 
+import gymnasium
 import keras
 import pytest
 
@@ -26,6 +27,17 @@ SHOWN = [
 @pytest.mark.parametrize(("make", "shown"), SHOWN, ids=[shown for _, shown in SHOWN])
 def test_arguments_that_differ_are_shown(make, shown):
     assert repr(make()) == shown
+
+
+def test_environments_show_what_they_are_made_of():
+    for env, shown in (
+        ("CartPole-v1", "GymnasiumEnv(CartPoleVectorEnv(CartPole-v1, num_envs=2))"),
+        (lambda: gymnasium.make("Pendulum-v1"), "GymnasiumEnv(PendulumEnv (2 of them))"),
+    ):
+        made = krp.envs.make(env, 2)
+        assert repr(made) == shown
+        assert repr(made.placeholder()) == "GymnasiumEnv(None)"
+        made.close()
 
 
 def test_a_built_agent_shows_its_network_and_its_policy_the_agent():

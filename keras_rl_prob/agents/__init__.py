@@ -19,6 +19,7 @@ from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.value_based import DQN, QRDQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
+from keras_rl_prob.learning.hints import TrainingHint
 from keras_rl_prob.replay.settings import (
     PrioritizedReplay,
     ReplaySettings,
@@ -53,6 +54,7 @@ __all__ = [
     "ReplaySettings",
     "RolloutReplaySettings",
     "SequenceReplaySettings",
+    "TrainingHint",
     "VTrace",
     "average_weights",
     "copy_weights",

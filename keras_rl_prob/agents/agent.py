@@ -21,7 +21,8 @@ from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.keras_internals import put_first
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning import failures
-from keras_rl_prob.learning.callbacks import prepared
+from keras_rl_prob.learning.callbacks import begin, prepared
+from keras_rl_prob.learning.hints import hint_at_inert
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.progress import end_line
 from keras_rl_prob.learning.training import Training
@@ -206,7 +207,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self.build_networks(seen)
         given = [getattr(self, name, None) for name in constructor_arguments(type(self), Agent)]
         put_first(self, [x for x in given if isinstance(x, keras.layers.Layer)])  # as in a loaded agent, which has all
-        network_checks.warn_of_inert_layers(self.networks)
+        hint_at_inert(self)
         self._unrolled = Unrolled(network)
         self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []
@@ -269,7 +270,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             epochs: Epoch at which to stop.
             steps_per_epoch: Gradient steps in an epoch, a multiple of those on one rollout; by default those on
                 `rollouts_per_epoch` rollouts.
-            validation_data: Environment to `evaluate` in after epochs (`val_return`, `val_length`), or `None`.
+            validation_data: Environment to `evaluate` in after epochs (`val_return`, ...), or `None`.
             validation_episodes: Episodes of each such evaluation.
             validation_freq: Epochs between such evaluations.
             callbacks: List of Keras callbacks.
@@ -326,6 +327,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             self._rest(goes_on=bool(initial_epoch))
             source = self._graphs.source(made, seed, stack, self._position, collectors)
             self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
+            begin(callbacks, self._training, env, made)
             stack.callback(self._end_training)
             if self._position is not None:
                 self._go_on(self._position, initial_epoch)

@@ -19,6 +19,7 @@ from keras_rl_prob.python_calls import raising_as_itself
 from keras_rl_prob.types import Mixin
 
 MAX_STEPS = 100_000  # of an episode of an evaluation
+RESULTS = ("return", "length", "return_std")
 
 
 class Evaluation:
@@ -46,7 +47,7 @@ class Evaluation:
         self._episodes_per_env, self._seed, self._max_steps = episodes_per_env, seed, max_steps
 
     def __call__(self) -> dict[str, float]:
-        """Returns a dict of the mean undiscounted `"return"` and the mean `"length"` in environment steps, floats."""
+        """Returns a dict of floats: mean undiscounted `"return"`, mean `"length"` in environment steps, `"return_std"`."""
         with raising_as_itself(), self._placeholder.standing_for(self._env):
             results = self._play(self._env, self._episodes_per_env, self._seed, self._max_steps)
         if cut := results.pop("cut"):
@@ -152,7 +153,8 @@ class EvaluatingModel(Mixin):
 
         Returns:
             The mean undiscounted return and the mean length in environment steps: a list of the two, or with
-            `return_dict=True` a dict `{"return": ..., "length": ...}`.
+            `return_dict=True` a dict `{"return": ..., "length": ..., "return_std": ...}`, which also has the standard deviation
+            of the returns over the episodes.
         """
         if CACHED_VALIDATION in cached:  # `keras.Model.fit` wants the validation that `fit` above prepared
             return super().evaluate(verbose=verbose, callbacks=callbacks, return_dict=True, **cached)
@@ -164,7 +166,7 @@ class EvaluatingModel(Mixin):
             self._evaluation, self.steps_per_execution = evaluation, 1
             callbacks = with_progress(callbacks, verbose, trains=False)
             logs = super().evaluate(once(), verbose=verbose, callbacks=callbacks, return_dict=True)
-        return logs if return_dict else [logs["return"], logs["length"]]
+        return {name: logs[name] for name in RESULTS} if return_dict else [logs["return"], logs["length"]]
 
     def make_test_function(self, force: bool = False) -> None:
         """Makes one batch of Keras' `evaluate` one evaluation."""
@@ -195,7 +197,7 @@ class EvaluatingModel(Mixin):
             max_steps: As in `evaluate`.
 
         Returns:
-            The function, which returns `{"return": ..., "length": ...}`, floats.
+            The function, which returns `{"return": ..., "length": ..., "return_std": ...}`, floats.
         """
         episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
         seed, deterministic = checks.seed("seed", seed), checks.flag("deterministic", deterministic)

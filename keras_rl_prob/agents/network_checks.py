@@ -1,6 +1,5 @@
 """Checks of networks, before anything is built."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 
 import gymnasium
@@ -16,10 +15,6 @@ from keras_rl_prob.keras_internals import inputs_behind, layer_behind, layers_of
 from keras_rl_prob.layers import Dueling, Head, NoisyDense, QValues, StatefulRNN
 from keras_rl_prob.types import Nest
 
-NOISES = (
-    keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D,
-    keras.layers.GaussianDropout, keras.layers.AlphaDropout, keras.layers.GaussianNoise,
-)  # fmt: skip
 HEAD_FOR = {"continuous": "DenseNormal", "discrete": "DenseCategorical", "binary": "DenseBernoulli"}
 
 
@@ -178,34 +173,6 @@ def _describe(leaf):
     if isinstance(leaf, gym_spaces.MultiDiscrete):
         shape = (*leaf.shape, int(leaf.nvec.max()))
     return f"{HEAD_FOR[kind]}({shape})"
-
-
-def warn_of_inert_layers(networks: Iterable[keras.Model]) -> None:
-    """Warns of layers that have no effect here, since agents run their networks in inference mode.
-
-    The update must use the network that acted, or the probability ratio of the first update would not be 1; and the rows of a
-    rollout depend on each other, so batch statistics would be wrong.
-    """
-    layers = [layer for network in networks for layer in layers_of(network)]
-    cures = {layer.name: cure for layer in layers if (cure := _cure_of_inert(layer))}
-    if cures:
-        found = "; ".join(f"{name!r}: {cure}" for name, cure in cures.items())
-        warnings.warn(
-            "These layers do not do here what they do in supervised training, for agents learn with the network that acted, "
-            f"`training=False`. {found}",
-            stacklevel=2,
-        )
-
-
-def _cure_of_inert(layer):
-    """What to use instead of a layer that has no effect, or only part of it; `None` for other layers."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return "its statistics stay as they are; `LayerNormalization`, or `normalize_observations=True`"
-    if isinstance(layer, keras.layers.SpectralNormalization):
-        return "it leaves the weights as they are; `kernel_constraint` or `kernel_regularizer`"
-    if isinstance(layer, NOISES):
-        return "it passes its input on; `entropy_coef`, `kernel_regularizer` or `krp.layers.NoisyDense`"
-    return None
 
 
 def has_memory(network: keras.Model) -> bool:

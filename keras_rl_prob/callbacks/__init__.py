@@ -4,6 +4,7 @@ from keras_rl_prob.callbacks.backup import Backup
 from keras_rl_prob.callbacks.best_checkpoint import BestCheckpoint
 from keras_rl_prob.callbacks.env_step_limit import EnvStepLimit
 from keras_rl_prob.callbacks.evaluate_return import EvaluateReturn
+from keras_rl_prob.callbacks.inline import show_curve, show_episode
 from keras_rl_prob.callbacks.plot_learning_curve import PlotLearningCurve
 from keras_rl_prob.callbacks.plot_learning_curves import plot_learning_curves
 from keras_rl_prob.callbacks.record_episode import record_episode
@@ -22,4 +23,6 @@ __all__ = [
     "RunLog",
     "plot_learning_curves",
     "record_episode",
+    "show_curve",
+    "show_episode",
 ]

@@ -1,6 +1,7 @@
 """The learning curve of a run, plotted during training."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -42,8 +43,19 @@ class PlotLearningCurve(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Plots."""
         self._rows = [*self._rows, logs or {}] if self.log is None else read_log(self.log)
-        trained, evaluated = curve(self._rows, "return"), curve(self._rows, *EVALUATIONS)
-        with picture(self.path, self.title or self.model.name) as axes:
-            axes.plot(*trained, color=TRAINING, marker=".", label="training episodes")
-            if evaluated.size:
-                axes.plot(*evaluated, color=EVALUATION, marker="o", markersize=4, label="evaluation")
+        draw(self.path, self._rows, self.title or self.model.name)
+
+
+def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str | None) -> None:
+    """Writes the plot of a run.
+
+    Args:
+        path: File of the plot; the suffix sets the format.
+        rows: List of the logs of epochs, dicts of numbers or of strings as in a CSV file.
+        title: Title of the plot.
+    """
+    trained, evaluated = curve(rows, "return"), curve(rows, *EVALUATIONS)
+    with picture(path, title) as axes:
+        axes.plot(*trained, color=TRAINING, marker=".", label="training episodes")
+        if evaluated.size:
+            axes.plot(*evaluated, color=EVALUATION, marker="o", markersize=4, label="evaluation")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob.drivers.driver import Actor
@@ -26,6 +27,7 @@ class Played(NamedTuple):
         length: float32 `[B]`; its environment steps so far.
         episodes: int32 `[B]`; number of finished episodes.
         scores, lengths: float32 `[B]`; sums over finished episodes.
+        mean, squares: float32 `[B]`; mean return of finished episodes, and the sum of the squared deviations from it.
     """
 
     steps: tf.Tensor
@@ -37,6 +39,8 @@ class Played(NamedTuple):
     episodes: tf.Tensor
     scores: tf.Tensor
     lengths: tf.Tensor
+    mean: tf.Tensor
+    squares: tf.Tensor
 
 
 def play_episodes(
@@ -57,9 +61,9 @@ def play_episodes(
     Returns:
         A function of four arguments: the environment to reset, which is `env` or the one that it stands for; the number of
         episodes, a positive integer; an integer seed; and the maximum number of steps of an episode. The same seed gives the
-        same episodes. It returns a dict with the mean undiscounted `"return"` and the mean `"length"` in environment steps,
-        floats, and the number of episodes that were `"cut"` off at the maximum: they count with their return so far, and their
-        environments play no further episodes.
+        same episodes. It returns a dict with the mean undiscounted `"return"`, the mean `"length"` in environment steps, and
+        `"return_std"`, the standard deviation of the returns over the episodes, floats; and the number of episodes that were
+        `"cut"` off at the maximum: they count with their return so far, and their environments play no further episodes.
     """
 
     def play(played, key, episodes_per_env, max_steps, until):
@@ -79,6 +83,8 @@ def play_episodes(
             length = played.length + tf.cast(acted, tf.float32)
             ended = goes_on & step.is_last
             counted = ended & (played.episodes < episodes_per_env)
+            off = tf.where(counted, score - played.mean, 0.0)  # Welford's algorithm
+            mean = played.mean + off / (tf.cast(played.episodes, tf.float32) + 1.0)
             return (
                 Played(
                     played.steps + 1,
@@ -90,6 +96,8 @@ def play_episodes(
                     played.episodes + tf.cast(counted, tf.int32),
                     played.scores + tf.where(counted, score, 0.0),
                     played.lengths + tf.where(counted, length, 0.0),
+                    mean,
+                    played.squares + off * (score - mean),
                 ),
             )
 
@@ -105,7 +113,8 @@ def play_episodes(
         env_state, step = played_env.reset(key[0])
         zeros = tf.zeros((env.num_envs,))
         none, steps = tf.cast(zeros, tf.int32), tf.constant(0)
-        played = Played(steps, env_state, step, agent.initial_state(env.num_envs), zeros, zeros, none, zeros, zeros)
+        state = agent.initial_state(env.num_envs)
+        played = Played(steps, env_state, step, state, zeros, zeros, none, *[zeros] * 4)
         most = tf.constant(episodes_per_env), tf.constant(max_steps, tf.float32)
         is_playing, rows = True, FIRST_CALL
         while is_playing:
@@ -129,4 +138,16 @@ def _means(played, episodes_per_env):
     episodes = tf.reduce_sum(cut) + tf.reduce_sum(tf.cast(played.episodes, tf.float32))
     totals = {"return": played.scores + cut * played.score, "length": played.lengths + cut * played.length}
     means = {name: float(tf.reduce_sum(total) / episodes) for name, total in totals.items()}
-    return means | {"cut": int(tf.reduce_sum(cut))}
+    return means | {"return_std": _deviation(played, cut.numpy()), "cut": int(tf.reduce_sum(cut))}
+
+
+def _deviation(played, cut):
+    """The standard deviation of the returns of all episodes, from mean and squares of each environment."""
+    counts, mean, squares, score = (
+        np.float64(x.numpy()) for x in (played.episodes, played.mean, played.squares, played.score)
+    )
+    off = cut * (score - mean)  # an unfinished episode is one more
+    counts, mean = counts + cut, mean + off / np.maximum(counts + cut, 1.0)
+    squares = squares + off * (score - mean)
+    between = counts * np.square(mean - np.average(mean, weights=counts))
+    return float(np.sqrt(np.sum(squares + between) / np.sum(counts)))

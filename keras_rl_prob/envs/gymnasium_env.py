@@ -60,6 +60,10 @@ class GymnasiumEnv:
         self._steps = 0
         self._actual = self
 
+    def __repr__(self) -> str:
+        named = self.vector_env is None or getattr(self.vector_env, "spec", None)
+        return f"GymnasiumEnv({self.vector_env if named else described(self.vector_env)})"
+
     @property
     def signature(self) -> tuple[Any, ...]:
         """Everything that graphs depend on; they can be used with any environment with an equal signature."""

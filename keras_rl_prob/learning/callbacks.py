@@ -4,15 +4,18 @@ from typing import Any
 
 import keras
 
-from keras_rl_prob.learning.progress import with_progress
-from keras_rl_prob.learning.training import mend_backups
+from keras_rl_prob.envs import is_owned
+from keras_rl_prob.envs.factory import BatchEnv, Env
+from keras_rl_prob.learning.hints import Hints
+from keras_rl_prob.learning.progress import Progress, end_line, with_progress
+from keras_rl_prob.learning.training import Training, mend_backups
 
 MONITORS = keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau
 BEST = {"return": "max", "loss": "min"}  # by the end of the monitored name
 
 
 def prepared(callbacks: Any, verbose: str | int, validation_freq: Any) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks for Keras' `fit`: adds a progress bar, repairs backups, sets the `mode` of monitoring callbacks.
+    """Returns the callbacks for Keras' `fit`: adds hints and a progress bar, repairs backups, sets the `mode` of monitors.
 
     Raises:
         ValueError: A callback must be told whether the monitored value should be large or small, or a `ModelCheckpoint` would
@@ -25,7 +28,25 @@ def prepared(callbacks: Any, verbose: str | int, validation_freq: Any) -> list[k
             if type(callback) is keras.callbacks.ModelCheckpoint and validation_freq != 1:
                 _check_best(callback, validation_freq)
     mend_backups(callbacks)
-    return with_progress(callbacks, verbose)
+    shown = with_progress(callbacks, verbose)
+    return shown if isinstance(shown, keras.callbacks.CallbackList) else [Hints(), *shown]
+
+
+def begin(callbacks: Any, training: Training, env: Env, made: BatchEnv) -> None:
+    """Tells the callbacks that `prepared` added what will be trained.
+
+    Args:
+        callbacks: What `prepared` returned.
+        training: The `Training`.
+        env: The argument of `fit`.
+        made: The environments that were made from it.
+    """
+    more = "`num_envs`" if is_owned(env) else "an id or a callable as `env`" if training.num_envs == 1 else ""
+    for callback in [] if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks:
+        if isinstance(callback, Hints):
+            callback.begin(training, made, lambda: end_line(callbacks))
+        if isinstance(callback, Progress):
+            callback.begin(training.num_envs, training.steps_per_epoch, more)
 
 
 def _set_direction(callback):

@@ -21,14 +21,21 @@ class Training:
         initial_epoch: Epoch at which `fit` starts.
 
     Attributes:
+        num_envs: See above.
+        rollouts_per_epoch: See above.
         resumed_epoch: Epoch from which `restore` continued, or `None`.
     """
 
     def __init__(self, source: Any, num_envs: int, rollouts_per_epoch: int, initial_epoch: int) -> None:
-        self.source, self._num_envs = source, num_envs
-        self._rollouts_per_epoch, self._initial_epoch = rollouts_per_epoch, initial_epoch
+        self.source, self.num_envs = source, num_envs
+        self.rollouts_per_epoch, self._initial_epoch = rollouts_per_epoch, initial_epoch
         self._rollouts_before = source.rollouts
         self.resumed_epoch: int | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Environment steps in an epoch; less by a step for each episode where environments reset in a step of its own."""
+        return self.num_envs * self.source.driver.steps * self.rollouts_per_epoch
 
     @property
     def has_begun(self) -> bool:
@@ -37,8 +44,8 @@ class Training:
 
     def position(self) -> Position:
         """Returns the current state, a `Position` for `restore`; a replay buffer is not copied."""
-        epochs = (self.source.rollouts - self._rollouts_before) // self._rollouts_per_epoch
-        counts = {"epoch": self._initial_epoch + epochs, "num_envs": self._num_envs}
+        epochs = (self.source.rollouts - self._rollouts_before) // self.rollouts_per_epoch
+        counts = {"epoch": self._initial_epoch + epochs, "num_envs": self.num_envs}
         return Position.of(self.source.variables, self.source.rings, counts)
 
     def restore(self, position: Position, epoch: int | None = None) -> None:
@@ -52,10 +59,10 @@ class Training:
         expected: Any
         received: Any
         expected, received = position.shapes(), [list(variable.shape) for variable in variables]
-        if num_envs != self._num_envs:
-            expected, received = num_envs, self._num_envs
+        if num_envs != self.num_envs:
+            expected, received = num_envs, self.num_envs
         if expected != received:
-            what = "environments" if num_envs == self._num_envs else "`num_envs`"
+            what = "environments" if num_envs == self.num_envs else "`num_envs`"
             raise ValueError(
                 f"A training run continues only with the {what} that it was started with: pass the same, or start a new run "
                 f"(another backup folder, or `initial_epoch=0`). Expected: {expected}. Received: {received}"

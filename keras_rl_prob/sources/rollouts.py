@@ -5,12 +5,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import border, masks
+from keras_rl_prob import border, masks, spaces
 from keras_rl_prob.drivers import Driver, EpisodeStatistics, Rollout, rollout_source
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.layers.running_normalization import Moments
 from keras_rl_prob.learning import failures
+from keras_rl_prob.networks.observations import is_numeric
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.types import Nest
 
@@ -33,11 +34,16 @@ class RolloutFollower:
         self.moments: list[Moments] = []
         self.agent, num_envs = agent, driver.num_envs
         self._statistics = EpisodeStatistics(num_envs)
+        self.largest = tf.Variable(tf.zeros(1 + len(spaces.leaves(agent.input_space))), trainable=False, name="largest")
         kept = {name: driver.record_specs[name] for name in ("raw", "parameters")} | dict(kept)
         kept["valid"] = tf.TensorSpec((num_envs,), tf.bool)
         self._last = tf.nest.map_structure(
             lambda spec: tf.Variable(tf.zeros((driver.steps, *spec.shape), spec.dtype), trainable=False), kept
         )
+
+    largest: tf.Variable
+    """float32 `[1 + leaves]`: the largest absolute value so far of the reward, and of each leaf of the observation that the
+    network takes as it is; 0 for others, such as images. Not in `variables`: training does not depend on it."""
 
     reported = ("return", "length", "episodes", "failure")
     """Names of what `follow` reports."""
@@ -49,7 +55,7 @@ class RolloutFollower:
 
     def reset(self) -> None:
         """Forgets unfinished episodes."""
-        for variable in self.variables:
+        for variable in [*self.variables, self.largest]:
             variable.assign(tf.zeros_like(variable))
 
     def follow(self, rollout: Rollout) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -60,6 +66,7 @@ class RolloutFollower:
         """
         agent = self.agent
         agent.env_steps.assign_add(tf.reduce_sum(tf.cast(rollout.valid, tf.int64)))
+        self.largest.assign(tf.maximum(self.largest, _largest(rollout, agent)))
         report = self._statistics.update(rollout.reward, rollout.valid, rollout.ended)
         report["failure"] = _failure(rollout, agent)
         healthy = tf.equal(report["failure"], 0.0)
@@ -189,6 +196,18 @@ def _failure(rollout, agent):
     failure = tf.where(legal, failures.NONE, failures.MASK)
     failure = tf.where(reward_finite, failure, failures.REWARD)
     return tf.cast(tf.where(finite, failure, failures.OBSERVATION), tf.float32)
+
+
+def _largest(rollout, agent):
+    """The largest absolute values in a rollout, see `RolloutFollower.largest`."""
+    normalizers = agent.observation_normalizers
+    found = [tf.reduce_max(tf.abs(rollout.reward))]
+    leaves = zip(spaces.leaves(agent.input_space), keras.tree.flatten(rollout.observation), strict=True)
+    for index, (space, x) in enumerate(leaves):
+        plain = not normalizers or not isinstance(normalizers[index], RunningNormalization)
+        seen = plain and is_numeric(space) and x.dtype.is_floating
+        found.append(tf.reduce_max(tf.abs(tf.cast(x, tf.float32))) if seen else tf.constant(0.0))
+    return tf.stack(found)
 
 
 def _within_limits(x, normalized):

@@ -60,7 +60,7 @@ def test_history_has_the_promised_logs(fresh):
         "kl",
         "clip_fraction",
     }
-    assert set(history) == expected | {"explained_variance", "val_return", "val_length"}
+    assert set(history) == expected | {"explained_variance", "val_return", "val_length", "val_return_std"}
     assert all(len(values) == 2 for values in history.values())
     assert history["return"] == history["length"]  # CartPole pays 1 for every step
     assert 5 < history["return"][0] < 60
@@ -194,8 +194,10 @@ def test_evaluate_counts_the_same_number_of_episodes_in_every_environment():
     agent = small(krp.PPO)
     vector_env = gymnasium.vector.SyncVectorEnv([lambda i=i, s=s: ScriptedEnv(i, s) for i, s in enumerate(scripts)])
     result = agent.evaluate(vector_env, episodes=4, verbose=0, return_dict=True)  # two in each of the three
+    assert list(result) == ["return", "length", "return_std"]  # as `fit` shows them
     assert result["length"] == pytest.approx((2 + 2 + 3 + 4 + 1 + 1) / 6)
     assert result["return"] == pytest.approx((3 + 23 + 6 + 50 + 1 + 11) / 6)
+    assert result["return_std"] == pytest.approx(np.std([3, 23, 6, 50, 1, 11]))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs" / "command-line.md"
 
 
 def mean_return(printed):
-    return float(re.search(r"mean return ([-\d.]+), mean length", printed)[1])
+    return float(
+        re.search(r"mean return ([-\d.]+), mean length [\d.]+, standard deviation of returns [\d.]+\n", printed)[1]
+    )
 
 
 def test_evaluate_takes_the_checkpoint_that_was_asked_for(finished, capsys):

@@ -30,7 +30,7 @@ def test_a_spec_goes_where_an_id_goes():
     agent.compile(run_eagerly=True)
     agent.fit(spec, epochs=1, steps_per_epoch=1, num_envs=2, validation_data=spec, validation_episodes=3, verbose=0)
     result = agent.evaluate(spec, episodes=5, return_dict=True, verbose=0)
-    assert result == {"return": 6.0, "length": 6.0}
+    assert result == {"return": 6.0, "length": 6.0, "return_std": 0.0}
     assert krp.envs.spaces_of(spec)[1] == gymnasium.spaces.Discrete(2)
 
 

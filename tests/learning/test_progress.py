@@ -5,6 +5,7 @@ import math
 import re
 import types
 
+import gymnasium
 import keras
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import tensorflow as tf
 
 import keras_rl_prob as krp
 from keras_rl_prob.learning.progress import Progress, StepRate, callback
-from keras_rl_prob.learning.progress.line import line
+from keras_rl_prob.learning.progress.line import first_line, line
 
+START = "8 environments, 768 steps an epoch; `num_envs` for more"
 FIELDS = {
     "steps": "1,234,567/9.99M", "rate": "30.6k/s", "return": "-1121", "length": "121.3",
     "val_return": "-1000", "val_length": "200.0",
@@ -88,6 +90,7 @@ def test_terminal_shows_one_line_for_each_epoch_drawn_over_itself(monkeypatch):
     out, history = shown(monkeypatch, validation_data="tf/CartPole-v1", validation_episodes=2)
     lines = out.split("\n")
     assert lines.pop() == ""
+    assert lines.pop(0) == START
     assert len(lines) == 2
     for epoch, text in enumerate(lines):
         drawings = text.split("\r")
@@ -121,6 +124,8 @@ def test_elsewhere_an_epoch_is_one_line_without_control_characters(how, monkeypa
     out, history = shown(monkeypatch, **how)
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", out)
     lines = out.splitlines()
+    if how.get("verbose") != 2:
+        assert lines.pop(0) == START
     assert len(lines) == 2
     for epoch, text in enumerate(lines):
         assert len(text) < how.get("columns", 80)
@@ -132,7 +137,38 @@ def test_elsewhere_an_epoch_is_one_line_without_control_characters(how, monkeypa
 def test_a_notebook_is_drawn_over_without_widgets(monkeypatch):
     out, _ = shown(monkeypatch, notebook=True)
     assert out.count("\r") >= 4
-    assert out.count("\n") == 2
+    assert out.count("\n") == 3
+
+
+@pytest.mark.parametrize("columns", [1, 8, 20, 40, 80])
+@pytest.mark.parametrize(("num_envs", "steps", "more"), [(1, 1280, "an id or a callable as `env`"), (32, 40960, "")])
+def test_the_first_line_says_what_fits(columns, num_envs, steps, more):
+    text = first_line(columns, num_envs, steps, more)
+    assert len(text) < columns
+    parts = [(" envs", 8), (f" environment{'s' if num_envs > 1 else ''}", 20), (f", {steps:,} steps an epoch", 40)]
+    for part, least in parts[1:] if columns > 8 else parts[:1]:
+        assert (part in text) == (columns >= least)
+    assert (f"; {more} for more" in text) == bool(more and columns == 80)
+
+
+@pytest.mark.parametrize(
+    ("env", "more"), [("id", "`num_envs`"), ("object", "an id or a callable as `env`"), ("vector", "")]
+)
+def test_the_first_line_says_how_to_have_more(env, more, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")
+    envs = {
+        "id": "tf/CartPole-v1",
+        "object": gymnasium.make("CartPole-v1"),
+        "vector": krp.envs.make_native("tf/CartPole-v1", 2),
+    }
+    agent = krp.RandomAgent(krp.networks.feed_forward("tf/CartPole-v1", (), value=False), rollout_steps=2)
+    agent.compile(run_eagerly=True)
+    agent.fit(envs[env], steps_per_epoch=3, **({"num_envs": 2} if env == "id" else {}))
+    first = capsys.readouterr().out.splitlines()[0]
+    count = 1 if env == "object" else 2
+    assert first == f"{count} environment{'s' if count > 1 else ''}, {count * 6} steps an epoch" + (
+        f"; {more} for more" if more else ""
+    )
 
 
 def test_ascii_where_the_terminal_knows_nothing_else(monkeypatch):

@@ -1,4 +1,4 @@
-"""`evaluate`: plays episodes and prints their mean return and length."""
+"""`evaluate`: plays episodes and prints their mean return and length, and the standard deviation of returns."""
 
 import argparse
 
@@ -26,7 +26,10 @@ def run(args: argparse.Namespace) -> None:
         )
     how = "stochastic" if args.stochastic else "deterministic"
     print(f"{getattr(env, 'id', env)}, {args.episodes} {how} episodes of {checkpoint}:")
-    print(f"mean return {result['return']:.2f}, mean length {result['length']:.1f}")
+    print(
+        f"mean return {result['return']:.2f}, mean length {result['length']:.1f}, "
+        f"standard deviation of returns {result['return_std']:.2f}"
+    )
 
 
 def _env(args):

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_rl_prob.learning.progress.line import duration, line, number, rounded
+from keras_rl_prob.learning.progress.line import duration, first_line, line, number, rounded
 from keras_rl_prob.learning.progress.step_rate import StepRate
 from keras_rl_prob.types import Logs
 
@@ -23,7 +23,8 @@ class Progress(keras.callbacks.ProgbarLogger):
     environment steps of about how many until the last epoch, environment steps per second, results of episodes, and the time
     left, or in the end that of the epoch. What is not known yet is left out, and so is what does not fit into the window. The
     time left does not count what is compiled. Where a line cannot be drawn over another one (a file, a pipe, `TERM=dumb`), and
-    with `verbose=2`, a line is printed at the end of an epoch.
+    with `verbose=2`, a line is printed at the end of an epoch. With `verbose=1` the first line says how many environments there
+    are, and how many of their steps in an epoch.
 
     Args:
         rate: The `StepRate` of the same `fit`, or `None` for `evaluate`.
@@ -33,12 +34,27 @@ class Progress(keras.callbacks.ProgbarLogger):
         super().__init__()
         self._rate, self._trains = rate, False
         self._drawn = ""
+        self._plan: tuple[int, int, str] | None = None
+
+    def begin(self, num_envs: int, steps_per_epoch: int, more: str = "") -> None:
+        """Tells what the first line of `fit` says, before Keras' `fit`.
+
+        Args:
+            num_envs: Number of environments.
+            steps_per_epoch: Their steps in an epoch.
+            more: What gives more environments; empty for nothing.
+        """
+        self._plan = num_envs, steps_per_epoch, more
 
     # ---- fit --------------------------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Starts to count."""
+        """Starts to count, after a line about what is trained."""
         self._trains = True
+        if self._plan and self.verbose == 1:
+            text = first_line(shutil.get_terminal_size().columns, *self._plan)
+            if text:
+                self._print(text)
         self._first_steps, self._first_batch, self._shown = int(self.model.env_steps.numpy()), 0, 0.0
         self._batches = 0  # gradient steps in this `fit`
         self._training = self._gaps = 0.0  # seconds of gradient steps, and between epochs

@@ -52,6 +52,28 @@ def line(
     return epoch[:room]
 
 
+def first_line(columns: int, num_envs: int, steps_per_epoch: int, more: str = "") -> str:
+    """What `fit` says before the first epoch, as much of it as fits into a window.
+
+    Args:
+        columns: Columns of the window.
+        num_envs: Number of environments.
+        steps_per_epoch: Their steps in an epoch.
+        more: What gives more environments; empty for nothing.
+
+    Example:
+    >>> first_line(80, 32, 40960, "`num_envs`")
+    '32 environments, 40,960 steps an epoch; `num_envs` for more'
+    >>> first_line(40, 1, 1280, "`num_envs`")
+    '1 environment, 1,280 steps an epoch'
+    """
+    envs = f"{num_envs:,} environment{'s' if num_envs > 1 else ''}"
+    steps = f"{steps_per_epoch:,} steps an epoch"
+    texts = [f"{envs}, {steps}", envs, f"{num_envs:,} envs"]
+    texts = [f"{texts[0]}; {more} for more", *texts] if more else texts
+    return next((text for text in texts if len(text) < columns), "")
+
+
 def _labelled(name, value, words):
     if name == "steps":
         return f"{value} steps" if words else value
