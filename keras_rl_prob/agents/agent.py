@@ -21,6 +21,7 @@ from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.keras_internals import put_first
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.learning import failures
+from keras_rl_prob.learning.budget import EXECUTIONS, Budget, checked_steps
 from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.progress import end_line
@@ -256,6 +257,8 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         verbose: str | int = "auto",
         num_envs: int | None = None,
         collectors: Collectors | int | None = None,
+        env_steps: int | None = None,
+        env_processes: int | None = None,
         **unsupported: Any,
     ) -> keras.callbacks.History:
         """Trains on an environment.
@@ -280,6 +283,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             collectors: What collects the rollouts: `None` for the agent itself; a number of processes, or
                 `krp.distributed.RayCollectors(...)`; or any object whose `make_source(agent, env, seed)` returns a
                 `keras_rl_prob.sources.RolloutSource`.
+            env_steps: Environment steps of all epochs, instead of `steps_per_epoch`: epoch `k` of `n` ends with the first
+                rollout that reaches `k / n` of them. Those of earlier runs do not count.
+            env_processes: Number of worker processes that step the environments, for slow ones (`krp.envs.in_processes`).
             **unsupported: Raise a `TypeError`: arguments of supervised learning (`y`, `batch_size`, ...).
 
         Returns:
@@ -298,6 +304,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         initial_epoch = checks.integer("initial_epoch", initial_epoch, least=0)
         validation_episodes = checks.integer("validation_episodes", validation_episodes)
         validation_freq = checks.integer("validation_freq", validation_freq)
+        env_steps = checked_steps(env_steps, steps_per_epoch)
         self._assert_compile_called("fit")
         collectors = collectors_of(collectors)
         callbacks = prepared(callbacks, verbose, validation_freq if validation_data is not None else 1)
@@ -309,10 +316,12 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             )
         with contextlib.ExitStack() as stack:
             stack.callback(end_line, callbacks)
-            made = stack.enter_context(opened_by(collectors, self, env, num_envs))
+            made = stack.enter_context(opened_by(collectors, self, env, num_envs, env_processes))
             updates = self.updates_per_rollout(made.num_envs)
             steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
-            execution = arguments.whole_executions(self._requested_steps_per_execution, updates, steps_per_epoch)
+            execution = arguments.whole_executions(
+                self._requested_steps_per_execution, updates, None if env_steps else steps_per_epoch
+            )
             self._prepare_for(made, updates, execution)
             made = self.seen(made)
             stack.enter_context(raising_as_itself())
@@ -322,17 +331,21 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 stack.callback(setattr, self, "_evaluation", None)
             self._rest(goes_on=bool(initial_epoch))
             source = self._graphs.source(made, seed, stack, self._position, collectors)
-            self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
+            budget = Budget(self, env_steps, epochs, initial_epoch) if env_steps else None
+            self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch, budget)
             stack.callback(self._end_training)
+            if budget:
+                rows = source.driver.steps * made.num_envs * (execution // updates)
+                stack.enter_context(budget.applied(callbacks, rows))
             if self._position is not None:
                 self._go_on(self._position, initial_epoch)
             else:
                 self.begin_training()
             stack.push(lambda kind, *_: source.break_off() if kind else None)
             return super().fit(
-                once().repeat(),  # the data come from the source's own iterator
+                once().repeat(EXECUTIONS),  # the data come from the source's own iterator
                 epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
+                steps_per_epoch=None if budget else steps_per_epoch,
                 validation_data=None if validation_data is None else once(),
                 validation_freq=validation_freq,
                 callbacks=callbacks,
@@ -350,16 +363,6 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
     def make_ring(self, specs: Nest, capacity: int) -> Ring:
         """A `Ring` for a source: if a training is resumed whose replay buffer still exists, that one, else a new one."""
         return self._graphs.ring(specs, capacity)
-
-    @property
-    def last_rollout(self) -> dict[str, Nest] | None:
-        """The rollout of the last updates: a dict of nests of arrays `[T, B, ...]` while `fit` runs, else `None`.
-
-        `"action"` as the environment received it and the policy's `"parameters"`, both nests like the action space;
-        `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False for rows that are not
-        environment steps.
-        """
-        return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
 
     def _prepare_for(self, env, updates, steps_per_execution=None):
         """Builds the agent, its optimizer and its train function for `env`, or checks that `env` fits them."""

@@ -32,18 +32,19 @@ def evaluation_envs(episodes: int, kinds: int) -> int:
     return kinds * max(n for n in range(1, most + 1) if each % n == 0)
 
 
-def whole_executions(steps_per_execution: int | None, updates: int, steps_per_epoch: int) -> int:
-    """Returns `steps_per_execution`, checked; `updates` for `None`."""
+def whole_executions(steps_per_execution: int | None, updates: int, steps_per_epoch: int | None) -> int:
+    """Returns `steps_per_execution`, checked; `updates` for `None`. `steps_per_epoch` is `None` if epochs end of themselves."""
     execution = updates if steps_per_execution is None else steps_per_execution
     if (
         not isinstance(execution, numbers.Integral)
         or execution < 1
         or execution % updates
-        or steps_per_epoch % execution
+        or (steps_per_epoch or execution) % execution
     ):
+        ends = f" and divide the {steps_per_epoch} of an epoch" if steps_per_epoch else ""
         raise ValueError(
-            f"`steps_per_execution` of `compile` must be a multiple of the {updates} gradient steps that one rollout gives and "
-            f"divide the {steps_per_epoch} of an epoch. Received: steps_per_execution={execution!r}"
+            f"`steps_per_execution` of `compile` must be a multiple of the {updates} gradient steps that one rollout gives"
+            f"{ends}. Received: steps_per_execution={execution!r}"
         )
     return int(execution)
 

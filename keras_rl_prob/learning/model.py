@@ -98,6 +98,16 @@ class LearningModel(PersistentModel):
         return [*self._reports.metrics, *(self._training.source.metrics if self._training else [])]
 
     @property
+    def last_rollout(self) -> dict[str, Nest] | None:
+        """The rollout of the last updates: a dict of nests of arrays `[T, B, ...]` while `fit` runs, else `None`.
+
+        `"action"` as the environment received it and the policy's `"parameters"`, both nests like the action space;
+        `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False for rows that are not
+        environment steps.
+        """
+        return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
+
+    @property
     def networks(self) -> list[keras.Model]:
         """All networks of the agent, in the order in which they were added; `network` is the first."""
         return [layer for layer in self.layers if isinstance(layer, keras.Model)]
