@@ -23,10 +23,10 @@ AGENT = {
     "rollout_steps": 64,
     "minibatches": krp.Minibatches(2, sequence_length=16, target_kl=0.05),
     "update_epochs": 3,
-    "discount": 0.9,
-    "gae_lambda": 0.8,
+    "discount": keras.optimizers.schedules.PolynomialDecay(0.9, 100, 0.99),
+    "gae_lambda": keras.optimizers.schedules.PolynomialDecay(0.9, 100, 0.8),
     "clip_ratio": krp.Clipping(keras.optimizers.schedules.PolynomialDecay(0.2, 100, 0.1), value_clip=0.3),
-    "value_coef": 0.25,
+    "value_coef": krp.ValueLoss(0.25, huber_delta=1.0),
     "entropy_coef": keras.optimizers.schedules.ExponentialDecay(0.02, 10, 0.5),
     "normalize_advantages": False,
     "normalize_observations": True,
@@ -118,6 +118,9 @@ TABLE = {
         "epsilon": keras.optimizers.schedules.ExponentialDecay(0.9, 10, 0.5),
         "minimum": 0.1,
         "policy": keras.activations.relu,  # any importable function
+        "actions": (0, 1, 1),
+        "perturb_every": 50,
+        "perturb_by": 0.2,
     },
     agents.Boltzmann: lambda: {"temperature": keras.optimizers.schedules.PolynomialDecay(2.0, 10, 0.5)},
     agents.PrioritizedReplay: lambda: {
@@ -127,10 +130,22 @@ TABLE = {
     },
     agents.ReplaySettings: lambda: {**REPLAY, "prioritized": krp.PrioritizedReplay(0.7)},
     agents.SequenceReplaySettings: lambda: {**REPLAY, **SEQUENCES},
-    agents.Minibatches: lambda: {"count": 2, "sequence_length": 16, "target_kl": 0.05},
+    agents.Minibatches: lambda: {
+        "count": 2,
+        "sequence_length": 16,
+        "target_kl": 0.05,
+        "kl_by_sequence": True,
+        "initial_state": "refreshed",
+    },
     agents.Clipping: lambda: {
         "clip_ratio": keras.optimizers.schedules.PolynomialDecay(0.2, 100, 0.1),
         "value_clip": 0.3,
+        "log_prob_clip": 7.0,
+    },
+    agents.ValueLoss: lambda: {
+        "coef": keras.optimizers.schedules.PolynomialDecay(0.5, 100, 0.1),
+        "huber_delta": 2.0,
+        "target": "monte_carlo",
     },
     agents.VTrace: lambda: {"lambda_": 0.9, "clip_rho": math.inf, "clip_c": 2.0, "clip_pg_rho": 3.0},
     agents.IMPALA: lambda: {
@@ -158,6 +173,7 @@ TABLE = {
         "average_decay": 0.9,
         "previous_action_and_reward": True,
         **{key: value for key, value in POLICY_GRADIENT.items() if key != "gae_lambda"},
+        "value_coef": keras.optimizers.schedules.PolynomialDecay(0.5, 100, 0.25),
     },
     agents.A2C: lambda: {"network": network(False), **POLICY_GRADIENT, "normalize_advantages": True},
     agents.Reinforce: lambda: {

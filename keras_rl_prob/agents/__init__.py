@@ -11,6 +11,7 @@ from keras_rl_prob.agents.policy_gradient import (
     Minibatches,
     RecurrentPPO,
     Reinforce,
+    ValueLoss,
     VTrace,
 )
 from keras_rl_prob.agents.random_agent import RandomAgent
@@ -47,6 +48,7 @@ __all__ = [
     "RolloutReplaySettings",
     "SequenceReplaySettings",
     "VTrace",
+    "ValueLoss",
     "average_weights",
     "copy_weights",
 ]

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rl_prob.drivers import Rollout
 from keras_rl_prob.ops.returns import running_sums
+from keras_rl_prob.settings import current
 
 
 class RewardScale:
@@ -26,7 +27,9 @@ class RewardScale:
 
     def update(self, rollout: Rollout, healthy: tf.Tensor) -> None:
         """Adds a rollout to the statistics unless it has numbers that are not finite (`healthy`, bool scalar)."""
-        carries = self._agent.discount * (1.0 - tf.cast(rollout.ended, tf.float32))
+        carries = current(self._agent.discount, self._agent.optimizer.iterations) * (
+            1.0 - tf.cast(rollout.ended, tf.float32)
+        )
         before = self._discounted_return.read_value()
         returns = running_sums(rollout.reward, carries, before)
         self._discounted_return.assign(tf.where(healthy, returns[-1] * carries[-1], before))

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.settings import ValueLoss
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import EpisodeDriver
 from keras_rl_prob.settings import Schedule
@@ -29,9 +30,9 @@ class Reinforce(PolicyGradient):
             `None` makes `krp.networks.feed_forward(env)`.
         max_episode_steps: Steps after which an episode is truncated.
         baseline: Whether to subtract a learned value.
-        discount: Gamma.
-        value_coef: Weight of the value loss.
-        entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
+        discount: Gamma. Like other coefficients, a float or a Keras schedule over gradient steps.
+        value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
+        entropy_coef: Weight of the entropy bonus.
         normalize_returns: Whether returns, or advantages, have mean 0 and standard deviation 1 in each update.
         normalize_observations: Whether observations are normalised by running statistics.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
@@ -60,8 +61,8 @@ class Reinforce(PolicyGradient):
         *,
         max_episode_steps: int = 500,
         baseline: bool = False,
-        discount: float = 0.99,
-        value_coef: float = 0.5,
+        discount: float | Schedule = 0.99,
+        value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.0,
         normalize_returns: bool = True,
         normalize_observations: bool = False,
