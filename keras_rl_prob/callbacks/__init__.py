@@ -3,6 +3,7 @@
 from keras_rl_prob.callbacks.backup import Backup
 from keras_rl_prob.callbacks.best_checkpoint import BestCheckpoint
 from keras_rl_prob.callbacks.env_step_limit import EnvStepLimit
+from keras_rl_prob.callbacks.episode_window import EpisodeWindow
 from keras_rl_prob.callbacks.evaluate_return import EvaluateReturn
 from keras_rl_prob.callbacks.plot_learning_curve import PlotLearningCurve
 from keras_rl_prob.callbacks.plot_learning_curves import plot_learning_curves
@@ -15,6 +16,7 @@ __all__ = [
     "Backup",
     "BestCheckpoint",
     "EnvStepLimit",
+    "EpisodeWindow",
     "EvaluateReturn",
     "PlotLearningCurve",
     "RecordVideo",
