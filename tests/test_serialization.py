@@ -147,6 +147,7 @@ TABLE = {
         "huber_delta": 2.0,
         "target": "monte_carlo",
     },
+    agents.Normalization: lambda: {"clip": 3.0},
     agents.VTrace: lambda: {"lambda_": 0.9, "clip_rho": math.inf, "clip_c": 2.0, "clip_pg_rho": 3.0},
     agents.IMPALA: lambda: {
         "network": network(False),

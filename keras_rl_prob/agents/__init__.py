@@ -18,6 +18,7 @@ from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.value_based import DQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.replay.settings import (
     PrioritizedReplay,
     ReplaySettings,
@@ -38,6 +39,7 @@ __all__ = [
     "KLPenalty",
     "LinearQ",
     "Minibatches",
+    "Normalization",
     "Policy",
     "PrioritizedReplay",
     "RandomAgent",

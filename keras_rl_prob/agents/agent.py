@@ -19,9 +19,9 @@ from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_argumen
 from keras_rl_prob.envs import NativeEnv, is_owned, spaces_of, with_previous_step
 from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.keras_internals import put_first
-from keras_rl_prob.layers import Unrolled
+from keras_rl_prob.layers import Normalization, Unrolled
 from keras_rl_prob.learning import failures
-from keras_rl_prob.learning.budget import EXECUTIONS, Budget, checked_steps
+from keras_rl_prob.learning.budget import EXECUTIONS, Budget, checked_steps, whole_executions, whole_rollouts
 from keras_rl_prob.learning.callbacks import prepared
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.progress import end_line
@@ -44,7 +44,8 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         network: Functional model for one step (no time axis) from an observation to `{"action": nest of heads' outputs}`
             and the other outputs that the algorithm needs, or `None` for a default network for the environment's spaces.
         normalize_observations: Whether observations are centred and scaled by running statistics: every Box except integer
-            images, provided that the network's input for it is float32, as in default networks.
+            images, provided that the network's input for it is float32, as in default networks. A
+            `Normalization` sets the clip value.
         name: Name of the model.
     """
 
@@ -56,7 +57,11 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(
-        self, network: keras.Model | None = None, *, normalize_observations: bool = False, name: str | None = None
+        self,
+        network: keras.Model | None = None,
+        *,
+        normalize_observations: bool | Normalization = False,
+        name: str | None = None,
     ) -> None:
         network_checks.check_no_strategy()
         super().__init__(name=name)
@@ -66,7 +71,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 f"Received: network={network!r}"
             )
         self.network = network
-        self.normalize_observations = checks.flag("normalize_observations", normalize_observations)
+        self.normalize_observations = Normalization.argument("normalize_observations", normalize_observations)
         self.observation_space = self.action_space = None
         self.input_space: Any = None
         self._requested_jit_compile: bool | str = "auto"
@@ -209,7 +214,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []
         if self.normalize_observations:
-            self.observation_normalizers = observation_normalizers(input_space, action_space, network)
+            self.observation_normalizers = observation_normalizers(
+                input_space, action_space, network, self.normalize_observations
+            )
         self.env_steps = self.add_number("env_steps", dtype="int64")
         self.make_reports()
         self.built = True
@@ -238,10 +245,6 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 f"Missing: {missing}"
             )
         return names
-
-    def call(self, observation: Nest, training: bool = False) -> Nest:
-        """The network's outputs for a batch of observations, recurrent state at zero."""
-        return keras.tree.lists_to_tuples(self.network(self.normalize(observation), training=training))
 
     def fit(
         self,
@@ -318,8 +321,8 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             stack.callback(end_line, callbacks)
             made = stack.enter_context(opened_by(collectors, self, env, num_envs, env_processes))
             updates = self.updates_per_rollout(made.num_envs)
-            steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
-            execution = arguments.whole_executions(
+            steps_per_epoch = whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
+            execution = whole_executions(
                 self._requested_steps_per_execution, updates, None if env_steps else steps_per_epoch
             )
             self._prepare_for(made, updates, execution)
@@ -353,10 +356,6 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 verbose=verbose,
                 shuffle=False,
             )
-
-    def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
-        """Keras' `summary`, which here shows the layers and heads of the networks, too."""
-        super().summary(*args, expand_nested=expand_nested, **kwargs)
 
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 

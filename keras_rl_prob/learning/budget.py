@@ -1,6 +1,7 @@
-"""A training run of a number of environment steps, which its epochs divide."""
+"""The length of epochs: whole rollouts of gradient steps, or parts of a number of environment steps."""
 
 import contextlib
+import numbers
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -95,3 +96,35 @@ def checked_steps(env_steps: Any, steps_per_epoch: Any) -> Any:
             f"Received: steps_per_epoch={steps_per_epoch!r} and env_steps={env_steps}"
         )
     return env_steps
+
+
+def whole_rollouts(steps_per_epoch: int | None, updates: int, default: int) -> int:
+    """Returns `steps_per_epoch`, checked to be whole rollouts; that of `default` rollouts for `None`."""
+    if steps_per_epoch is None:
+        return default * updates
+    steps_per_epoch = checks.integer("steps_per_epoch", steps_per_epoch)
+    if steps_per_epoch % updates:
+        below = steps_per_epoch // updates * updates
+        nearest = f"{below} or {below + updates}" if below > 0 else f"{updates}"
+        raise ValueError(
+            f"`steps_per_epoch` counts gradient steps and must be a multiple of the {updates} that one rollout gives, such as "
+            f"{nearest}. Received: steps_per_epoch={steps_per_epoch!r}"
+        )
+    return steps_per_epoch
+
+
+def whole_executions(steps_per_execution: int | None, updates: int, steps_per_epoch: int | None) -> int:
+    """Returns `steps_per_execution`, checked; `updates` for `None`. `steps_per_epoch` is `None` if epochs end of themselves."""
+    execution = updates if steps_per_execution is None else steps_per_execution
+    if (
+        not isinstance(execution, numbers.Integral)
+        or execution < 1
+        or execution % updates
+        or (steps_per_epoch or execution) % execution
+    ):
+        ends = f" and divide the {steps_per_epoch} of an epoch" if steps_per_epoch else ""
+        raise ValueError(
+            f"`steps_per_execution` of `compile` must be a multiple of the {updates} gradient steps that one rollout gives"
+            f"{ends}. Received: steps_per_execution={execution!r}"
+        )
+    return int(execution)

@@ -107,6 +107,14 @@ class LearningModel(PersistentModel):
         """
         return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
 
+    def call(self, observation: Nest, training: bool = False) -> Nest:
+        """The network's outputs for a batch of observations, recurrent state at zero."""
+        return keras.tree.lists_to_tuples(self.network(self.normalize(observation), training=training))
+
+    def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
+        """Keras' `summary`, which here shows the layers and heads of the networks, too."""
+        super().summary(*args, expand_nested=expand_nested, **kwargs)
+
     @property
     def networks(self) -> list[keras.Model]:
         """All networks of the agent, in the order in which they were added; `network` is the first."""

@@ -8,9 +8,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks, envs
 from keras_rl_prob.agents import Agent
-from keras_rl_prob.agents.arguments import whole_executions, whole_rollouts
 from keras_rl_prob.envs.native.native_env import NativeEnv
-from keras_rl_prob.learning.budget import checked_steps
+from keras_rl_prob.learning.budget import checked_steps, whole_executions, whole_rollouts
 from keras_rl_prob.presets.configuration import check, environment, is_object, kind_of, makers, with_defaults
 
 

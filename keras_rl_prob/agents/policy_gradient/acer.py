@@ -12,7 +12,7 @@ from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import reject_q_values
 from keras_rl_prob.distributions import JointActions
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
-from keras_rl_prob.layers import RunningNormalization, Unrolled
+from keras_rl_prob.layers import Normalization, Unrolled
 from keras_rl_prob.learning.targets import follow, target_of
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import acer_policy_gradient, retrace, trust_region
@@ -99,8 +99,8 @@ class ACER(Agent):
         average_decay: float = 0.99,
         value_coef: float | Schedule = 0.5,
         entropy_coef: float | Schedule = 0.01,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         previous_action_and_reward: bool = False,
         name: str | None = None,
     ) -> None:
@@ -114,7 +114,7 @@ class ACER(Agent):
         self.average_decay = checks.fraction("average_decay", average_decay)
         self.value_coef = checks.number("value_coef", value_coef, schedule=True)
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
-        self.normalize_rewards = checks.flag("normalize_rewards", normalize_rewards)
+        self.normalize_rewards = Normalization.argument("normalize_rewards", normalize_rewards)
         self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
         self._check_capacity(1)
 
@@ -154,7 +154,7 @@ class ACER(Agent):
         """Creates the average policy and the reward statistics besides what every agent has."""
         super().build(env)
         self._joint = JointActions(self.action_space)
-        self.reward_normalizer = RunningNormalization(center=False, dtype="float32")
+        self.reward_normalizer = Normalization.layer(self.normalize_rewards, center=False)
         self.reward_normalizer.build((None,))
         if self.trust_region is not None:
             self.average_network = target_of(self.network)

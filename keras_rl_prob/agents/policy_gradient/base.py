@@ -14,7 +14,7 @@ from keras_rl_prob.agents.policy_gradient.settings import Minibatches, ValueLoss
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import Driver, Rollout
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
-from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import check_shape
 from keras_rl_prob.ops.losses import clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
@@ -39,7 +39,8 @@ class PolicyGradient(Agent):
         value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
         entropy_coef: Weight of the entropy bonus.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics. For this and rewards, a
+            `Normalization` sets the clip value.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
     """
@@ -61,8 +62,8 @@ class PolicyGradient(Agent):
         value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.01,
         normalize_advantages: bool = True,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         name: str | None = None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
@@ -74,7 +75,7 @@ class PolicyGradient(Agent):
         self.value_coef = value_coef
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
         self.normalize_advantages = checks.flag("normalize_advantages", normalize_advantages)
-        self.normalize_rewards = checks.flag("normalize_rewards", normalize_rewards)
+        self.normalize_rewards = Normalization.argument("normalize_rewards", normalize_rewards)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.feed_forward`."""
@@ -90,7 +91,7 @@ class PolicyGradient(Agent):
     def build(self, env: EnvOrSpaces) -> None:
         """Creates the reward statistics besides what every agent has."""
         super().build(env)
-        self.reward_normalizer = RunningNormalization(center=False, dtype="float32")
+        self.reward_normalizer = Normalization.layer(self.normalize_rewards, center=False)
         self.reward_normalizer.build((None,))
 
     def metric_names(self) -> list[str]:

@@ -9,6 +9,7 @@ from keras_rl_prob.agents.policy_gradient.settings import ValueLoss, VTrace
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import Rollout
 from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.ops.losses import clipped_surrogate
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import vtrace
@@ -45,7 +46,8 @@ class IMPALA(PolicyGradient):
         value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
         entropy_coef: Weight of the entropy bonus.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics. For this and rewards, a
+            `Normalization` sets the clip value.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         previous_action_and_reward: Whether the network also sees the action and the reward before each observation, see
             `krp.envs.with_previous_step`.
@@ -81,8 +83,8 @@ class IMPALA(PolicyGradient):
         value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.01,
         normalize_advantages: bool = False,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         previous_action_and_reward: bool = False,
         name: str | None = None,
     ) -> None:

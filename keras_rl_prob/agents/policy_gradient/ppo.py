@@ -12,6 +12,7 @@ from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches,
 from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.ops.losses import clipped_surrogate, clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.settings import Schedule
@@ -47,7 +48,8 @@ class PPO(PolicyGradient):
         value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
         entropy_coef: Weight of the entropy bonus.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics. For this and rewards, a
+            `Normalization` sets the clip value.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         kl_penalty: A `KLPenalty`, or `None`.
         name: Name of the model.
@@ -79,8 +81,8 @@ class PPO(PolicyGradient):
         value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.01,
         normalize_advantages: bool = True,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         kl_penalty: KLPenalty | None = None,
         name: str | None = None,
     ) -> None:
