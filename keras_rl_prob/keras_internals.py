@@ -14,6 +14,9 @@ CACHED_VALIDATION = "_use_cached_eval_dataset"
 BACKUP_FILES = "latest.weights.h5", "training_metadata.json"
 """The files of `BackupAndRestore` in its folder: the weights, which are written first, and the epoch."""
 
+OUT_OF_DATA = "Your input ran out of data"
+"""Start of the warning when `StopIteration`, from the data or a callback, ends an epoch: there is no other way to end one."""
+
 
 def layers_of(model: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns a list of all layers of a model, including nested ones: `model.layers` has only the outer ones."""

@@ -119,6 +119,7 @@ def small_budgets(make_plain_matrices):
         if isinstance(env, str | EnvSpec):
             given["num_envs"] = min(given["num_envs"] or 4, 4)
         made = 1 if isinstance(env, gymnasium.Env) else getattr(env, "num_envs", 32)
+        given["env_steps"] = None
         given["steps_per_epoch"] = agent.updates_per_rollout(given["num_envs"] or made)
         given["epochs"] = min(given["epochs"], given["initial_epoch"] + 1)
 

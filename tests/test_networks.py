@@ -549,3 +549,57 @@ def test_inputs_of_two_encoders_may_be_those_of_one_network():
     network = keras.Model([x, *keras.tree.flatten(y)], keras.layers.Concatenate()([features, others]))
     assert network([encoded(one), *keras.tree.flatten(encoded(two))]).shape == (4, 3 + 5)
     assert networks.encoder(one, name="action")[0].name == "action"
+
+
+def hidden(network, output):
+    """Widths of the hidden layers that an output depends on, in order, and their classes."""
+    part = keras.Model(network.inputs, network.output[output])
+    made = [layer for layer in part.layers if layer.weights and not isinstance(layer, krp.layers.DenseNormal)]
+    return [(type(layer).__name__, layer.bias.shape[0] if hasattr(layer, "bias") else None) for layer in made]
+
+
+def test_policy_and_value_have_their_own_widths_noise_and_first_scale():
+    env = "tf/Pendulum-v1"
+    network = krp.networks.feed_forward(env, (5, 4), value_units=(7,), initial_scale=0.35, gain=0.1)
+    assert hidden(network, "action") == [("Dense", 5), ("Dense", 4)]
+    assert hidden(network, "value") == [("Dense", 7), ("Dense", 1)]
+    observation = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    loc, scale = np.moveaxis(network(observation)["action"].numpy(), -1, 0)
+    np.testing.assert_allclose(scale, 0.35, rtol=1e-6)
+    assert np.abs(loc).max() < 0.2  # the last layer's rows have norm 0.1 and its inputs are at most 1
+    head = next(layer for layer in network.layers if isinstance(layer, krp.layers.DenseNormal))
+    assert np.linalg.norm(head.kernel.numpy()) == pytest.approx(0.1, rel=1e-5)
+    np.testing.assert_allclose(krp.networks.feed_forward(env)(observation)["action"][..., 1], 1.0, rtol=1e-6)
+    recurrent = krp.networks.recurrent(env, "gru", 4, initial_scale=0.5)
+    np.testing.assert_allclose(recurrent(observation)["action"][..., 1], 0.5, rtol=1e-6)
+
+    noisy = krp.networks.actor_critic(env, (6,), critic_units=(3, 2), noisy="factorized")
+    kinds = {layer.units for layer in noisy.layers if isinstance(layer, krp.layers.NoisyDense)}
+    assert kinds == {6}
+    assert hidden(noisy, "value") == [("Dense", 3), ("Dense", 2), ("Dense", 1)]
+    for layer in noisy.layers:
+        if isinstance(layer, krp.layers.NoisyDense):
+            layer.resample(tf.constant([1, 2]))
+    quiet, loud = (noisy(observation, training=training)["action"].numpy() for training in (False, True))
+    assert np.abs(quiet - loud).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: krp.networks.feed_forward("tf/CartPole-v1", initial_scale=0.3),
+            "`initial_scale` must be `None` unless",
+        ),
+        (lambda: krp.networks.feed_forward("tf/Pendulum-v1", gain=-1), "`gain` must be a number of at least 0"),
+        (lambda: krp.networks.feed_forward("tf/Pendulum-v1", noisy="yes"), "`noisy` must be one of"),
+        (lambda: krp.networks.feed_forward("tf/Pendulum-v1", value_units=3), "`value_units` must be a tuple"),
+        (
+            lambda: krp.networks.actor_critic("tf/Pendulum-v1", shared=True, critic_units=(3,)),
+            "`critic_units` must be `None`",
+        ),
+    ],
+)
+def test_wrong_options_of_policies(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -13,12 +13,14 @@ from keras_rl_prob.agents.policy_gradient import (
     Minibatches,
     RecurrentPPO,
     Reinforce,
+    ValueLoss,
     VTrace,
 )
 from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.value_based import DQN, QRDQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.hints import TrainingHint
 from keras_rl_prob.replay.settings import (
     PrioritizedReplay,
@@ -45,6 +47,7 @@ __all__ = [
     "LearnedTemperature",
     "LinearQ",
     "Minibatches",
+    "Normalization",
     "Policy",
     "PrioritizedReplay",
     "RandomAgent",
@@ -56,6 +59,7 @@ __all__ = [
     "SequenceReplaySettings",
     "TrainingHint",
     "VTrace",
+    "ValueLoss",
     "average_weights",
     "copy_weights",
 ]

@@ -19,8 +19,9 @@ from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_argumen
 from keras_rl_prob.envs import NativeEnv, is_owned, spaces_of, with_previous_step
 from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
 from keras_rl_prob.keras_internals import put_first
-from keras_rl_prob.layers import Unrolled
+from keras_rl_prob.layers import Normalization, Unrolled
 from keras_rl_prob.learning import failures
+from keras_rl_prob.learning.budget import EXECUTIONS, Budget, checked_steps, whole_executions, whole_rollouts
 from keras_rl_prob.learning.callbacks import begin, prepared
 from keras_rl_prob.learning.hints import hint_at_inert
 from keras_rl_prob.learning.model import LearningModel
@@ -44,7 +45,8 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         network: Functional model for one step (no time axis) from an observation to `{"action": nest of heads' outputs}`
             and the other outputs that the algorithm needs, or `None` for a default network for the environment's spaces.
         normalize_observations: Whether observations are centred and scaled by running statistics: every Box except integer
-            images, provided that the network's input for it is float32, as in default networks.
+            images, provided that the network's input for it is float32, as in default networks. A
+            `Normalization` sets the clip value.
         name: Name of the model.
     """
 
@@ -56,7 +58,11 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(
-        self, network: keras.Model | None = None, *, normalize_observations: bool = False, name: str | None = None
+        self,
+        network: keras.Model | None = None,
+        *,
+        normalize_observations: bool | Normalization = False,
+        name: str | None = None,
     ) -> None:
         network_checks.check_no_strategy()
         super().__init__(name=name)
@@ -66,7 +72,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 f"Received: network={network!r}"
             )
         self.network = network
-        self.normalize_observations = checks.flag("normalize_observations", normalize_observations)
+        self.normalize_observations = Normalization.argument("normalize_observations", normalize_observations)
         self.observation_space = self.action_space = None
         self.input_space: Any = None
         self._requested_jit_compile: bool | str = "auto"
@@ -212,7 +218,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         self._heads = network_checks.ActionHeads(network)
         self.observation_normalizers = []
         if self.normalize_observations:
-            self.observation_normalizers = observation_normalizers(input_space, action_space, network)
+            self.observation_normalizers = observation_normalizers(
+                input_space, action_space, network, self.normalize_observations
+            )
         self.env_steps = self.add_number("env_steps", dtype="int64")
         self.make_reports()
         self.built = True
@@ -242,10 +250,6 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             )
         return names
 
-    def call(self, observation: Nest, training: bool = False) -> Nest:
-        """The network's outputs for a batch of observations, recurrent state at zero."""
-        return keras.tree.lists_to_tuples(self.network(self.normalize(observation), training=training))
-
     def fit(
         self,
         env: Env,
@@ -260,6 +264,8 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         verbose: str | int = "auto",
         num_envs: int | None = None,
         collectors: Collectors | int | None = None,
+        env_steps: int | None = None,
+        env_processes: int | None = None,
         **unsupported: Any,
     ) -> keras.callbacks.History:
         """Trains on an environment.
@@ -284,6 +290,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             collectors: What collects the rollouts: `None` for the agent itself; a number of processes, or
                 `krp.distributed.RayCollectors(...)`; or any object whose `make_source(agent, env, seed)` returns a
                 `keras_rl_prob.sources.RolloutSource`.
+            env_steps: Environment steps of all epochs, instead of `steps_per_epoch`: epoch `k` of `n` ends with the first
+                rollout that reaches `k / n` of them. Those of earlier runs do not count.
+            env_processes: Number of worker processes that step the environments, for slow ones (`krp.envs.in_processes`).
             **unsupported: Raise a `TypeError`: arguments of supervised learning (`y`, `batch_size`, ...).
 
         Returns:
@@ -302,6 +311,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         initial_epoch = checks.integer("initial_epoch", initial_epoch, least=0)
         validation_episodes = checks.integer("validation_episodes", validation_episodes)
         validation_freq = checks.integer("validation_freq", validation_freq)
+        env_steps = checked_steps(env_steps, steps_per_epoch)
         self._assert_compile_called("fit")
         collectors = collectors_of(collectors)
         callbacks = prepared(callbacks, verbose, validation_freq if validation_data is not None else 1)
@@ -313,10 +323,12 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             )
         with contextlib.ExitStack() as stack:
             stack.callback(end_line, callbacks)
-            made = stack.enter_context(opened_by(collectors, self, env, num_envs))
+            made = stack.enter_context(opened_by(collectors, self, env, num_envs, env_processes))
             updates = self.updates_per_rollout(made.num_envs)
-            steps_per_epoch = arguments.whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
-            execution = arguments.whole_executions(self._requested_steps_per_execution, updates, steps_per_epoch)
+            steps_per_epoch = whole_rollouts(steps_per_epoch, updates, self.rollouts_per_epoch)
+            execution = whole_executions(
+                self._requested_steps_per_execution, updates, None if env_steps else steps_per_epoch
+            )
             self._prepare_for(made, updates, execution)
             made = self.seen(made)
             stack.enter_context(raising_as_itself())
@@ -326,18 +338,22 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 stack.callback(setattr, self, "_evaluation", None)
             self._rest(goes_on=bool(initial_epoch))
             source = self._graphs.source(made, seed, stack, self._position, collectors)
-            self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch)
+            budget = Budget(self, env_steps, epochs, initial_epoch) if env_steps else None
+            self._training = Training(source, made.num_envs, steps_per_epoch // updates, initial_epoch, budget)
             begin(callbacks, self._training, env, made)
             stack.callback(self._end_training)
+            if budget:
+                rows = source.driver.steps * made.num_envs * (execution // updates)
+                stack.enter_context(budget.applied(callbacks, rows))
             if self._position is not None:
                 self._go_on(self._position, initial_epoch)
             else:
                 self.begin_training()
             stack.push(lambda kind, *_: source.break_off() if kind else None)
             return super().fit(
-                once().repeat(),  # the data come from the source's own iterator
+                once().repeat(EXECUTIONS),  # the data come from the source's own iterator
                 epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
+                steps_per_epoch=None if budget else steps_per_epoch,
                 validation_data=None if validation_data is None else once(),
                 validation_freq=validation_freq,
                 callbacks=callbacks,
@@ -346,25 +362,11 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 shuffle=False,
             )
 
-    def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
-        """Keras' `summary`, which here shows the layers and heads of the networks, too."""
-        super().summary(*args, expand_nested=expand_nested, **kwargs)
-
     # ---- what drivers and subclasses use ----------------------------------------------------------------------
 
     def make_ring(self, specs: Nest, capacity: int) -> Ring:
         """A `Ring` for a source: if a training is resumed whose replay buffer still exists, that one, else a new one."""
         return self._graphs.ring(specs, capacity)
-
-    @property
-    def last_rollout(self) -> dict[str, Nest] | None:
-        """The rollout of the last updates: a dict of nests of arrays `[T, B, ...]` while `fit` runs, else `None`.
-
-        `"action"` as the environment received it and the policy's `"parameters"`, both nests like the action space;
-        `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False for rows that are not
-        environment steps. `None` also where collectors send gradients in place of rollouts.
-        """
-        return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
 
     def _prepare_for(self, env, updates, steps_per_execution=None):
         """Builds the agent, its optimizer and its train function for `env`, or checks that `env` fits them."""

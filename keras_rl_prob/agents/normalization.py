@@ -10,12 +10,15 @@ from gymnasium import spaces as gym_spaces
 from keras_rl_prob import masks, spaces
 from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.envs.factory import EnvOrSpaces
-from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.networks.observations import is_numeric
 
 
 def observation_normalizers(
-    observation_space: gymnasium.Space, action_space: gymnasium.Space, network: keras.Model
+    observation_space: gymnasium.Space,
+    action_space: gymnasium.Space,
+    network: keras.Model,
+    wanted: bool | Normalization,
 ) -> list[keras.layers.Layer]:
     """Returns a layer for each leaf of an observation: `RunningNormalization` for floats that are not an action mask.
 
@@ -34,7 +37,7 @@ def observation_normalizers(
                     f'takes {x.dtype} for it: `keras.Input({leaf.shape}, dtype="float32")` would normalise it.',
                     stacklevel=2,
                 )
-        layer = RunningNormalization(dtype="float32") if normalized else keras.layers.Identity()
+        layer = Normalization.layer(wanted) if normalized else keras.layers.Identity()
         layer.build((None, *leaf.shape))
         layers.append(layer)
     return layers

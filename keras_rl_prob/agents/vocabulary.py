@@ -12,7 +12,7 @@ from keras_rl_prob.settings import Settings
 
 P = ParamSpec("P")
 OPTIMIZER = "`compile(optimizer=keras.optimizers.Adam(...))`, which takes a rate or a schedule and `global_clipnorm`"
-LENGTH = "`epochs` and `steps_per_epoch`, or `callbacks=[krp.callbacks.EnvStepLimit(...)]`"
+LENGTH = "`fit(env_steps=...)`"
 # Name in another library -> our names for it, the first known of which is meant, or a sentence.
 SYNONYMS = {
     "gamma": ("discount",),
@@ -49,9 +49,9 @@ SYNONYMS = {
     "n_eval_episodes": ("episodes",),
     "eval_env": ("validation_data",),
     "callback": ("callbacks",),
-    "total_timesteps": (LENGTH,),
-    "nb_steps": (LENGTH,),
-    "num_timesteps": (LENGTH,),
+    "total_timesteps": ("env_steps", LENGTH),
+    "nb_steps": ("env_steps", LENGTH),
+    "num_timesteps": ("env_steps", LENGTH),
     "learning_rate": ("learning_rate", OPTIMIZER),
     "lr": ("learning_rate", OPTIMIZER),
     "max_grad_norm": ("global_clipnorm", OPTIMIZER),

@@ -3,6 +3,7 @@
 from keras_rl_prob.callbacks.backup import Backup
 from keras_rl_prob.callbacks.best_checkpoint import BestCheckpoint
 from keras_rl_prob.callbacks.env_step_limit import EnvStepLimit
+from keras_rl_prob.callbacks.episode_window import EpisodeWindow
 from keras_rl_prob.callbacks.evaluate_return import EvaluateReturn
 from keras_rl_prob.callbacks.inline import show_curve, show_episode
 from keras_rl_prob.callbacks.plot_learning_curve import PlotLearningCurve
@@ -16,6 +17,7 @@ __all__ = [
     "Backup",
     "BestCheckpoint",
     "EnvStepLimit",
+    "EpisodeWindow",
     "EvaluateReturn",
     "PlotLearningCurve",
     "RecordVideo",

@@ -53,6 +53,7 @@ ACER = {
     "replay": {"class": "RolloutReplaySettings", "learning_starts": 10000, "frame_axis": 0},
     "normalize_rewards": False,
 }
+HUBER = {"class": "ValueLoss", "huber_delta": 1.0}
 MEMORY = {"builder": "nature_cnn", "cell": "lstm", "units": 128}
 IMAGE = {"builder": "nature_cnn"}
 
@@ -122,6 +123,14 @@ SETTINGS = {
         "optimizer": {**ADAM, "learning_rate": {**LEARNING_RATE, "initial_learning_rate": 1e-3}},
         "fit": {"epochs": 73, "steps_per_epoch": 640, "validation_episodes": 8, "validation_freq": 12},
     },
+    "pong_a2c": {
+        "description": "pong with A2C on four frames; 3 million steps",
+        "env": {"id": "ALE/Pong-v5", "num_envs": 16, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": {"class": "A2C", "rollout_steps": 20, "normalize_rewards": False, "value_coef": HUBER},
+        "network": IMAGE,
+        "optimizer": ADAM,
+        "fit": {"epochs": 80, "steps_per_epoch": 120, "validation_episodes": 8, "validation_freq": 10},
+    },
     "pong_dqn": {
         "description": "pong with double DQN on four frames",
         "env": {"id": "ALE/Pong-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
@@ -144,6 +153,14 @@ SETTINGS = {
         "network": IMAGE,
         "optimizer": ADAM,
         "fit": PPO_FIT,
+    },
+    "pong_reinforce": {
+        "description": "pong with REINFORCE on four frames, with a baseline; 3 million steps",
+        "env": {"id": "ALE/Pong-v5", "num_envs": 2, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "agent": {"class": "Reinforce", "max_episode_steps": 1000, "baseline": True, "value_coef": HUBER},
+        "network": IMAGE,
+        "optimizer": ADAM,
+        "fit": {"epochs": 50, "steps_per_epoch": 30, "validation_episodes": 8, "validation_freq": 10},
     },
     "space_invaders": {
         "description": "shoot invaders before they land, from single frames with memory; 10 million steps",

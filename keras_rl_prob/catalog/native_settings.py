@@ -39,6 +39,8 @@ ADAM_REPLAY = {
     "global_clipnorm": 10.0,
 }
 
+HUBER = {"class": "ValueLoss", "huber_delta": 1.0}
+
 SETTINGS = {
     "acrobot": {
         "description": "swing up two links with a motor at their joint",
@@ -228,6 +230,42 @@ SETTINGS = {
         },
         "optimizer": ADAM,
         "fit": {"epochs": 15, "steps_per_epoch": 640},
+    },
+    "mountaincar_a2c": {
+        "description": "mountaincar with A2C; 1 million environment steps",
+        "env": {"id": "tf/MountainCar-v0", "num_envs": 32},
+        "agent": {
+            "class": "A2C",
+            "rollout_steps": 16,
+            "discount": 0.999,
+            "gae_lambda": 0.98,
+            "normalize_advantages": True,
+            "normalize_observations": True,
+            "value_coef": HUBER,
+        },
+        "optimizer": {"class": "Adam", "learning_rate": 1e-3, "epsilon": 1e-5, "global_clipnorm": 0.5},
+        "compile": {"steps_per_execution": 20},
+        "fit": {"epochs": 10, "steps_per_epoch": 200},
+    },
+    "mountaincar_reinforce": {
+        "description": "mountaincar with REINFORCE on episodes of up to 1,000 steps; 1.3 million environment steps",
+        "env": {
+            "id": "tf/MountainCar-v0",
+            "num_envs": 32,
+            "kwargs": {"max_episode_steps": 1000},
+            "validation_kwargs": {"max_episode_steps": 200},
+        },
+        "agent": {
+            "class": "Reinforce",
+            "max_episode_steps": 1000,
+            "baseline": True,
+            "discount": 0.999,
+            "entropy_coef": 0.01,
+            "normalize_observations": True,
+            "value_coef": HUBER,
+        },
+        "optimizer": {"class": "Adam", "learning_rate": 1e-2, "epsilon": 1e-5, "global_clipnorm": 0.5},
+        "fit": {"epochs": 10, "steps_per_epoch": 10},
     },
     "mountaincar_linear_q": {
         "description": "mountaincar with values linear in radial basis features",

@@ -27,7 +27,7 @@ def from_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def asked(args: argparse.Namespace) -> dict[str, Any]:
-    """The configuration for what was named, `--set`, `--epochs` and `--seed`, without defaults, and with a seed."""
+    """The configuration for what was named, `--set`, its short forms and `--seed`, without defaults, and with a seed."""
     config = load(args.config) if args.config else without_preset(args.env, args.agent)
     if args.config and (args.env or args.agent):
         raise UserError(
@@ -83,14 +83,14 @@ def read(path: pathlib.Path) -> Any:
 
 
 def overrides(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    """Pairs of key and value from `--set` and `--epochs`."""
+    """Pairs of key and value from `--set` and its short forms."""
     for text in args.set:
         key, equals, new = text.partition("=")
         if not equals or not key:
             raise UserError(f"--set takes SECTION.KEY=VALUE, as in agent.clip_ratio=0.1. Received: {text!r}")
         yield key, value(new)
-    if args.epochs is not None:
-        yield "fit.epochs", args.epochs
+    short = {"fit.epochs": args.epochs, "fit.env_steps": args.env_steps, "env.processes": args.env_processes}
+    yield from ((key, new) for key, new in short.items() if new is not None)
 
 
 def check_last_seed(first: int, count: int) -> None:

@@ -80,6 +80,7 @@ def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any], address: str
             validation_data=presets.make_env(config, validation=True, num_envs=evaluation_envs(episodes, 1)),
             num_envs=num_envs,
             collectors=collectors,
+            env_processes=config["env"]["processes"],
             seed=config["seed"],
             callbacks=[*_recorders(folder, config), stop, Backup(folder / "backup", delete_checkpoint=False)],
         )

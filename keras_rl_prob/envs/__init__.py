@@ -1,6 +1,6 @@
 """Environments: native TensorFlow ones, adapters for Gymnasium's with the same functional interface, wrappers, registration."""
 
-from keras_rl_prob.envs.factory import is_owned, make, opened, spaces_of, with_previous_step
+from keras_rl_prob.envs.factory import in_processes, is_owned, make, opened, spaces_of, with_previous_step
 from keras_rl_prob.envs.games import GFootballEnv
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
 from keras_rl_prob.envs.gymnasium_ids import make_one, spec
@@ -36,6 +36,7 @@ __all__ = [
     "NativeEnv",
     "NormalizeRange",
     "RandomStart",
+    "in_processes",
     "is_owned",
     "make",
     "make_native",

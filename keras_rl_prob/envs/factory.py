@@ -13,6 +13,7 @@ from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
 from keras_rl_prob.envs.gymnasium_ids import make_many, make_one
 from keras_rl_prob.envs.native import NativeEnv, make_native
 from keras_rl_prob.envs.previous_step import PreviousStep, extended_space
+from keras_rl_prob.envs.processes.shared import SharedEnvs
 from keras_rl_prob.envs.single import OLD_GYM, SingleEnv
 
 DEFAULT_NUM_ENVS = 32
@@ -101,6 +102,53 @@ def opened(env: Env, num_envs: int | None = None, default_num_envs: int = DEFAUL
     finally:
         if is_owned(env):
             made.close()
+
+
+def in_processes(
+    env: Env, processes: int, num_envs: int | None = None, default_num_envs: int = DEFAULT_NUM_ENVS
+) -> Callable[[], SharedEnvs]:
+    """What `fit(env, env_processes=...)` trains on: environments that worker processes step.
+
+    With the same seed the results are those of Gymnasium's `SyncVectorEnv`, in this process. Worker processes pay where a step
+    takes much longer than passing actions and observations on.
+
+    Args:
+        env: As in `make`, but not a native environment and nothing that is already made.
+        processes: Number of worker processes; divides that of the environments.
+        num_envs: As in `make`.
+        default_num_envs: As in `make`.
+
+    Returns:
+        A callable that makes the vector environment, which `make`, `fit` and `evaluate` accept.
+
+    Raises:
+        TypeError: `env` is none of these.
+        ValueError: `env` cannot be put into other processes, or numbers do not fit.
+
+    Example:
+    ```python
+    agent.evaluate(krp.envs.in_processes("CartPole-v1", 2, num_envs=4), episodes=8)
+    ```
+    """
+    processes = checks.integer("env_processes", processes)
+    num_envs = checks.integer("num_envs", num_envs, none=True)
+    if not is_owned(env) or (isinstance(env, str) and env.startswith("tf/")):
+        raise ValueError(
+            "`env_processes` needs an id of Gymnasium, a callable or a list of them, from which the processes make their own "
+            f"environments; native ones and those that are already made stay in this process. Received: env={env!r}"
+        )
+    makers = [_maker(item) for item in (env if isinstance(env, list) else [env])]
+    count = _number(len(makers), num_envs, default_num_envs) if isinstance(env, list) else num_envs or default_num_envs
+    if count % processes:
+        raise ValueError(f"`env_processes` must divide the {count} environments. Received: env_processes={processes}")
+    first = makers[0]()
+    if not isinstance(first, gymnasium.Env):
+        getattr(first, "close", lambda: None)()
+        raise TypeError(f"`env` as a callable must make a `gymnasium.Env`. Received: env={env!r}, which made {first!r}")
+    observation_space, action_space = first.observation_space, first.action_space
+    first.close()
+    all_makers = [makers[i % len(makers)] for i in range(count)]
+    return functools.partial(SharedEnvs, all_makers, processes, observation_space, action_space)
 
 
 def spaces_of(env: EnvOrSpaces) -> tuple[gymnasium.Space, gymnasium.Space]:

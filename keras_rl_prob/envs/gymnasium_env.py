@@ -243,9 +243,10 @@ class GymnasiumEnv:
                 died = env._workers is not None and isinstance(error, WORKER_DIED)
                 what = "a worker process of the environment has died" if died else "see above"
                 ended = env._workers is not None and env.vector_env.closed
+                where = env._workers.blamed if env._workers else ""
                 anew = " Its worker processes have ended: create it again." if ended else ""
                 error.add_note(
-                    f"Raised by the environment {described(env.vector_env)} at step {env._steps} of this run ({what}). "
+                    f"Raised by the environment {described(env.vector_env)}{where} at step {env._steps} of this run ({what}). "
                     f"The agent is unchanged: fix the environment and call `fit` again to continue training.{anew}"
                 )
                 raise

@@ -8,7 +8,7 @@ from keras_rl_prob.layers.fourier_features import FourierFeatures
 from keras_rl_prob.layers.head import Head
 from keras_rl_prob.layers.noisy_dense import NoisyDense
 from keras_rl_prob.layers.q_values import QValues
-from keras_rl_prob.layers.running_normalization import RunningNormalization
+from keras_rl_prob.layers.running_normalization import Normalization, RunningNormalization
 from keras_rl_prob.layers.stateful_rnn import StatefulRNN
 from keras_rl_prob.layers.unrolled import Unrolled
 
@@ -20,6 +20,7 @@ __all__ = [
     "FourierFeatures",
     "Head",
     "NoisyDense",
+    "Normalization",
     "QValues",
     "RunningNormalization",
     "StatefulRNN",

@@ -1,11 +1,13 @@
 """Normalisation by running statistics."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks
+from keras_rl_prob.settings import Settings
 from keras_rl_prob.types import Shape
 
 MAX_COUNT = 1e6  # float32 cannot count beyond 2^24
@@ -139,3 +141,37 @@ class RunningNormalization(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "center": self.center, "clip": self.clip, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+@dataclasses.dataclass(frozen=True)
+class Normalization(Settings):
+    """How observations or rewards are normalised, in place of `True`: `normalize_rewards=krp.Normalization(clip=5.0)`.
+
+    Args:
+        clip: The largest absolute value after normalisation, or `None` for no limit; 10 with `True`.
+
+    Raises:
+        ValueError: `clip` is not a positive number.
+
+    Example:
+    ```python
+    agent = krp.PPO(normalize_observations=krp.Normalization(clip=5.0))
+    ```
+    """
+
+    clip: float | None = 10.0
+
+    def checked(self) -> dict[str, Any]:
+        """The limit is a positive number, or `None`."""
+        return {"clip": checks.number("clip", self.clip, above=0.0, none=True)}
+
+    @classmethod
+    def argument(cls, name: str, value: Any) -> Any:
+        """Checks the argument of an agent: a bool or an object of this class."""
+        return value if isinstance(value, cls) else checks.flag(name, value)
+
+    @classmethod
+    def layer(cls, value: Any, center: bool = True) -> RunningNormalization:
+        """The layer, not yet built, for such an argument."""
+        return RunningNormalization(center, (value if isinstance(value, cls) else cls()).clip, dtype="float32")

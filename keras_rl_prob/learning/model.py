@@ -99,6 +99,24 @@ class LearningModel(PersistentModel):
         return [*self._reports.metrics, *(self._training.source.metrics if self._training else [])]
 
     @property
+    def last_rollout(self) -> dict[str, Nest] | None:
+        """The rollout of the last updates: a dict of nests of arrays `[T, B, ...]` while `fit` runs, else `None`.
+
+        `"action"` as the environment received it and the policy's `"parameters"`, both nests like the action space;
+        `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False for rows that are not
+        environment steps. `None` also where collectors send gradients in place of rollouts.
+        """
+        return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
+
+    def call(self, observation: Nest, training: bool = False) -> Nest:
+        """The network's outputs for a batch of observations, recurrent state at zero."""
+        return keras.tree.lists_to_tuples(self.network(self.normalize(observation), training=training))
+
+    def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
+        """Keras' `summary`, which here shows the layers and heads of the networks, too."""
+        super().summary(*args, expand_nested=expand_nested, **kwargs)
+
+    @property
     def networks(self) -> list[keras.Model]:
         """All networks of the agent, in the order in which they were added; `network` is the first."""
         return [layer for layer in self.layers if isinstance(layer, keras.Model)]

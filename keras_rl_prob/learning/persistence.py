@@ -163,6 +163,11 @@ class PersistentModel(HookedModel):
         self._ended, self._position = None, self.position() if goes_on else None
 
     @property
+    def budget(self) -> Any:
+        """The `Budget` of the running `fit`, or `None`: then its epochs have a number of gradient steps."""
+        return self._training.budget if self._training else None
+
+    @property
     def resumed_epoch(self) -> int | None:
         """Epoch at which `fit` starts after `BackupAndRestore`, read from the weights; `None` if nothing was restored."""
         return self._training.resumed_epoch if self._training else None

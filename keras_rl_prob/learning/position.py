@@ -99,17 +99,23 @@ class Position:
             raise ValueError(f"The file lacks part of its training state. Missing: {missing}")
         return cls({name: np.array(store[name]) for name in entries}, memory)
 
-    def count(self, name: str) -> int:
-        """Returns one of the integers that are stored with the variables."""
-        return int(self.entries[f"{PREFIX}{name}"])
+    def count(self, name: str, default: int | None = None) -> int:
+        """Returns one of the integers that are stored with the variables; `default`, if given, where it is not."""
+        entry = f"{PREFIX}{name}"
+        return int(self.entries[entry] if default is None else self.entries.get(entry, default))
+
+    @property
+    def _variables(self):
+        """Number of variables; the other entries are the integers."""
+        return sum(_number(name).isdecimal() for name in self.entries)
 
     def arrays(self) -> list[Any]:
         """The variables' values in order; `None` for rows of the replay buffer."""
-        return [self.entries.get(f"{PREFIX}{i}") for i in range(len(self.entries) - 2)]
+        return [self.entries.get(f"{PREFIX}{i}") for i in range(self._variables)]
 
     def shapes(self) -> list[list[int]]:
         """The variables' shapes in order, as lists."""
-        shapes = [self.entries.get(f"{PREFIX}{i}_shape") for i in range(len(self.entries) - 2)]
+        shapes = [self.entries.get(f"{PREFIX}{i}_shape") for i in range(self._variables)]
         pairs = zip(self.arrays(), shapes, strict=True)
         return [list(array.shape) if shape is None else shape.tolist() for array, shape in pairs]
 

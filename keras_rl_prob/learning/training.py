@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_rl_prob.keras_internals import BACKUP_FILES
+from keras_rl_prob.learning.budget import Budget
 from keras_rl_prob.learning.position import Position
 
 
@@ -19,6 +20,7 @@ class Training:
         num_envs: Number of environments.
         rollouts_per_epoch: Number of rollouts in an epoch.
         initial_epoch: Epoch at which `fit` starts.
+        budget: `Budget` that ends the epochs instead, or `None`.
 
     Attributes:
         num_envs: See above.
@@ -26,10 +28,12 @@ class Training:
         resumed_epoch: Epoch from which `restore` continued, or `None`.
     """
 
-    def __init__(self, source: Any, num_envs: int, rollouts_per_epoch: int, initial_epoch: int) -> None:
+    def __init__(
+        self, source: Any, num_envs: int, rollouts_per_epoch: int, initial_epoch: int, budget: Budget | None = None
+    ) -> None:
         self.source, self.num_envs = source, num_envs
         self.rollouts_per_epoch, self._initial_epoch = rollouts_per_epoch, initial_epoch
-        self._rollouts_before = source.rollouts
+        self._rollouts_before, self.budget = source.rollouts, budget
         self.resumed_epoch: int | None = None
 
     @property
@@ -46,6 +50,8 @@ class Training:
         """Returns the current state, a `Position` for `restore`; a replay buffer is not copied."""
         epochs = (self.source.rollouts - self._rollouts_before) // self.rollouts_per_epoch
         counts = {"epoch": self._initial_epoch + epochs, "num_envs": self.num_envs}
+        if self.budget:
+            counts |= {"epoch": self.budget.epoch, "start": self.budget.start}
         return Position.of(self.source.variables, self.source.rings, counts)
 
     def restore(self, position: Position, epoch: int | None = None) -> None:
@@ -78,6 +84,8 @@ class Training:
             for index, block in enumerate([] if is_there else blocks):
                 ring.unpack(index, block)
         self.resumed_epoch = self._initial_epoch = then if epoch is None else epoch
+        if self.budget:
+            self.budget.start = position.count("start", self.budget.start)
         self._rollouts_before = self.source.rollouts
 
 

@@ -9,6 +9,7 @@ from keras_rl_prob.networks.encoder import encoder
 from keras_rl_prob.networks.heads import heads
 from keras_rl_prob.networks.linear import linear_q
 from keras_rl_prob.networks.policies import actor_critic, feed_forward, nature_cnn, recurrent
+from keras_rl_prob.networks.regularization import regularize
 
 __all__ = [
     "actor_critic",
@@ -21,5 +22,6 @@ __all__ = [
     "nature_cnn",
     "q_network",
     "recurrent",
+    "regularize",
     "stochastic_actor",
 ]

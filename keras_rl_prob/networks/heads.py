@@ -1,5 +1,7 @@
 """Heads for any action space: from features to the parameters of a distribution over actions."""
 
+from typing import Any
+
 import gymnasium
 import keras
 import numpy as np
@@ -12,7 +14,12 @@ from keras_rl_prob.types import Nest
 
 
 def heads(
-    action_space: gymnasium.Space, x: keras.KerasTensor, mask: Nest = None, state_dependent_scale: bool = False
+    action_space: gymnasium.Space,
+    x: keras.KerasTensor,
+    mask: Nest = None,
+    state_dependent_scale: bool = False,
+    initial_scale: float | None = None,
+    gain: float = 0.01,
 ) -> Nest:
     """Creates a head for every component of an action space and returns their outputs.
 
@@ -26,32 +33,45 @@ def heads(
             have the keys of the action space, in a Tuple the positions, as in `{"1": mask}`. A Box has no mask; other
             components may lack one.
         state_dependent_scale: Whether the scale of a normal distribution depends on the features or is a learned vector.
+        initial_scale: Scale of normal distributions before training, as in `DenseNormal`, or `None` for its default.
+        gain: Gain of the kernels' orthogonal initialisation: near 0, the first policy hardly depends on the features.
 
     Returns:
         A nest of parameter tensors with the structure of the space.
 
     Raises:
-        ValueError: The mask does not fit the action space.
+        ValueError: The mask does not fit the action space, or there is an `initial_scale` but no Box to act in.
     """
     parts = iter(masks.align(action_space, mask, leading=1))
-    scaled = checks.flag("state_dependent_scale", state_dependent_scale)
-    return spaces.map_structure(lambda leaf: apply(_head(leaf, scaled), x, next(parts)), action_space)
+    options: dict[str, Any] = {"state_dependent_scale": checks.flag("state_dependent_scale", state_dependent_scale)}
+    if initial_scale is not None:
+        options["initial_scale"] = initial_scale
+        if not any(isinstance(leaf, gym_spaces.Box) for leaf in spaces.leaves(action_space)):
+            raise ValueError(
+                "`initial_scale` must be `None` unless an action is a Box, whose distribution has a scale. "
+                f"Received: initial_scale={initial_scale!r} for {action_space}"
+            )
+    gain = checks.number("gain", gain)
+    return spaces.map_structure(lambda leaf: apply(_head(leaf, gain, options), x, next(parts)), action_space)
 
 
-def _head(leaf, scaled):
+def _head(leaf, gain, options):
     check_classes(leaf, "an action, wrap the environment so that it has fewer or several smaller ones")
+    start = keras.initializers.Orthogonal(gain)  # a new one for each head: its seed is drawn when it is made
     if isinstance(leaf, gym_spaces.Discrete):
-        return DenseCategorical((int(leaf.n),))
+        return DenseCategorical((int(leaf.n),), kernel_initializer=start)
     if isinstance(leaf, gym_spaces.MultiDiscrete):
-        return DenseCategorical((*leaf.shape, int(leaf.nvec.max())), num_classes=leaf.nvec.tolist())
+        return DenseCategorical(
+            (*leaf.shape, int(leaf.nvec.max())), num_classes=leaf.nvec.tolist(), kernel_initializer=start
+        )
     if isinstance(leaf, gym_spaces.MultiBinary):
-        return DenseBernoulli(leaf.shape)
+        return DenseBernoulli(leaf.shape, kernel_initializer=start)
     with np.errstate(over="ignore"):
         bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
         bounded = np.isfinite(bounds[..., 1] - bounds[..., 0]).all()
     if not bounded:
-        return DenseNormal(leaf.shape, state_dependent_scale=scaled)
-    return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True, state_dependent_scale=scaled)
+        return DenseNormal(leaf.shape, kernel_initializer=start, **options)
+    return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True, kernel_initializer=start, **options)
 
 
 def apply(head: keras.layers.Layer, x: keras.KerasTensor, mask: Nest) -> keras.KerasTensor:

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_rl_prob.ops.temporal_difference import huber
+
 
 def clipped_surrogate(log_ratio: tf.Tensor, advantages: tf.Tensor, clip_ratio: float | tf.Tensor | None) -> tf.Tensor:
     """The objective of proximal policy optimization, to be *maximised*.
@@ -31,26 +33,36 @@ def clipped_surrogate(log_ratio: tf.Tensor, advantages: tf.Tensor, clip_ratio: f
 
 
 def clipped_value_loss(
-    values: tf.Tensor, old_values: tf.Tensor, targets: tf.Tensor, value_clip: float | tf.Tensor | None
+    values: tf.Tensor,
+    old_values: tf.Tensor,
+    targets: tf.Tensor,
+    value_clip: float | tf.Tensor | None,
+    huber_delta: float | None = None,
 ) -> tf.Tensor:
     """Squared error of the value, pessimistic about moves of more than `value_clip` away from the old prediction.
 
-    `max((v - target)^2, (v_old + clip(v - v_old, -value_clip, value_clip) - target)^2)`, without a factor 1/2.
+    `max((v - target)^2, (v_old + clip(v - v_old, -value_clip, value_clip) - target)^2)`, without a factor 1/2. With
+    `huber_delta` the squares are twice the `huber` loss: the same for small errors, linear for large ones.
 
     Args:
         values: Float tensor `[T, B]`, predictions now.
         old_values: Float tensor `[T, B]`, predictions during the rollout.
         targets: Float tensor `[T, B]`.
-        value_clip: Float; None for the plain squared error.
+        value_clip: Float; None for the plain error.
+        huber_delta: Float, the error from which on the loss is linear; None for never.
 
     Returns:
         Loss `[T, B]`.
     """
-    loss = (values - targets) ** 2
+    loss = _error(values - targets, huber_delta)
     if value_clip is None:
         return loss
     clipped = old_values + tf.clip_by_value(values - old_values, -value_clip, value_clip)
-    return tf.maximum(loss, (clipped - targets) ** 2)
+    return tf.maximum(loss, _error(clipped - targets, huber_delta))
+
+
+def _error(errors, huber_delta):
+    return errors**2 if huber_delta is None else 2.0 * huber(errors, huber_delta)
 
 
 def kl_cutoff(kl: tf.Tensor, target: float, factor: float, coef: float) -> tf.Tensor:

@@ -3,29 +3,38 @@
 import tensorflow as tf
 
 
-def masked_mean(x: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def masked_mean(x: tf.Tensor, mask: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Mean over the items where `mask` is true; 0 if there are none.
 
     Args:
         x: Float tensor of any shape.
         mask: Bool (or 0/1) tensor of the same shape.
+        weights: Float tensor of the same shape, at least 0, for the weighted mean `sum(w x) / sum(w)`. Items of weight 0 are
+            masked. `None` for equal weights.
 
     Returns:
         Scalar tensor. Masked items may be anything, NaN included.
     """
     x, mask = tf.convert_to_tensor(x), tf.cast(mask, tf.bool)
     _check_shape(x, mask, "x")
+    if weights is not None:
+        weights = tf.where(mask, tf.cast(weights, x.dtype), tf.zeros_like(x))
+        weighted = tf.where(weights > 0, weights * x, tf.zeros_like(x))
+        return tf.math.divide_no_nan(tf.reduce_sum(weighted), tf.reduce_sum(weights))
     count = tf.maximum(tf.reduce_sum(tf.cast(mask, x.dtype)), 1)
     return tf.reduce_sum(tf.where(mask, x, tf.zeros_like(x))) / count
 
 
-def masked_normalize(x: tf.Tensor, mask: tf.Tensor, epsilon: float = 1e-8) -> tf.Tensor:
+def masked_normalize(
+    x: tf.Tensor, mask: tf.Tensor, epsilon: float = 1e-8, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Shifts and scales to mean 0 and (population) standard deviation 1 over the items where `mask` is true.
 
     Args:
         x: Float tensor of any shape.
         mask: Bool (or 0/1) tensor of the same shape.
         epsilon: Added to the standard deviation.
+        weights: As in `masked_mean`, for the weighted mean and standard deviation.
 
     Returns:
         Tensor like `x`; masked items are 0.
@@ -35,8 +44,8 @@ def masked_normalize(x: tf.Tensor, mask: tf.Tensor, epsilon: float = 1e-8) -> tf
     [-1.0, 1.0, 0.0]
     """
     x, mask = tf.convert_to_tensor(x), tf.cast(mask, tf.bool)
-    centered = tf.where(mask, x - masked_mean(x, mask), tf.zeros_like(x))
-    return centered / (tf.sqrt(masked_mean(centered**2, mask)) + epsilon)
+    centered = tf.where(mask, x - masked_mean(x, mask, weights), tf.zeros_like(x))
+    return centered / (tf.sqrt(masked_mean(centered**2, mask, weights)) + epsilon)
 
 
 def explained_variance(values: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

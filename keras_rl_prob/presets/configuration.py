@@ -17,9 +17,22 @@ from keras_rl_prob.settings import Settings
 REQUIRED = inspect.Parameter.empty
 NOTES = ("name", "description", "seed", "version")
 PLAIN: dict[str, dict[str, Any]] = {
-    "env": {"id": REQUIRED, "num_envs": 32, "kwargs": {}, "validation_kwargs": {}, "collectors": None},
+    "env": {
+        "id": REQUIRED,
+        "num_envs": 32,
+        "kwargs": {},
+        "validation_kwargs": {},
+        "collectors": None,
+        "processes": None,
+    },
     "compile": {"steps_per_execution": None, "jit_compile": "auto", "run_eagerly": False},
-    "fit": {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1},
+    "fit": {
+        "epochs": 10,
+        "steps_per_epoch": None,
+        "env_steps": None,
+        "validation_episodes": 20,
+        "validation_freq": 1,
+    },
 }
 NAMED = ("cell", "noisy")  # arguments that are a name or `None`
 MADE = {"agent": "class", "network": "builder", "optimizer": "class"}  # section: the key that names what it makes
@@ -32,19 +45,20 @@ def check(config: dict[str, Any]) -> None:
 
     * `env`: `id`; `num_envs`, default: the agent's `default_num_envs`; `kwargs`, further arguments of the environment's
         constructor; `validation_kwargs`, additional or other arguments for evaluation and videos;
-        `collectors`, number of processes that collect, or `None`.
+        `collectors`, number of processes that collect, or `None`; `processes`, number of processes that the environments
+        run in, or `None`.
     * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor. Your own agent
         has the name `"package>Name"` under which `keras.saving.register_keras_serializable("package")` registered it.
     * `network`: `builder`, a function of `krp.networks`, and its arguments; default: the agent's default network.
     * `compile`: `steps_per_execution`, `jit_compile`, `run_eagerly`.
-    * `fit`: `epochs`, `steps_per_epoch`, `validation_episodes`, `validation_freq`.
+    * `fit`: `epochs`, `steps_per_epoch` or `env_steps`, `validation_episodes`, `validation_freq`.
     * `name`, `description`, `seed`, `version`: for the record.
 
     An argument that is an object is itself a dict with a `class`: a schedule of `keras.optimizers.schedules`, or one of the
     settings of agents, such as a `KLPenalty` or an `EpsilonGreedy`; for a `ReplaySettings` `class` may be left out, and
     arguments of such settings may also be arguments of the agent itself (`agent.capacity`). A further network of an agent is
     a dict with a `builder`. The `decay_steps` of a schedule over gradient steps may be `None` for all gradient steps of the
-    run.
+    run; with `env_steps`, for those on as many full rollouts.
 
     Args:
         config: The configuration.
@@ -95,6 +109,7 @@ def _check_plain(config):
             raise ValueError(f"`{name}` must be a string. Received: {name}={config[name]!r}")
     for name in ("epochs", "validation_episodes", "validation_freq"):
         checks.integer(f"fit.{name}", config["fit"][name])
+    checks.integer("fit.env_steps", config["fit"]["env_steps"], none=True)
 
 
 def _check_optimizers(key, value, default):
@@ -118,7 +133,8 @@ def environment(config: dict[str, Any]) -> dict[str, Any]:
     made = makers("agent").get(agent.get("class", ""))
     env = PLAIN["env"] | ({"num_envs": made.default_num_envs} if made else {}) | env
     checks.integer("env.num_envs", env["num_envs"])
-    checks.integer("env.collectors", env["collectors"], none=True)
+    for name in ("collectors", "processes"):
+        checks.integer(f"env.{name}", env[name], none=True)
     for name in ("kwargs", "validation_kwargs"):
         if not isinstance(env[name], dict) or not all(isinstance(key, str) for key in env[name]):
             raise ValueError(f"`env.{name}` must be an object of arguments. Received: env.{name}={env[name]!r}")

@@ -8,8 +8,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks, envs
 from keras_rl_prob.agents import Agent
-from keras_rl_prob.agents.arguments import whole_executions, whole_rollouts
 from keras_rl_prob.envs.native.native_env import NativeEnv
+from keras_rl_prob.learning.budget import checked_steps, whole_executions, whole_rollouts
 from keras_rl_prob.presets.configuration import check, environment, is_object, kind_of, makers, with_defaults
 
 
@@ -111,10 +111,15 @@ def _completed(config):
     fit, network = config["fit"], config.get("network")
     network = _made("network", network, config) if network else None
     agent = _agent(_decaying_over(config, 1), network)
-    updates = agent.updates_per_rollout(config["env"]["num_envs"])
+    num_envs = config["env"]["num_envs"]
+    updates = agent.updates_per_rollout(num_envs)
+    env_steps = checked_steps(fit["env_steps"], fit["steps_per_epoch"])
     steps_per_epoch = whole_rollouts(fit["steps_per_epoch"], updates, agent.rollouts_per_epoch)
-    whole_executions(config["compile"]["steps_per_execution"], updates, steps_per_epoch)
-    return _decaying_over(config, fit["epochs"] * steps_per_epoch), network
+    whole_executions(config["compile"]["steps_per_execution"], updates, None if env_steps else steps_per_epoch)
+    steps = fit["epochs"] * steps_per_epoch
+    if env_steps:
+        steps = -(-env_steps // (getattr(agent, "rollout_steps", 1) * num_envs)) * updates
+    return _decaying_over(config, steps), network
 
 
 def _agent(config, network):

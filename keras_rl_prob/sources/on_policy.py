@@ -1,5 +1,7 @@
 """From rollouts to minibatches, for on-policy agents."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -7,9 +9,11 @@ import tensorflow as tf
 
 from keras_rl_prob.drivers import Driver, Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.ops.masking import explained_variance
 from keras_rl_prob.sources.reward_scale import RewardScale
 from keras_rl_prob.sources.rollouts import RolloutFollower, RolloutSource
+from keras_rl_prob.types import Nest
 
 
 class Minibatch(NamedTuple):
@@ -25,6 +29,7 @@ class Minibatch(NamedTuple):
         state: Nest `[R, ...]`; recurrent state before the first step.
         index: int32 scalar; number of earlier updates on this rollout.
         report: Dict of float32 scalars that describe the rollout.
+        weight: float32 `[L, R]`, weights of the rows in losses; `()` for equal weights.
     """
 
     observation: Any
@@ -39,6 +44,7 @@ class Minibatch(NamedTuple):
     state: Any
     index: tf.Tensor
     report: dict
+    weight: Any = ()
 
 
 class Sequences(NamedTuple):
@@ -49,12 +55,16 @@ class Sequences(NamedTuple):
         state: Nest `[S, ...]`; recurrent state before the first step.
         order: int32 `[updates, R]`; the sequences of each update.
         report: Dict of float32 scalars that describe the rollout.
+        weight: float32 `[L, S]`, weights of the rows in losses; `()` for equal weights.
+        renewed: Function from the index of an update to the states to use instead of `state`, or `None`.
     """
 
     rows: tuple
     state: Any
     order: tf.Tensor
     report: dict
+    weight: Any = ()
+    renewed: Callable[[tf.Tensor], Any] | None = None
 
     @property
     def updates(self) -> int:
@@ -64,9 +74,10 @@ class Sequences(NamedTuple):
     def update(self, index: tf.Tensor) -> Minibatch:
         """Returns the `Minibatch` of a gradient step."""
         picked = self.order[index]
-        rows = tf.nest.map_structure(lambda x: tf.gather(x, picked, axis=1), self.rows)
-        state = tf.nest.map_structure(lambda x: tf.gather(x, picked), self.state)
-        return Minibatch._make([*rows, state, index, self.report])
+        rows, weight = tf.nest.map_structure(lambda x: tf.gather(x, picked, axis=1), (self.rows, self.weight))
+        states = self.renewed(index) if self.renewed else self.state
+        state = tf.nest.map_structure(lambda x: tf.gather(x, picked), states)
+        return Minibatch._make([*rows, state, index, self.report, weight])
 
 
 class Collected(NamedTuple):
@@ -79,6 +90,60 @@ class Collected(NamedTuple):
 
     rollout: Any
     order: tf.Tensor
+
+
+class RenewedStates:
+    """Keeps the states at the start of the sequences of a rollout, and renews them before every pass but the first.
+
+    The states of a rollout come from the weights that collected it. After the first pass they are stale: the current weights
+    would have others. The first of each environment is kept, since what led to it is gone.
+
+    Args:
+        agent: A built agent with memory.
+        driver: The `Driver` of the rollouts.
+        sequence_length: Steps in a sequence.
+    """
+
+    def __init__(self, agent: keras.Model, driver: Driver, sequence_length: int) -> None:
+        self._agent, self._length, self._unrolled = agent, sequence_length, Unrolled(agent.network)
+        count = driver.steps // sequence_length * driver.num_envs
+        self._states = tf.nest.map_structure(
+            lambda x: tf.Variable(tf.zeros((count, *x.shape[1:]), x.dtype), trainable=False), agent.initial_state(1)
+        )
+
+    def following(self, observation: Nest, rollout: Rollout, stored: Nest) -> Callable[[tf.Tensor], Any]:
+        """Returns a function from the index of an update, int32 scalar, to the states, nest `[S, ...]`, for it.
+
+        Args:
+            observation: Nest `[T, B, ...]`, as the network takes it.
+            rollout: The driver's `Rollout`.
+            stored: Nest `[S, ...]` of the states in the rollout, in the order of the sequences.
+        """
+        assign = functools.partial(tf.nest.map_structure, lambda variable, x: variable.assign(x))
+        first = tf.nest.map_structure(lambda x: x[0], rollout.state)
+
+        def renewed(index):
+            begins = tf.equal(index % self._agent.dealing.count, 0)
+            states = tf.cond(
+                tf.equal(index, 0),
+                lambda: stored,
+                lambda: tf.cond(begins, lambda: self._computed(observation, rollout.is_first, first), self._kept),
+            )
+            assign(self._states, states)
+            return states
+
+        return renewed
+
+    def _kept(self):
+        return tf.nest.map_structure(lambda variable: variable.read_value(), self._states)
+
+    def _computed(self, observation, is_first, state):
+        """States before each sequence of `T` rows, nest `[T / L * B, ...]`, for that before the first row."""
+        states, noisy = [state], bool(self._agent.noisy_layers)
+        for start in range(0, is_first.shape[0] - self._length, self._length):
+            rows, begins = tf.nest.map_structure(lambda x, i=start: x[i : i + self._length], (observation, is_first))
+            states.append(self._unrolled(rows, begins, states[-1], training=noisy)[1])
+        return tf.nest.map_structure(lambda *x: tf.concat(x, 0), *states)
 
 
 class Preparation(RolloutFollower):
@@ -98,6 +163,9 @@ class Preparation(RolloutFollower):
         super().__init__(agent, driver, dict.fromkeys(("log_prob", "value", "advantage", "target"), batch))
         self._steps, self._sequence_length = driver.steps, sequence_length
         self._num_envs, self._reward_scale = driver.num_envs, RewardScale(agent, driver.num_envs)
+        self._initial_state = getattr(getattr(agent, "dealing", None), "initial_state", "stored")
+        renews = self._initial_state == "refreshed" and tf.nest.flatten(agent.initial_state(1))
+        self._states = RenewedStates(agent, driver, sequence_length) if renews else None
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -127,9 +195,25 @@ class Preparation(RolloutFollower):
         kept = {"raw": raw, "parameters": parameters, "log_prob": log_prob, "value": value}
         self.keep(kept | {"advantage": advantage, "target": target, "valid": rollout.valid})
         rows = (observation, rollout.is_first, raw, parameters, log_prob, value, advantage, target, valid)
-        sequences = tf.nest.map_structure(self._as_sequences, rows)
+        rows, weight = tf.nest.map_structure(self._as_sequences, (rows, self._weight(rollout, observation)))
         state = tf.nest.map_structure(lambda x: tf.reshape(x, (-1, *x.shape[2:])), rollout.state)
-        return Sequences(sequences, state, collected.order, report)
+        if self._initial_state == "zero":
+            state = tf.nest.map_structure(tf.zeros_like, state)
+        renewed = self._states.following(observation, rollout, state) if self._states else None
+        return Sequences(rows, state, collected.order, report, weight, renewed)
+
+    def _weight(self, rollout, observation):
+        """float32 `[T, B]`, or `()`: the agent's weights of the rows."""
+        weigh = getattr(self.agent, "sample_weight", None)
+        weight = weigh and weigh(rollout._replace(observation=observation))
+        if weight is None:
+            return ()
+        if tuple(getattr(weight, "shape", ())) != (self._steps, self._num_envs):
+            raise ValueError(
+                f"`{type(self.agent).__name__}.sample_weight` must return `None` or weights of the shape "
+                f"{(self._steps, self._num_envs)}. Received: {weight!r}"
+            )
+        return tf.cast(weight, tf.float32)
 
     def _checked(self, returned):
         """Returns advantages and targets; raises a `ValueError` if the agent returned anything else."""

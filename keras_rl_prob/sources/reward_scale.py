@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_rl_prob.drivers import Rollout
 from keras_rl_prob.layers.running_normalization import Moments
 from keras_rl_prob.ops.returns import running_sums
+from keras_rl_prob.settings import current
 
 
 class RewardScale:
@@ -31,7 +32,8 @@ class RewardScale:
         Returns:
             The `Moments` of the returns.
         """
-        carries = self._agent.discount * (1.0 - tf.cast(rollout.ended, tf.float32))
+        discount = current(self._agent.discount, self._agent.optimizer.iterations)
+        carries = discount * (1.0 - tf.cast(rollout.ended, tf.float32))
         before = self._discounted_return.read_value()
         returns = running_sums(rollout.reward, carries, before)
         self._discounted_return.assign(tf.where(healthy, returns[-1] * carries[-1], before))

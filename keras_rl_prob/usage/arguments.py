@@ -7,7 +7,7 @@ AGENT = "PPO"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what names a configuration: `ENV` with `--agent`, or `--config`; `--set`, `--epochs` and `--seed`."""
+    """Adds what names a configuration: `ENV` with `--agent`, or `--config`; `--set` and its short forms, and `--seed`."""
     parser.add_argument("env", nargs="?", metavar="ENV", help="id of an environment, for an agent without a preset")
     parser.add_argument(
         "--agent", metavar="CLASS", help=f"the agent for ENV, such as PPO, DQN or RecurrentPPO; default: {AGENT}"
@@ -23,6 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="change a setting, as in agent.clip_ratio=0.1; VALUE is JSON or else a string; may be repeated",
     )
     parser.add_argument("--epochs", type=positive, metavar="N", help="short for --set fit.epochs=N")
+    parser.add_argument(
+        "--env-steps",
+        type=positive,
+        metavar="N",
+        help="environment steps of all epochs, which divide them; short for --set fit.env_steps=N",
+    )
+    parser.add_argument(
+        "--env-processes",
+        type=positive,
+        metavar="N",
+        help="processes that the environments run in; short for --set env.processes=N",
+    )
     parser.add_argument(
         "--seed", type=seed, metavar="N", help="determines all random numbers; default: a random one, which is recorded"
     )

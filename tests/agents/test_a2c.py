@@ -223,8 +223,14 @@ def test_all_kinds_of_actions_are_trained(env, network):
     ("arguments", "message"),
     [
         ({"rollout_steps": 0}, r"`rollout_steps` must be a positive integer. Received: rollout_steps=0"),
-        ({"discount": 1.5}, r"`discount` must be between 0 and 1. Received: discount=1.5"),
-        ({"gae_lambda": -0.1}, r"`gae_lambda` must be between 0 and 1. Received: gae_lambda=-0.1"),
+        (
+            {"discount": 1.5},
+            r"`discount` must be between 0 and 1, or a schedule of `keras.optimizers.schedules`. Received: discount=1.5",
+        ),
+        (
+            {"gae_lambda": -0.1},
+            r"`gae_lambda` must be between 0 and 1, or a schedule of `keras.optimizers.schedules`. Received: gae_lambda=-0.1",
+        ),
     ],
 )
 def test_arguments_out_of_range(arguments, message):

@@ -170,7 +170,7 @@ OTHERS = [
     (krp.RecurrentDQN, {"gamma": 0.9}, "Use `discount`"),
     (krp.RecurrentDQN, {"nothing_like_it": 0.9}, "RecurrentDQN`. Received: nothing_like_it=0.9"),
     (krp.Reinforce, {"rollout_steps": 3}, "Reinforce`. Received"),
-    ("fit", {"total_timesteps": 3}, "`epochs` and `steps_per_epoch`"),
+    ("fit", {"total_timesteps": 3}, "Use `env_steps`"),
     ("fit", {"callback": []}, "Use `callbacks`"),
     ("fit", {"n_envs": 3}, "Use `num_envs`"),
     ("fit", {"epoch": 3}, "Did you mean `epochs`"),

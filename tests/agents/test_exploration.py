@@ -237,3 +237,60 @@ def test_prioritized_replay_can_be_stored(beta):
 def test_alpha_is_a_fraction(alpha):
     with pytest.raises(ValueError, match=rf"`alpha` must be between 0 and 1\. Received: alpha={alpha}"):
         krp.PrioritizedReplay(alpha=alpha)
+
+
+def test_epsilon_rises_at_intervals_and_falls_as_it_did():
+    linear = krp.EpsilonGreedy(schedules.PolynomialDecay(0.8, 100, 0.0), 0.1, perturb_every=40, perturb_by=0.4)
+    steps = [0, 39, 40, 41, 79, 80, 120, 130, 1000]
+    # Without rises 0.8 - 0.008 t, at least 0.1; a rise of 0.4 shrinks by 1/100 of it in each of the 40 steps.
+    expected = [max(0.8 - 0.008 * t, 0.1) + (0.4 * (1 - t % 40 / 100) if t >= 40 else 0.0) for t in steps]
+    np.testing.assert_allclose(at(linear, steps), np.minimum(expected, 1.0), rtol=1e-5)
+    compound = krp.EpsilonGreedy(schedules.ExponentialDecay(0.5, 1, 0.99), perturb_every=10, perturb_by=0.2)
+    expected = [0.5 * 0.99**t + (0.2 * 0.99 ** (t % 10) if t >= 10 else 0.0) for t in steps]
+    np.testing.assert_allclose(at(compound, steps), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        at(krp.EpsilonGreedy(0.3, perturb_every=10, perturb_by=0.1), [9, 10, 15]), [0.3, 0.4, 0.4]
+    )
+
+
+def test_simulate_gives_what_training_will_have():
+    exploration = krp.EpsilonGreedy(schedules.PiecewiseConstantDecay([50, 100], [1.0, 0.5, 0.2]))
+    steps, values = exploration.simulate(200, points=5)
+    np.testing.assert_array_equal(steps, [0, 50, 100, 150, 200])
+    np.testing.assert_allclose(values, at(exploration, steps))
+    assert krp.Boltzmann(3.0).simulate(10)[1].tolist() == [3.0] * 201
+    with pytest.raises(ValueError, match="`env_steps` must be a positive integer"):
+        exploration.simulate(0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_random_actions_come_from_a_pool_that_the_mask_limits(mode):
+    def act(values, pool, start=0):
+        exploration = krp.EpsilonGreedy(1.0, actions=pool)
+        return MODES[mode](lambda x: exploration.act(x, OBSERVATION, STEP, SEED, start))(values).numpy()
+
+    np.testing.assert_allclose(rates(act(FREE, (0, 3, 3, 3))), [0.25, 0, 0, 0.75, 0], atol=0.02)
+    np.testing.assert_allclose(rates(act(VALUES, (1, 2, 3))), [0, 0, 0.5, 0.5, 0], atol=0.02)
+    np.testing.assert_allclose(rates(act(VALUES, (1, 4))), [1 / 3, 0, 1 / 3, 1 / 3, 0], atol=0.02)  # none is allowed
+    np.testing.assert_allclose(rates(act(FREE, (-2, 1), start=-2)), [0.5, 0, 0, 0.5, 0], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"actions": ()}, "`actions` must be a tuple of integers"),
+        ({"actions": 2}, "`actions` must be a tuple of integers"),
+        ({"actions": (0.5,)}, "`actions` must be an integer"),
+        ({"perturb_every": 0}, "`perturb_every` must be a positive integer"),
+        ({"perturb_by": 2.0}, "`perturb_by` must be between 0 and 1"),
+    ],
+    ids=str,
+)
+def test_wrong_pools_and_perturbations(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        krp.EpsilonGreedy(**arguments)
+
+
+def test_a_pool_of_other_actions_than_those_of_the_environment():
+    with pytest.raises(ValueError, match="`actions` of EpsilonGreedy must be integers from 0 to 4"):
+        krp.EpsilonGreedy(1.0, actions=(5,)).act(FREE, OBSERVATION, STEP, SEED)

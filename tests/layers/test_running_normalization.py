@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_rl_prob as krp
 from keras_rl_prob.layers import RunningNormalization
 
 
@@ -199,3 +200,28 @@ def test_errors():
         RunningNormalization(clip=0)
     with pytest.raises(ValueError, match=r"`epsilon` must be a positive number. Received: epsilon=0.0"):
         RunningNormalization(epsilon=0.0)
+
+
+def test_agents_take_the_clip_value_and_reset_forgets():
+    env = "tf/Pendulum-v1"
+    agent = krp.A2C(
+        krp.networks.feed_forward(env, (2,)),
+        normalize_observations=krp.Normalization(clip=0.5),
+        normalize_rewards=krp.Normalization(clip=None),
+    )
+    agent.compile(run_eagerly=True, jit_compile=False)
+    agent.fit(env, num_envs=2, steps_per_epoch=2, verbose=0, seed=0)
+    (observations,), rewards = agent.observation_normalizers, agent.reward_normalizer
+    assert (observations.clip, rewards.clip) == (0.5, None)
+    assert (observations.center, rewards.center) == (True, False)
+    assert float(observations.count) == float(rewards.count) == 20.0
+    np.testing.assert_array_equal(agent.normalize(tf.constant([[1e6, -1e6, 1e6]])), [[0.5, -0.5, 0.5]])
+    rewards.reset()
+    assert float(rewards(tf.constant(50.0))) == 50.0
+    usual = krp.PPO(normalize_observations=True, normalize_rewards=True)
+    usual.build(env)
+    assert usual.reward_normalizer.clip == usual.observation_normalizers[0].clip == 10.0
+    with pytest.raises(ValueError, match="`clip` must be a positive number, or `None`"):
+        krp.Normalization(0.0)
+    with pytest.raises(ValueError, match="`normalize_rewards` must be a bool"):
+        krp.PPO(normalize_rewards=5.0)

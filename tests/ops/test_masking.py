@@ -79,3 +79,14 @@ def test_errors():
         ValueError, match=r"`targets` must have the shape of `values`, \(3,\). Received: targets.shape=\(1,\)"
     ):
         ops.explained_variance(tf.ones((3,)), tf.ones((1,)), np.ones((3,), bool))
+
+
+def test_weighted_statistics_by_hand():
+    x, mask = tf.constant([1.0, 5.0, np.nan, 9.0]), tf.constant([True, True, True, False])
+    weights = tf.constant([3.0, 1.0, 0.0, 7.0])
+    assert float(ops.masked_mean(x, mask, weights)) == 2.0  # (3 * 1 + 1 * 5) / 4
+    normal = ops.masked_normalize(x[:2], mask[:2], weights=weights[:2])
+    np.testing.assert_allclose(normal, np.array([-1.0, 3.0]) / np.sqrt(3.0), rtol=1e-6)  # (3 * 1 + 1 * 9) / 4
+    assert float(ops.masked_mean(x, mask, tf.zeros(4))) == 0.0
+    equal = ops.masked_mean(tf.constant([1.0, 2.0, 6.0]), tf.ones(3), tf.fill((3,), 0.25))
+    assert float(equal) == 3.0

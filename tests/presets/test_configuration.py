@@ -119,7 +119,13 @@ def test_defaults_say_everything_and_keep_what_was_said():
     assert full["agent"]["minibatches"] == 4
     assert full["optimizer"]["beta_1"] == 0.9
     assert full["optimizer"]["learning_rate"]["power"] == 1.0
-    assert full["fit"] == {"epochs": 10, "steps_per_epoch": None, "validation_episodes": 20, "validation_freq": 1}
+    assert full["fit"] == {
+        "epochs": 10,
+        "steps_per_epoch": None,
+        "env_steps": None,
+        "validation_episodes": 20,
+        "validation_freq": 1,
+    }
     assert all(lookup(full, key) is not REQUIRED for key in defaults(full))
     assert with_defaults(full) == full
     full["env"]["kwargs"]["x"] = 1

@@ -9,7 +9,7 @@ from keras_rl_prob.agents.policy_gradient.kl_penalty import KLPenalty
 from keras_rl_prob.agents.policy_gradient.ppo import PPO
 from keras_rl_prob.agents.policy_gradient.recurrent_ppo import RecurrentPPO
 from keras_rl_prob.agents.policy_gradient.reinforce import Reinforce
-from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches, VTrace
+from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches, ValueLoss, VTrace
 
 __all__ = [
     "A2C",
@@ -24,4 +24,5 @@ __all__ = [
     "RecurrentPPO",
     "Reinforce",
     "VTrace",
+    "ValueLoss",
 ]

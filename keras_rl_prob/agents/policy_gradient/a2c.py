@@ -4,7 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.settings import ValueLoss
 from keras_rl_prob.distributions import Joint
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.settings import Schedule
 from keras_rl_prob.sources.on_policy import Minibatch
 from keras_rl_prob.types import Loss
@@ -25,12 +27,13 @@ class A2C(PolicyGradient):
         network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`. `None` makes
             `krp.networks.feed_forward(env)`.
         rollout_steps: Rows collected from each environment before an update.
-        discount: Gamma.
+        discount: Gamma. Like other coefficients, a float or a Keras schedule over gradient steps.
         gae_lambda: Lambda of the advantages and of the value targets.
-        value_coef: Weight of the value loss.
-        entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
+        value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
+        entropy_coef: Weight of the entropy bonus.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics. For this and rewards, a
+            `Normalization` sets the clip value.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
 
@@ -56,13 +59,13 @@ class A2C(PolicyGradient):
         network: keras.Model | None = None,
         *,
         rollout_steps: int = 5,
-        discount: float = 0.99,
-        gae_lambda: float = 1.0,
-        value_coef: float = 0.5,
+        discount: float | Schedule = 0.99,
+        gae_lambda: float | Schedule = 1.0,
+        value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.01,
         normalize_advantages: bool = False,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         name: str | None = None,
     ) -> None:
         super().__init__(

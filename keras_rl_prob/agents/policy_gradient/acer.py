@@ -12,7 +12,7 @@ from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import reject_q_values
 from keras_rl_prob.distributions import JointActions
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
-from keras_rl_prob.layers import RunningNormalization, Unrolled
+from keras_rl_prob.layers import Normalization, Unrolled
 from keras_rl_prob.learning.targets import follow, target_of
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import acer_policy_gradient, retrace, trust_region
@@ -92,29 +92,29 @@ class ACER(Agent):
         *,
         rollout_steps: int = 20,
         replay: RolloutReplaySettings = RolloutReplaySettings(),  # noqa: B008 (immutable)
-        discount: float = 0.99,
+        discount: float | Schedule = 0.99,
         retrace_lambda: float = 1.0,
         clip_rho: float = 10.0,
         trust_region: float | None = 1.0,
         average_decay: float = 0.99,
-        value_coef: float = 0.5,
+        value_coef: float | Schedule = 0.5,
         entropy_coef: float | Schedule = 0.01,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         previous_action_and_reward: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
         self.replay = checks.instance("replay", replay, (RolloutReplaySettings,), none=False)
-        self.discount = checks.fraction("discount", discount)
+        self.discount = checks.number("discount", discount, most=1.0, schedule=True)
         self.retrace_lambda = checks.fraction("retrace_lambda", retrace_lambda)
         self.clip_rho = clip_rho if clip_rho == math.inf else checks.number("clip_rho", clip_rho, above=0.0)
         self.trust_region = checks.number("trust_region", trust_region, none=True)
         self.average_decay = checks.fraction("average_decay", average_decay)
-        self.value_coef = checks.number("value_coef", value_coef)
+        self.value_coef = checks.number("value_coef", value_coef, schedule=True)
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
-        self.normalize_rewards = checks.flag("normalize_rewards", normalize_rewards)
+        self.normalize_rewards = Normalization.argument("normalize_rewards", normalize_rewards)
         self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
         self._check_capacity(1)
 
@@ -154,7 +154,7 @@ class ACER(Agent):
         """Creates the average policy and the reward statistics besides what every agent has."""
         super().build(env)
         self._joint = JointActions(self.action_space)
-        self.reward_normalizer = RunningNormalization(center=False, dtype="float32")
+        self.reward_normalizer = Normalization.layer(self.normalize_rewards, center=False)
         self.reward_normalizer.build((None,))
         if self.trust_region is not None:
             self.average_network = target_of(self.network)
@@ -206,7 +206,7 @@ class ACER(Agent):
         action, value = self._joint.index(data.raw), tf.reduce_sum(pi * q, -1)
         return retrace(
             data.reward[:-1],
-            self.discount * data.discount[:-1],
+            current(self.discount, self.optimizer.iterations) * data.discount[:-1],
             chosen(q, action)[:-1],
             value[1:],
             1.0 - tf.cast(data.ended[:-1], tf.float32),
@@ -239,7 +239,7 @@ class ACER(Agent):
         policy_loss = -masked_mean(tf.reduce_sum(tf.stop_gradient(gradient) * log_pi, -1), valid)
         value_loss = masked_mean(0.5 * tf.math.squared_difference(chosen(q, action), target), valid)
         entropy = masked_mean(-tf.reduce_sum(pi * log_pi, -1), valid)
-        loss = policy_loss + self.value_coef * value_loss
+        loss = policy_loss + current(self.value_coef, self.optimizer.iterations) * value_loss
         loss -= current(self.entropy_coef, self.optimizer.iterations) * entropy
         return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, **logs}
 

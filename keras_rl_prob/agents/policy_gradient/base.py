@@ -1,5 +1,6 @@
 """What policy-gradient agents share: a stochastic policy, a value, advantages, minibatches."""
 
+import functools
 from typing import Any
 
 import gymnasium
@@ -9,14 +10,15 @@ import tensorflow as tf
 from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import has_memory, reject_q_values
-from keras_rl_prob.agents.policy_gradient.settings import Minibatches
+from keras_rl_prob.agents.policy_gradient.settings import Minibatches, ValueLoss
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import Driver, Rollout
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
-from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import check_shape
+from keras_rl_prob.ops.losses import clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
-from keras_rl_prob.ops.returns import gae
+from keras_rl_prob.ops.returns import discounted_returns, gae
 from keras_rl_prob.settings import Schedule, current
 from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.sources.on_policy import Minibatch, OnPolicySource, Preparation
@@ -32,12 +34,13 @@ class PolicyGradient(Agent):
         network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`, or `None`. With
             `NoisyDense` layers it explores by their noise too, which is drawn for each rollout and kept for its updates.
         rollout_steps: Rows collected from each environment before the updates.
-        discount: Gamma.
+        discount: Gamma. This and the next three are floats or Keras schedules over gradient steps.
         gae_lambda: Lambda of the advantages and of the value targets.
-        value_coef: Weight of the value loss.
-        entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
+        value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
+        entropy_coef: Weight of the entropy bonus.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics. For this and rewards, a
+            `Normalization` sets the clip value.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
     """
@@ -54,25 +57,25 @@ class PolicyGradient(Agent):
         network: keras.Model | None = None,
         *,
         rollout_steps: int = 128,
-        discount: float = 0.99,
-        gae_lambda: float = 0.95,
-        value_coef: float = 0.5,
+        discount: float | Schedule = 0.99,
+        gae_lambda: float | Schedule = 0.95,
+        value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.01,
         normalize_advantages: bool = True,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         name: str | None = None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
         self.rollout_steps = checks.integer("rollout_steps", rollout_steps)
-        self.discount, self.gae_lambda = (
-            checks.fraction("discount", discount),
-            checks.fraction("gae_lambda", gae_lambda),
-        )
-        self.value_coef = checks.number("value_coef", value_coef)
+        self.discount = checks.number("discount", discount, most=1.0, schedule=True)
+        self.gae_lambda = checks.number("gae_lambda", gae_lambda, most=1.0, schedule=True)
+        if not isinstance(value_coef, ValueLoss):
+            value_coef = checks.number("value_coef", value_coef, schedule=True)
+        self.value_coef = value_coef
         self.entropy_coef = checks.number("entropy_coef", entropy_coef, schedule=True)
         self.normalize_advantages = checks.flag("normalize_advantages", normalize_advantages)
-        self.normalize_rewards = checks.flag("normalize_rewards", normalize_rewards)
+        self.normalize_rewards = Normalization.argument("normalize_rewards", normalize_rewards)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.feed_forward`."""
@@ -88,7 +91,7 @@ class PolicyGradient(Agent):
     def build(self, env: EnvOrSpaces) -> None:
         """Creates the reward statistics besides what every agent has."""
         super().build(env)
-        self.reward_normalizer = RunningNormalization(center=False, dtype="float32")
+        self.reward_normalizer = Normalization.layer(self.normalize_rewards, center=False)
         self.reward_normalizer.build((None,))
 
     def metric_names(self) -> list[str]:
@@ -208,8 +211,39 @@ class PolicyGradient(Agent):
             `(advantage, target)`, float32 `[T, B]` each; `target` is that of the values.
         """
         value, continues = rollout.record["value"], 1.0 - tf.cast(rollout.ended, tf.float32)
-        advantage = gae(reward, self.discount * rollout.discount, value, next_value, continues, self.gae_lambda)
+        discount = self.now(self.discount) * rollout.discount
+        advantage = gae(reward, discount, value, next_value, continues, self.now(self.gae_lambda))
+        if self.value_settings.target == "monte_carlo":
+            return advantage, discounted_returns(reward, discount, next_value, continues)
         return advantage, advantage + value
+
+    def sample_weight(self, rollout: Rollout) -> tf.Tensor | None:
+        """Weights of the rows of a rollout in all losses, and in the statistics of the advantages; `None` for equal ones.
+
+        Losses are weighted means, so that a row of weight 0 changes nothing. For a subclass to override:
+
+        ```python
+        class Careful(krp.PPO):
+            def sample_weight(self, rollout):  # learns nothing from rows with a reward above 10
+                return tf.cast(rollout.reward <= 10.0, tf.float32)
+        ```
+
+        Args:
+            rollout: The driver's `Rollout` with normalised observations.
+
+        Returns:
+            float32 `[T, B]` of numbers of at least 0, or `None`.
+        """
+        return None
+
+    def now(self, coefficient: float | Schedule) -> float | tf.Tensor:
+        """The value of a hyperparameter, which may be a schedule over gradient steps."""
+        return current(coefficient, self.optimizer.iterations)
+
+    @property
+    def value_settings(self) -> ValueLoss:
+        """`value_coef` as a `ValueLoss`."""
+        return ValueLoss.of(self.value_coef)
 
     def policy_loss(self, policy: Joint, log_prob: tf.Tensor, advantage: tf.Tensor, data: Minibatch) -> Loss:
         """The loss of the policy for each row.
@@ -226,8 +260,23 @@ class PolicyGradient(Agent):
         raise NotImplementedError(f"`{type(self).__name__}` must have a `policy_loss`, or `parts`.")
 
     def value_error(self, value: tf.Tensor, data: Minibatch) -> tf.Tensor:
-        """Squared error of the value, float32 `[L, R]`."""
-        return tf.math.squared_difference(value, data.target)
+        """Error of the value, squared or Huber's, float32 `[L, R]`."""
+        delta = self.value_settings.huber_delta
+        if delta is None:
+            return tf.math.squared_difference(value, data.target)
+        return clipped_value_loss(value, data.value, data.target, None, delta)
+
+    def loss_weight(self, policy: Joint, data: Minibatch) -> tuple[tf.Tensor | None, dict[str, tf.Tensor]]:
+        """Weights of the rows of a `Minibatch` in its losses.
+
+        Args:
+            policy: The current `Joint` distribution over actions.
+            data: A `Minibatch`.
+
+        Returns:
+            `(weight, logs)`: float32 `[L, R]`, or `None` for equal weights, and a dict of scalars to be reported.
+        """
+        return (None if isinstance(data.weight, tuple) else data.weight), {}
 
     def policy_and_value(self, data: Minibatch) -> tuple[Joint, tf.Tensor]:
         """Policy and values of the network for a `Minibatch`.
@@ -242,20 +291,24 @@ class PolicyGradient(Agent):
     def loss_and_logs(self, data: Nest) -> Loss:
         """The loss for a `Minibatch`, and a dict of its terms, scalars."""
         policy, value = self.policy_and_value(data)
-        advantage = masked_normalize(data.advantage, data.valid) if self.normalize_advantages else data.advantage
+        weight, more = self.loss_weight(policy, data)
+        mean = functools.partial(masked_mean, mask=data.valid, weights=weight)
+        advantage = data.advantage
+        if self.normalize_advantages:
+            advantage = masked_normalize(advantage, data.valid, weights=weight)
         policy_losses, logs = self.policy_loss(policy, policy.log_prob(data.raw), advantage, data)
         self._check_losses("policy_loss", policy_losses, data)
-        entropies = [masked_mean(entropy, data.valid) for entropy in policy.entropies()]
-        policy_loss, entropy = masked_mean(policy_losses, data.valid), tf.add_n(entropies)
-        loss = policy_loss - current(self.entropy_coef, self.optimizer.iterations) * entropy
+        entropies = [mean(entropy) for entropy in policy.entropies()]
+        policy_loss, entropy = mean(policy_losses), tf.add_n(entropies)
+        loss = policy_loss - self.now(self.entropy_coef) * entropy
         if "value" in self.network_outputs:
             errors = self.value_error(value, data)
             self._check_losses("value_error", errors, data)
-            value_loss = masked_mean(errors, data.valid)
-            loss += self.value_coef * value_loss
+            value_loss = mean(errors)
+            loss += self.now(self.value_settings.coef) * value_loss
             logs = {"value_loss": value_loss, **logs}
         parts = dict(zip(self.names_for_heads("entropy"), entropies, strict=False))
-        return loss, {"policy_loss": policy_loss, "entropy": entropy, **parts, **logs}
+        return loss, {"policy_loss": policy_loss, "entropy": entropy, **parts, **logs, **more}
 
     def _check_losses(self, method, losses, data):
         shape = tuple(data.valid.shape)

@@ -5,14 +5,15 @@ import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
-from keras_rl_prob.agents.policy_gradient.settings import VTrace
+from keras_rl_prob.agents.policy_gradient.settings import ValueLoss, VTrace
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import Rollout
 from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.ops.losses import clipped_surrogate
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import vtrace
-from keras_rl_prob.settings import Schedule, current
+from keras_rl_prob.settings import Schedule
 from keras_rl_prob.sources import LaggedSource, RolloutSource
 from keras_rl_prob.sources.on_policy import Minibatch
 from keras_rl_prob.types import Loss
@@ -38,14 +39,15 @@ class IMPALA(PolicyGradient):
         network: Functional model for one step: `{"action": nest of heads' outputs, "value": [B, 1]}`, with or without memory.
             `None` makes `krp.networks.feed_forward(env)`.
         rollout_steps: Rows collected from each environment for a gradient step.
-        discount: Gamma.
+        discount: Gamma. Like other coefficients, a float or a Keras schedule over gradient steps.
         vtrace: A `VTrace` with the truncation levels of the importance weights; `None` for no correction.
         clip_ratio: Epsilon of the clipped surrogate, a float or a Keras schedule over gradient steps, or `None`.
         lag: Number of rollouts that are held back.
-        value_coef: Weight of the value loss.
-        entropy_coef: Weight of the entropy bonus. A float or a schedule.
+        value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
+        entropy_coef: Weight of the entropy bonus.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each rollout.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics. For this and rewards, a
+            `Normalization` sets the clip value.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         previous_action_and_reward: Whether the network also sees the action and the reward before each observation, see
             `krp.envs.with_previous_step`.
@@ -74,15 +76,15 @@ class IMPALA(PolicyGradient):
         network: keras.Model | None = None,
         *,
         rollout_steps: int = 20,
-        discount: float = 0.99,
+        discount: float | Schedule = 0.99,
         vtrace: VTrace | None = VTrace(),  # noqa: B008 (immutable)
         clip_ratio: float | Schedule | None = None,
         lag: int = 0,
-        value_coef: float = 0.5,
+        value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.01,
         normalize_advantages: bool = False,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         previous_action_and_reward: bool = False,
         name: str | None = None,
     ) -> None:
@@ -98,6 +100,10 @@ class IMPALA(PolicyGradient):
             normalize_rewards=normalize_rewards,
             name=name,
         )
+        if self.value_settings.target != "lambda":
+            raise ValueError(
+                f"`value_coef` must leave the target of the values to V-trace. Received: value_coef={value_coef!r}"
+            )
         self.vtrace = checks.instance("vtrace", vtrace, (VTrace,))
         self.clip_ratio = checks.number("clip_ratio", clip_ratio, above=0.0, none=True, schedule=True)
         self.lag = checks.integer("lag", lag, least=0)
@@ -129,7 +135,7 @@ class IMPALA(PolicyGradient):
         numbers = self.vtrace
         if numbers is None:
             numbers, ratio = VTrace(), tf.zeros_like(ratio)
-        discount, continues = self.discount * rollout.discount, 1.0 - tf.cast(rollout.ended, tf.float32)
+        discount, continues = self.now(self.discount) * rollout.discount, 1.0 - tf.cast(rollout.ended, tf.float32)
         target, _ = vtrace(
             ratio, reward, discount, value, following, continues,
             numbers.lambda_, numbers.clip_rho, numbers.clip_c, valid=rollout.valid,
@@ -143,6 +149,6 @@ class IMPALA(PolicyGradient):
         weight = tf.stop_gradient(tf.exp(log_ratio))
         logs = {"importance_weight": masked_mean(weight, data.valid)}
         if self.clip_ratio is not None:
-            return -clipped_surrogate(log_ratio, advantage, current(self.clip_ratio, self.optimizer.iterations)), logs
+            return -clipped_surrogate(log_ratio, advantage, self.now(self.clip_ratio)), logs
         weight = tf.minimum(weight, self.vtrace.clip_pg_rho) if self.vtrace else 1.0
         return -weight * log_prob * advantage, logs

@@ -8,13 +8,14 @@ import tensorflow as tf
 from keras_rl_prob import checks
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
 from keras_rl_prob.agents.policy_gradient.kl_penalty import KLPenalty
-from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches
+from keras_rl_prob.agents.policy_gradient.settings import Clipping, Minibatches, ValueLoss
 from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.ops.losses import clipped_surrogate, clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean
-from keras_rl_prob.settings import Schedule, current
+from keras_rl_prob.settings import Schedule
 from keras_rl_prob.sources.on_policy import Minibatch
 from keras_rl_prob.types import Loss, Nest
 
@@ -40,14 +41,15 @@ class PPO(PolicyGradient):
         minibatches: Gradient steps in one pass over a rollout; a `Minibatches` also sets the length of the sequences, and when
             to stop early.
         update_epochs: Passes over a rollout.
-        discount: Gamma.
+        discount: Gamma. Like other coefficients, a float or a Keras schedule over gradient steps.
         gae_lambda: Lambda of the advantages and of the value targets.
         clip_ratio: Epsilon of the clipped surrogate, or `None` for no clipping. A float or a Keras schedule over gradient
             steps; a `Clipping` can clip the value too.
-        value_coef: Weight of the value loss.
-        entropy_coef: Weight of the entropy bonus. A float or a schedule.
+        value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
+        entropy_coef: Weight of the entropy bonus.
         normalize_advantages: Whether advantages have mean 0 and standard deviation 1 in each minibatch.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics. For this and rewards, a
+            `Normalization` sets the clip value.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         kl_penalty: A `KLPenalty`, or `None`.
         name: Name of the model.
@@ -73,14 +75,14 @@ class PPO(PolicyGradient):
         rollout_steps: int = 128,
         minibatches: int | Minibatches = 4,
         update_epochs: int = 4,
-        discount: float = 0.99,
-        gae_lambda: float = 0.95,
+        discount: float | Schedule = 0.99,
+        gae_lambda: float | Schedule = 0.95,
         clip_ratio: float | Schedule | Clipping | None = 0.2,
-        value_coef: float = 0.5,
+        value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.01,
         normalize_advantages: bool = True,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = True,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = True,
         kl_penalty: KLPenalty | None = None,
         name: str | None = None,
     ) -> None:
@@ -120,13 +122,18 @@ class PPO(PolicyGradient):
 
     def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""
-        return [*super().metric_names(), "kl", "clip_fraction", *self.names_for_heads("kl")]
+        by_sequence = ["kl_max"] if self.dealing.kl_by_sequence else []
+        by_sequence += ["kl_left_out"] if by_sequence and self.dealing.target_kl is not None else []
+        return [*super().metric_names(), "kl", "clip_fraction", *self.names_for_heads("kl"), *by_sequence]
 
     # ---- learning ---------------------------------------------------------------------------------------------
 
     def policy_loss(self, policy: Joint, log_prob: tf.Tensor, advantage: tf.Tensor, data: Minibatch) -> Loss:
         """The clipped surrogate."""
-        log_ratio, clip_ratio = log_prob - data.log_prob, current(self.clipping.clip_ratio, self.optimizer.iterations)
+        old, bound = data.log_prob, self.now(self.clipping.log_prob_clip)
+        if bound is not None:
+            log_prob, old = (tf.clip_by_value(x, -bound, bound) for x in (log_prob, old))
+        log_ratio, clip_ratio = log_prob - old, self.now(self.clipping.clip_ratio)
         kls = [masked_mean(kl, data.valid) for kl in self.distribution(data.parameters).kl_divergences(policy)]
         clipped = 0.0 if clip_ratio is None else tf.cast(tf.abs(tf.exp(log_ratio) - 1.0) > clip_ratio, tf.float32)
         return -clipped_surrogate(log_ratio, advantage, clip_ratio), {
@@ -136,10 +143,28 @@ class PPO(PolicyGradient):
         }
 
     def value_error(self, value: tf.Tensor, data: Minibatch) -> tf.Tensor:
-        """Squared error of the value, clipped if `value_clip` is given, float32 `[L, R]`."""
-        return clipped_value_loss(
-            value, data.value, data.target, current(self.clipping.value_clip, self.optimizer.iterations)
-        )
+        """Error of the value, clipped if `value_clip` is given, float32 `[L, R]`."""
+        clip, delta = self.now(self.clipping.value_clip), self.value_settings.huber_delta
+        return clipped_value_loss(value, data.value, data.target, clip, delta)
+
+    def loss_weight(self, policy: Joint, data: Minibatch) -> tuple[tf.Tensor | None, dict[str, tf.Tensor]]:
+        """Weights of the rows; 0 in sequences whose KL divergence exceeds `target_kl`, with `kl_by_sequence`."""
+        weight, logs = super().loss_weight(policy, data)
+        if not self.dealing.kl_by_sequence:
+            return weight, logs
+        kl = self.sequence_kls(policy, data)
+        logs = {**logs, "kl_max": tf.reduce_max(kl)}
+        if self.dealing.target_kl is None:
+            return weight, logs
+        learns = tf.cast(kl <= 1.5 * self.dealing.target_kl, tf.float32)  # [R]
+        logs["kl_left_out"] = 1.0 - tf.reduce_mean(learns)
+        return (tf.ones_like(data.valid) if weight is None else weight) * learns, logs
+
+    def sequence_kls(self, policy: Joint, data: Minibatch) -> tf.Tensor:
+        """KL(old || new) of each sequence of a `Minibatch`, the mean over its steps, float32 `[R]`."""
+        kl = tf.add_n(self.distribution(data.parameters).kl_divergences(policy))
+        steps = tf.reduce_sum(data.valid, 0)
+        return tf.math.divide_no_nan(tf.reduce_sum(tf.where(data.valid > 0.0, kl, tf.zeros_like(kl)), 0), steps)
 
     def loss_and_logs(self, data: Nest) -> Loss:
         """The loss for a `Minibatch`, and a dict of its terms, scalars."""
@@ -154,7 +179,7 @@ class PPO(PolicyGradient):
     def _follow_kl(self, index, kl):
         """Stops the updates on this rollout at `target_kl`; adapts beta after the last of them."""
         count, target_kl = self.dealing.count, self.dealing.target_kl
-        if target_kl is not None:
+        if target_kl is not None and not self.dealing.kl_by_sequence:
             self._stopped.assign((self._stopped & (index > 0)) | (kl > 1.5 * target_kl))
         if self.kl_penalty is not None:
             last_epoch = count * (self.update_epochs - 1)

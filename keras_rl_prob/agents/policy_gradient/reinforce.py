@@ -5,8 +5,10 @@ import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.agents.policy_gradient.base import PolicyGradient
+from keras_rl_prob.agents.policy_gradient.settings import ValueLoss
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.drivers import EpisodeDriver
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.settings import Schedule
 from keras_rl_prob.sources.on_policy import Minibatch
 from keras_rl_prob.types import Loss
@@ -29,11 +31,12 @@ class Reinforce(PolicyGradient):
             `None` makes `krp.networks.feed_forward(env)`.
         max_episode_steps: Steps after which an episode is truncated.
         baseline: Whether to subtract a learned value.
-        discount: Gamma.
-        value_coef: Weight of the value loss.
-        entropy_coef: Weight of the entropy bonus. A float or a Keras schedule over gradient steps.
+        discount: Gamma. Like other coefficients, a float or a Keras schedule over gradient steps.
+        value_coef: Weight of the value loss; a `ValueLoss` also sets its targets and its form.
+        entropy_coef: Weight of the entropy bonus.
         normalize_returns: Whether returns, or advantages, have mean 0 and standard deviation 1 in each update.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics. For this and rewards, a
+            `Normalization` sets the clip value.
         normalize_rewards: Whether rewards are divided by the running standard deviation of the discounted return.
         name: Name of the model.
 
@@ -60,12 +63,12 @@ class Reinforce(PolicyGradient):
         *,
         max_episode_steps: int = 500,
         baseline: bool = False,
-        discount: float = 0.99,
-        value_coef: float = 0.5,
+        discount: float | Schedule = 0.99,
+        value_coef: float | Schedule | ValueLoss = 0.5,
         entropy_coef: float | Schedule = 0.0,
         normalize_returns: bool = True,
-        normalize_observations: bool = False,
-        normalize_rewards: bool = False,
+        normalize_observations: bool | Normalization = False,
+        normalize_rewards: bool | Normalization = False,
         name: str | None = None,
     ) -> None:
         super().__init__(

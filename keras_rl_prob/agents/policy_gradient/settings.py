@@ -9,6 +9,9 @@ import keras
 from keras_rl_prob import checks
 from keras_rl_prob.settings import Schedule, Settings
 
+STATES = ("stored", "zero", "refreshed")
+TARGETS = ("lambda", "monte_carlo")
+
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +24,11 @@ class Minibatches(Settings):
             longest with which the sequences can be divided evenly, usually the whole rollout; 1 for networks without memory.
         target_kl: If the mean KL(old || new) of a minibatch exceeds 1.5 times this, the remaining updates on the rollout are
             skipped. `None` for never.
+        kl_by_sequence: Whether `target_kl` holds for each sequence alone: instead of all updates, those sequences are left out
+            of an update whose own mean KL exceeds 1.5 times it. Logs `kl_max`, the largest KL of a sequence, and `kl_left_out`,
+            the share of the sequences left out.
+        initial_state: The recurrent state at the start of a sequence: `"stored"`, as it was in the rollout; `"zero"`; or
+            `"refreshed"`, computed anew with the current weights before every pass but the first.
 
     Raises:
         ValueError: A number is out of its range.
@@ -34,11 +42,18 @@ class Minibatches(Settings):
     count: int = 4
     sequence_length: int | None = None
     target_kl: float | None = None
+    kl_by_sequence: bool = False
+    initial_state: str = "stored"
     plain: ClassVar[str] = "count"
 
     def checked(self) -> dict[str, Any]:
-        """Counts are positive integers, `target_kl` is a positive number."""
+        """Counts are positive integers, `target_kl` is a positive number, `initial_state` is one of three words."""
+        if self.initial_state not in STATES:
+            raise ValueError(
+                f"`initial_state` must be one of {list(STATES)}. Received: initial_state={self.initial_state!r}"
+            )
         return {
+            "kl_by_sequence": checks.flag("kl_by_sequence", self.kl_by_sequence),
             "count": checks.integer("count", self.count),
             "sequence_length": checks.integer("sequence_length", self.sequence_length, none=True),
             "target_kl": checks.number("target_kl", self.target_kl, above=0.0, none=True),
@@ -54,6 +69,8 @@ class Clipping(Settings):
         clip_ratio: Epsilon of the clipped surrogate, or `None` for no clipping. A float or a Keras schedule over gradient
             steps.
         value_clip: How far the value may move from the old one in an update, or `None`. A float or a schedule.
+        log_prob_clip: Bound of the log-probabilities, old and new, of which the ratio is made: they are clipped to
+            [-log_prob_clip, log_prob_clip], and get no gradient beyond. `None` for no bound.
 
     Raises:
         ValueError: A number is out of its range.
@@ -66,13 +83,50 @@ class Clipping(Settings):
 
     clip_ratio: float | Schedule | None = 0.2
     value_clip: float | Schedule | None = None
+    log_prob_clip: float | Schedule | None = None
     plain: ClassVar[str] = "clip_ratio"
 
     def checked(self) -> dict[str, Any]:
-        """Both are positive numbers, schedules, or `None`."""
+        """All are positive numbers, schedules, or `None`."""
         return {
             name: checks.number(name, getattr(self, name), above=0.0, none=True, schedule=True)
-            for name in ("clip_ratio", "value_clip")
+            for name in ("clip_ratio", "value_clip", "log_prob_clip")
+        }
+
+
+@keras.saving.register_keras_serializable("keras_rl_prob")
+@dataclasses.dataclass(frozen=True)
+class ValueLoss(Settings):
+    """What the value is learned from, and how; agents also take a plain number for `value_coef`.
+
+    Args:
+        coef: Weight of the value loss. A float or a Keras schedule over gradient steps.
+        huber_delta: Error at which the loss turns from quadratic to linear, or `None` for the squared error. Smaller errors
+            have the same loss with both.
+        target: `"lambda"` for the lambda-return, which is the advantage plus the value, or `"monte_carlo"` for the discounted
+            return to the end of the episode, or of the rollout with a bootstrap. Advantages do not depend on it.
+
+    Raises:
+        ValueError: A number is out of its range, or there is no such target.
+
+    Example:
+    ```python
+    agent = krp.PPO(value_coef=krp.ValueLoss(0.5, huber_delta=1.0, target="monte_carlo"))
+    ```
+    """
+
+    coef: float | Schedule = 0.5
+    huber_delta: float | None = None
+    target: str = "lambda"
+    plain: ClassVar[str] = "coef"
+
+    def checked(self) -> dict[str, Any]:
+        """The coefficient is at least 0, delta is positive, the target is one of two words."""
+        if self.target not in TARGETS:
+            raise ValueError(f"`target` must be one of {list(TARGETS)}. Received: target={self.target!r}")
+        return {
+            "coef": checks.number("coef", self.coef, schedule=True),
+            "huber_delta": checks.number("huber_delta", self.huber_delta, above=0.0, none=True),
         }
 
 

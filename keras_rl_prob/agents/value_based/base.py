@@ -10,6 +10,7 @@ from keras_rl_prob import border, checks
 from keras_rl_prob.agents import network_checks
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import check_shape
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
 from keras_rl_prob.types import Loss, Nest
@@ -40,7 +41,7 @@ class QLearning(Agent):
         discount: float,
         exploration: EpsilonGreedy | Boltzmann | None,
         huber_delta: float | None,
-        normalize_observations: bool,
+        normalize_observations: bool | Normalization,
         name: str | None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)

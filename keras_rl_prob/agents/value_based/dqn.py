@@ -10,6 +10,7 @@ from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.learning.targets import checked_update, target_of, update
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
@@ -49,7 +50,8 @@ class DQN(ReplayingModel, QLearning):
         rescale_values: Whether values are learned on the scale `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`, which
             compresses large ones: the target is then `h(R + gamma^m h^-1(Q_target(s', a')))`.
         replay: A `ReplaySettings`: capacity, batch size, n-step returns, priorities.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics; a `Normalization` sets the clip
+            value.
         name: Name of the model.
 
     Raises:
@@ -88,7 +90,7 @@ class DQN(ReplayingModel, QLearning):
         huber_delta: float | None = 1.0,
         rescale_values: bool = False,
         replay: ReplaySettings = ReplaySettings(),  # noqa: B008 (immutable)
-        normalize_observations: bool = False,
+        normalize_observations: bool | Normalization = False,
         name: str | None = None,
     ) -> None:
         super().__init__(

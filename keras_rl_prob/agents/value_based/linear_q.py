@@ -6,6 +6,7 @@ from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.value_based.base import QLearning
 from keras_rl_prob.agents.value_based.exploration import Boltzmann, EpsilonGreedy
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.sources.online import OnlineSource
 
@@ -59,7 +60,7 @@ class LinearQ(QLearning):
         exploration: EpsilonGreedy | Boltzmann | None = None,
         huber_delta: float | None = None,
         reward_clip: float | None = None,
-        normalize_observations: bool = False,
+        normalize_observations: bool | Normalization = False,
         name: str | None = None,
     ) -> None:
         super().__init__(

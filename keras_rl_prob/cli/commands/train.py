@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int | None:
 
 
 def resumed(args: argparse.Namespace) -> dict[str, Any]:
-    """The configuration of the run to resume; only its number of epochs can be changed."""
+    """The configuration of the run to resume; only its number of epochs can be changed, which then have as many steps."""
     config = runs.read_config(args.resume)
     changes = configs.changes(args)
     if args.collectors or set(changes) - {"fit.epochs"}:
@@ -51,5 +51,7 @@ def resumed(args: argparse.Namespace) -> dict[str, Any]:
     with blaming(None, *configs.WRONG):
         epochs = changes.get("fit.epochs", config["fit"]["epochs"])
         checks.integer("fit.epochs", epochs)
+    if config["fit"].get("env_steps"):
+        config["fit"]["env_steps"] = config["fit"]["env_steps"] * epochs // config["fit"]["epochs"]
     config["fit"]["epochs"] = epochs
     return config

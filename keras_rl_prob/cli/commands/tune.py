@@ -45,11 +45,9 @@ def run(args: argparse.Namespace) -> int | None:
         project_name=folder.name,
     )
     env, validation = presets.make_env(config), presets.make_env(config, validation=True)
-    num_envs = config["env"]["num_envs"]
+    places = {"num_envs": config["env"]["num_envs"], "env_processes": config["env"]["processes"]}
     try:
-        tuner.search(
-            env, **config["fit"], validation_data=validation, num_envs=num_envs, seed=config["seed"], verbose=2
-        )
+        tuner.search(env, **config["fit"], validation_data=validation, **places, seed=config["seed"], verbose=2)
     except KeyboardInterrupt:
         print(f"Stopped. To continue: keras-rl-prob tune --resume {folder}")
         return 130

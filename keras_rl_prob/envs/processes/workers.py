@@ -7,6 +7,7 @@ import queue
 import runpy
 import time
 from collections.abc import Callable
+from multiprocessing import connection
 from typing import Any
 
 import gymnasium
@@ -26,7 +27,12 @@ class Workers:
     Args:
         vector_env: An `AsyncVectorEnv`, perhaps in wrappers.
         timeout: Seconds that all workers together may take for a step or a reset; `None` sets no limit.
+
+    Attributes:
+        blamed: After an exception, in which workers it was raised, as part of a sentence.
     """
+
+    blamed = ""
 
     def __init__(self, vector_env: gymnasium.vector.VectorEnv, timeout: float | None = None) -> None:
         self._base: Any = vector_env.unwrapped
@@ -104,9 +110,20 @@ class Workers:
                 "A worker process must report the exception that ended it. "
                 f"Received: nothing from {_numbered(ended)}; see its standard error"
             ) from None
-        except Exception:
+        except Exception as error:
+            failed = self._failed()
+            if failed and not isinstance(error, TimeoutError):
+                pids = ", ".join(str(base.processes[i].pid) for i in failed)
+                self.blamed = f", in {_numbered(failed)} (process {pids})"
             self.end()
             raise
+
+    def _failed(self):
+        """Numbers of the workers that have reported an exception or, if none has, that have died."""
+        base = self._base
+        reported = [i for i, pipe in enumerate(base.parent_pipes) if pipe is None]
+        ended = [] if reported else connection.wait([process.sentinel for process in base.processes], 1.0)
+        return reported or [i for i, process in enumerate(base.processes) if process.sentinel in ended]
 
 
 class _Run:

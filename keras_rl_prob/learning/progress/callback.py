@@ -94,7 +94,7 @@ class Progress(keras.callbacks.ProgbarLogger):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Ends the line."""
-        self._logs, self._done = logs, self.target
+        self._logs, self._done = logs, self._done if self.model.budget else self.target
         taken = duration(time.perf_counter() - self._epoch_start)
         if self.verbose:
             self._print(self._line(1.0 if self._can_draw() else None, taken))
@@ -123,10 +123,10 @@ class Progress(keras.callbacks.ProgbarLogger):
     def _time_left(self):
         """The time left until the last epoch ends, or nothing before it is known."""
         timed = self._batches - self._first_batch
-        if not timed or not self.target:
+        if not timed:
             return ""
         epochs = self.epochs - self._epoch - 1
-        left = (self.target - self._done + epochs * self.target) * self._training / timed
+        left = self._left() * self._training / timed
         return duration(left + epochs * self._gaps / max(1, self._gap_count))
 
     def _steps(self):
@@ -136,10 +136,26 @@ class Progress(keras.callbacks.ProgbarLogger):
         steps = int(self._logs["env_steps"])
         timed = self._batches - self._first_batch
         since, batches = (self._first_steps, timed) if timed else (self._before_first, self._batches)
-        left = (self.epochs - self._epoch) * self.target - self._done
+        left = self._left()
         if not left:
             return f"{steps:,}"
-        return f"{steps:,}/{rounded(steps + left * (steps - since) / batches)}"
+        budget = self.model.budget
+        return f"{steps:,}/{rounded(budget.end if budget else steps + left * (steps - since) / batches)}"
+
+    def _left(self):
+        """About how many batches are left until the last epoch ends."""
+        budget = self.model.budget
+        if budget is None:
+            return (self.epochs - self._epoch) * self.target - self._done
+        steps = int(self._logs["env_steps"])
+        return max(0, budget.end - steps) * self._batches / max(1, steps - self._before_first)
+
+    def _part(self):
+        """The part of the epoch that is done, 0 to 1, or `None`."""
+        budget = self.model.budget
+        if budget is not None:
+            return budget.part(self._epoch, int(self._logs.get("env_steps", 0)))
+        return self._done / self.target if self.target else None
 
     def _line(self, bar, end):
         logs = self._logs
@@ -161,7 +177,7 @@ class Progress(keras.callbacks.ProgbarLogger):
 
     def _draw(self, end):
         if self._can_draw():
-            text = self._line(self._done / self.target if self.target else None, end)
+            text = self._line(self._part(), end)
             sys.stdout.write(f"\r{text.ljust(len(self._drawn))}")
             sys.stdout.flush()
             self._drawn, self._shown = text, time.perf_counter()

@@ -22,6 +22,7 @@ class StepRate(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Starts to count."""
+        self._epoch = epoch
         self._steps, self._seconds = int(self.model.env_steps.numpy()), 0.0
         self.steps_per_second: float | None = None
 
@@ -34,7 +35,9 @@ class StepRate(keras.callbacks.Callback):
         self._seconds += time.perf_counter() - self._start
         steps = int(logs["env_steps"])
         self.steps_per_second = (steps - self._steps) / self._seconds
-        if self._is_first and batch + 1 < (self.params["steps"] or 0):
+        budget = self.model.budget
+        goes_on = budget.epoch <= self._epoch if budget else batch + 1 < (self.params["steps"] or 0)
+        if self._is_first and goes_on:
             self._steps, self._seconds, self.steps_per_second = steps, 0.0, None
         self._is_first = False
 
