@@ -248,7 +248,8 @@ NOT_SERIALIZABLE = {
     layers.Unrolled,
     agents.Agent,
     agents.Policy,
-}  # abstract, or created again from the network
+    agents.TrainingHint,
+}  # abstract, created again from the network, or a category of warnings
 each_class = pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
 
 

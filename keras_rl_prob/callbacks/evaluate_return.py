@@ -10,7 +10,7 @@ from keras_rl_prob.types import Logs
 
 
 class EvaluateReturn(keras.callbacks.Callback):
-    """Plays whole episodes every `every` epochs and adds `<name>_return` and `<name>_length` to the epoch's logs.
+    """Plays whole episodes every `every` epochs and adds `<name>_return`, `<name>_length` and `<name>_return_std` to the logs.
 
     Keras passes the same logs to all callbacks in the order of their list, so callbacks that use these entries
     (`EarlyStopping`, `ModelCheckpoint`, `RunLog`, ...) must come after this one; Keras' `History` and progress bar always do.

@@ -87,7 +87,7 @@ def test_only_callbacks_after_it_see_the_entries(agent, env):
     history = train(
         agent, [watch("before"), krp.callbacks.EvaluateReturn(env, episodes=1, name="hard"), watch("after")]
     )
-    assert seen["after"].keys() - seen["before"].keys() == {"hard_return", "hard_length"}
+    assert seen["after"].keys() - seen["before"].keys() == {"hard_return", "hard_length", "hard_return_std"}
     assert all(isinstance(value, float) for value in seen["after"].values())
     assert history["hard_return"] == [1.0]
 
