@@ -21,7 +21,7 @@ from keras_rl_prob.agents.value_based import DQN, QRDQN, Boltzmann, EpsilonGreed
 from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
 from keras_rl_prob.layers import Normalization
-from keras_rl_prob.learning.hints import TrainingHint
+from keras_rl_prob.learning.progress.hints import TrainingHint
 from keras_rl_prob.replay.settings import (
     PrioritizedReplay,
     ReplaySettings,

@@ -23,9 +23,9 @@ from keras_rl_prob.layers import Normalization, Unrolled
 from keras_rl_prob.learning import failures
 from keras_rl_prob.learning.budget import EXECUTIONS, Budget, checked_steps, whole_executions, whole_rollouts
 from keras_rl_prob.learning.callbacks import begin, prepared
-from keras_rl_prob.learning.hints import hint_at_inert
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.progress import end_line
+from keras_rl_prob.learning.progress.hints import hint_at_inert
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 from keras_rl_prob.replay import Ring

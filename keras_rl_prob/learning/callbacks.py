@@ -6,8 +6,8 @@ import keras
 
 from keras_rl_prob.envs import is_owned
 from keras_rl_prob.envs.factory import BatchEnv, Env
-from keras_rl_prob.learning.hints import Hints
 from keras_rl_prob.learning.progress import Progress, end_line, with_progress
+from keras_rl_prob.learning.progress.hints import Hints
 from keras_rl_prob.learning.training import Training, mend_backups
 
 MONITORS = keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_rl_prob as krp
-from keras_rl_prob.learning import hints
+from keras_rl_prob.learning.progress import hints
 
 
 class Plain(gymnasium.Env):

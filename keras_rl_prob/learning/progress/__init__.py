@@ -1,4 +1,4 @@
-"""The progress of `fit` and `evaluate`: one line that fits into the window."""
+"""What `fit` and `evaluate` tell: their progress in one line that fits into the window, and hints."""
 
 from keras_rl_prob.learning.progress.callback import Progress, end_line, with_progress
 from keras_rl_prob.learning.progress.step_rate import StepRate
