@@ -239,7 +239,7 @@ def played(monkeypatch):
     monkeypatch.setattr("sys.stdout", Screen(True))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm")
-    model = types.SimpleNamespace(env_steps=tf.Variable(1000), run_eagerly=False)
+    model = types.SimpleNamespace(env_steps=tf.Variable(1000), run_eagerly=False, budget=None)
     rate = StepRate()
     progress = Progress(rate)
     monkeypatch.setattr(progress, "_draw", lambda end: drawn.append(progress._line(0.5, end)))
