@@ -50,7 +50,7 @@ class RayCollectors(Settings):
         num_cpus: CPUs that Ray reserves for each collector, and threads of its TensorFlow.
         mode: `"lockstep"`, `"asynchronous"`, or `None` for what fits the agent: the latter for `IMPALA`, `ACER` and `A3C`.
         max_policy_lag: Age above which a rollout is dropped when `"asynchronous"`: number of rollouts learned from since its
-            weights were sent.
+            weights were sent. `None` for 20, or four for each collector if that is more: the mean age is two for each.
         max_restarts: How often a collector may be replaced without a rollout in between. After that, or if all raise, the
             exception is raised here.
         timeout: Seconds that a collector may take for its start or for a rollout.
@@ -79,7 +79,7 @@ class RayCollectors(Settings):
     address: str | None = None
     num_cpus: float = 1
     mode: str | None = None
-    max_policy_lag: int = 20
+    max_policy_lag: int | None = None
     max_restarts: int = 3
     timeout: float = 600.0
 
@@ -92,10 +92,15 @@ class RayCollectors(Settings):
             "num_envs": checks.integer("num_envs", self.num_envs, none=True),
             "address": self.address if self.address is None else checks.text("address", self.address),
             "num_cpus": checks.number("num_cpus", self.num_cpus, above=0.0),
-            "max_policy_lag": checks.integer("max_policy_lag", self.max_policy_lag, least=0),
+            "max_policy_lag": checks.integer("max_policy_lag", self.max_policy_lag, least=0, none=True),
             "max_restarts": checks.integer("max_restarts", self.max_restarts, least=0),
             "timeout": checks.number("timeout", self.timeout, above=0.0),
         }
+
+    @property
+    def most_lag(self) -> int:
+        """`max_policy_lag`, or its default for this number of collectors."""
+        return max(20, 4 * self.num_collectors) if self.max_policy_lag is None else self.max_policy_lag
 
     def check(self, agent: keras.Model, num_envs: int | None) -> None:
         """Raises a `ValueError` unless these collectors fit an agent, an `ImportError` if Ray is not installed.

@@ -251,7 +251,7 @@ class AsynchronousDriver(RemoteDriver):
             event: Event = crew.next_event()
             if event.answer is None:
                 self._is_new[event.place], restarts = True, restarts + 1
-            elif event.has_rollout and version - event.tag > crew.settings.max_policy_lag:
+            elif event.has_rollout and version - event.tag > crew.settings.most_lag:
                 dropped += 1
             elif event.has_rollout:
                 break

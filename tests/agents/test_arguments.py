@@ -52,7 +52,7 @@ TABLE = {
         "target_kl": [*POSITIVE, SCHEDULED],
         "kl_penalty": [1.0, krp.EpsilonGreedy()],
     },
-    krp.A2C: POLICY | {"rollout_steps": COUNT, "gae_lambda": [*FRACTION, SCHEDULED]},
+    krp.A2C: POLICY | {"rollout_steps": COUNT, "gae_lambda": FRACTION},
     krp.A3C: {"rollout_steps": [0], "gae_lambda": [SCHEDULED]},  # the constructor is that of A2C
     krp.IMPALA: POLICY
     | {

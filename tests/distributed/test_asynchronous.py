@@ -56,6 +56,14 @@ def test_rollouts_that_are_too_old_are_dropped_and_counted(engine, stack):
     assert results(driver)["dropped_rollouts"] == 2.0  # the two of collector 1, of version 0
 
 
+def test_by_default_the_usual_lag_of_many_collectors_is_allowed(engine, stack):
+    assert [RayCollectors(n).most_lag for n in (1, 5, 6, 100)] == [20, 20, 24, 400]
+    assert RayCollectors(100, max_policy_lag=0).most_lag == 0
+    driver = source_of(compiled(impala), NATIVE, RayCollectors(12, num_envs=1), stack, None).driver
+    assert max(taken(driver, 60)) > 20
+    assert results(driver)["dropped_rollouts"] == 0.0
+
+
 def test_at_most_two_rollouts_are_in_flight(engine, stack):
     driver = source_of(compiled(impala), NATIVE, RayCollectors(3), stack).driver
     for _ in range(5):

@@ -175,6 +175,7 @@ def test_the_number_of_collectors_must_be_positive(wrong):
         ({"num_cpus": 0}, "`num_cpus` must be a positive number"),
         ({"mode": "lazy"}, r"`mode` must be one of \['lockstep', 'asynchronous'\]"),
         ({"max_policy_lag": -1}, "`max_policy_lag` must be an integer of at least 0"),
+        ({"max_policy_lag": 2.5}, "`max_policy_lag` must be an integer of at least 0, or `None`"),
         ({"max_restarts": 1.5}, "`max_restarts` must be an integer"),
         ({"timeout": 0.0}, "`timeout` must be a positive number"),
     ],

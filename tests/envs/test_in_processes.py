@@ -176,7 +176,7 @@ def test_an_environment_that_cannot_be_made_there_says_why():
         (gymnasium.make("CartPole-v1"), {"env_processes": 2}, "already made stay in this process"),
         ("CartPole-v1", {"env_processes": 2, "collectors": object()}, "`collectors` must be"),
     ],
-    ids=str,
+    ids=map(str, range(6)),
 )
 def test_wrong_numbers_and_environments(agent, env, arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
