@@ -53,7 +53,7 @@ TABLE = {
         "kl_penalty": [1.0, krp.EpsilonGreedy()],
     },
     krp.A2C: POLICY | {"rollout_steps": COUNT, "gae_lambda": FRACTION},
-    krp.A3C: {"rollout_steps": [0], "gae_lambda": [SCHEDULED]},  # the constructor is that of A2C
+    krp.A3C: {"rollout_steps": [0], "discount": [2.0]},  # the constructor is that of A2C
     krp.IMPALA: POLICY
     | {
         "rollout_steps": COUNT,
