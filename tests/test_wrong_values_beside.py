@@ -115,7 +115,7 @@ TABLE = [
             "env.num_envs": [*NATURAL, None, 0],
             "env.kwargs": [None, 3, {3: 4}],
             "env.validation_kwargs": [None, "x", {None: 4}],
-            "agent.class": [None, 3, "ppo", "SAC", ["PPO"]],
+            "agent.class": [None, 3, "ppo", "HER", ["PPO"]],
             "agent.discount": [NAN, INF, "x", True, [1]],
             "agent.normalize_observations": BOOL,
             "optimizer.class": ["adam", None, 3],

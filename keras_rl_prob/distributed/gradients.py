@@ -71,6 +71,7 @@ class NoRows:
     """What a source has in place of a `RolloutFollower` if the rollouts are elsewhere."""
 
     variables: tuple = ()
+    largest = None
 
     def reset(self) -> None:
         """Nothing is to be forgotten."""

@@ -107,7 +107,7 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 25
+    assert len({kind(name) for name in presets.names()}) == 26
 
 
 # Each class once, and each kind of environment once.

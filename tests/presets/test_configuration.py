@@ -70,7 +70,11 @@ def test_unknown_keys_are_answered_with_the_nearest(key, answer):
         ("agent.class", "KLPenalty", "must be one of"),
         ("optimizer.class", "Optimizer", "must be one of"),
         ("network.builder", "recurent", "Did you mean `recurrent`"),
-        ("network.builder", "encoder", r"must be one of \['actor_critic', 'feed_forward', 'linear_q', .*'recurrent'\]"),
+        (
+            "network.builder",
+            "encoder",
+            r"must be one of \['actor_critic', 'critic', .*'recurrent', 'stochastic_actor'\]",
+        ),
         ("optimizer.learning_rate.class", "Decay", "`optimizer.learning_rate.class` must be one of"),
         ("agent", None, "`agent.class` must be one of"),
         ("agent", 3, "`agent` must be a dict, or null. Received: agent=3"),

@@ -11,6 +11,7 @@ from keras_rl_prob.agents.actor_critic.critics import check_critic
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import checked_update, target_of, update
 from keras_rl_prob.networks.critics import check_continuous
@@ -52,7 +53,7 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         discount: float,
         target_update: int | float,
         replay: ReplaySettings,
-        normalize_observations: bool,
+        normalize_observations: bool | Normalization,
         name: str | None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)

@@ -10,6 +10,7 @@ from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.actor_critic.base import ReplayedActorCritic, seeds
 from keras_rl_prob.agents.actor_critic.settings import LearnedTemperature
 from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.replay.settings import ReplaySettings
 from keras_rl_prob.types import Loss, Nest
@@ -43,7 +44,7 @@ class SAC(ReplayedActorCritic):
         target_update: Part of the way that the target critics go towards the critics after each gradient step, a float below
             1; or the gradient steps from one copy to the next, an integer.
         replay: A `ReplaySettings`: capacity, batch size, n-step returns, priorities.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics; a `Normalization` sets the clip.
         name: Name of the model.
 
     Attributes:
@@ -74,7 +75,7 @@ class SAC(ReplayedActorCritic):
         temperature: float | LearnedTemperature = LearnedTemperature(),  # noqa: B008 (immutable)
         target_update: int | float = 0.005,
         replay: ReplaySettings = ReplaySettings(batch_size=256),  # noqa: B008 (immutable)
-        normalize_observations: bool = False,
+        normalize_observations: bool | Normalization = False,
         name: str | None = None,
     ) -> None:
         super().__init__(

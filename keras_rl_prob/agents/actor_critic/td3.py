@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.actor_critic.base import ReplayedActorCritic, seeds
 from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import target_of, update
 from keras_rl_prob.networks.critics import check_bounded
@@ -41,7 +42,7 @@ class TD3(ReplayedActorCritic):
         target_update: Part of the way that target networks go towards their networks, a float below 1; or the gradient steps
             from one copy to the next, an integer.
         replay: A `ReplaySettings`: capacity, batch size, n-step returns, priorities.
-        normalize_observations: Whether observations are normalised by running statistics.
+        normalize_observations: Whether observations are normalised by running statistics; a `Normalization` sets the clip.
         name: Name of the model.
 
     Attributes:
@@ -75,7 +76,7 @@ class TD3(ReplayedActorCritic):
         noise_clip: float = 0.5,
         target_update: int | float = 0.005,
         replay: ReplaySettings = ReplaySettings(batch_size=256),  # noqa: B008 (immutable)
-        normalize_observations: bool = False,
+        normalize_observations: bool | Normalization = False,
         name: str | None = None,
     ) -> None:
         super().__init__(

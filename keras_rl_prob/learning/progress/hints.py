@@ -67,7 +67,8 @@ class Hints(keras.callbacks.Callback):
         """
         self._training, self._end_line = training, end_line
         self._largest = training.source.follower.largest
-        self._is_first, self._seeks_reward, self._seeks_end = True, True, not has_time_limit(env)
+        self._is_first = self._seeks_reward = self._largest is not None
+        self._seeks_end = not has_time_limit(env)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Notes the number of environment steps so far."""
