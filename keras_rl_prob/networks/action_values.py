@@ -61,15 +61,16 @@ def q_network(
     (mask,) = masks.align(action_space, mask_of(inputs), leading=1)
     quantiles = checks.integer("quantiles", quantiles, none=True)
 
-    def output(width, x):
-        return dense(width)(x) if quantiles is None else layers.Reshape((quantiles, width))(dense(quantiles * width)(x))
+    def output(width):
+        layer = dense(width * (quantiles or 1))
+        return layer if quantiles is None else lambda x: layers.Reshape((quantiles, width))(layer(x))
 
     if dueling:
-        parts = [output(width, dense(last, "relu")(x)) for width in (1, actions)]
+        parts = [output(width)(dense(last, "relu")(x)) for width in (1, actions)]
         legal = mask if mask is None or quantiles is None else layers.Reshape((1, actions))(mask)
         values = Dueling()(parts if mask is None else [*parts, legal])
     else:
-        values = output(actions, x if not last else dense(last, "relu")(x))
+        values = output(actions)(x if not last else dense(last, "relu")(x))
     if quantiles is None:
         return keras.Model(inputs, {"action": apply(QValues((actions,)), values, mask)})
     means = apply(QValues((actions,)), keras.ops.mean(values, axis=1), mask)

@@ -170,7 +170,7 @@ def test_memory_starts_every_episode_at_zero():
     ("arguments", "message"),
     [
         ({"max_episode_steps": 0}, r"`max_episode_steps` must be a positive integer. Received: max_episode_steps=0"),
-        ({"discount": -1.0}, r"`discount` must be between 0 and 1. Received: discount=-1.0"),
+        ({"discount": -1.0}, r"`discount` must be between 0 and 1, or a schedule .* Received: discount=-1.0"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):
