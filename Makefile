@@ -15,6 +15,8 @@ PYTEST := SDL_VIDEODRIVER=dummy MPLBACKEND=agg TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/pyt
 UNITS := $(addprefix tests/,distributions drivers envs layers ops replay testing_env \
 	test_architecture.py test_docstrings.py test_masks.py test_networks.py test_spaces.py)
 FIRST := $(wildcard tests/agents/test_[a-o]*.py)
+SECOND := $(UNITS) tests/callbacks tests/cli $(filter-out $(FIRST),$(wildcard tests/agents/test_*.py))
+THIRD := $(filter-out $(SECOND) tests/agents %__pycache__,$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
 
 .PHONY: install demo test test-fast test-learning test-all coverage mutants lint docs gfootball clean
 
@@ -35,8 +37,8 @@ lint: install
 
 test: lint
 	$(PYTEST) -m "not learning and not long" $(FIRST)
-	$(PYTEST) -m "not learning and not long" $(UNITS) tests/callbacks tests/cli $(filter-out $(FIRST),$(wildcard tests/agents/test_*.py))
-	$(PYTEST) -m "not learning and not long" tests/presets tests/tuners tests/distributed tests/old_files $(filter-out $(UNITS),$(wildcard tests/test_*.py))
+	$(PYTEST) -m "not learning and not long" $(SECOND)
+	$(PYTEST) -m "not learning and not long" $(THIRD)
 
 test-fast: install
 	$(PYTEST) -m "not learning and not long" --ignore tests/envs/test_atari.py --ignore tests/envs/test_gfootball.py --ignore tests/envs/test_workers.py $(UNITS)
