@@ -64,6 +64,11 @@ class Budget(keras.callbacks.Callback):
         return self.start + self._steps
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Environment steps in an epoch, rounded down."""
+        return self._steps // self._epochs
+
+    @property
     def epoch(self) -> int:
         """Number of epochs that have ended."""
         return min(self._epochs, self._epochs * (int(self._agent.env_steps.numpy()) - self.start) // self._steps)

@@ -39,6 +39,8 @@ class Training:
     @property
     def steps_per_epoch(self) -> int:
         """Environment steps in an epoch; less by a step for each episode where environments reset in a step of its own."""
+        if self.budget:
+            return self.budget.steps_per_epoch
         return self.num_envs * self.source.driver.steps * self.rollouts_per_epoch
 
     @property

@@ -104,7 +104,8 @@ def test_progress_says_of_how_many_steps_and_the_rate_is_known(trained, capsys, 
     history, _ = fit(trained, env_steps=700, epochs=2, callbacks=[])
     trained[0].load_weights(trained[1])
     trained[0].fit(ENV, env_steps=700, epochs=2, num_envs=4, seed=3, verbose=verbose)
-    first, second = capsys.readouterr().out.strip().splitlines()
+    *start, first, second = capsys.readouterr().out.strip().splitlines()
+    assert start == (["4 environments, 350 steps an epoch; `num_envs` for more"] if verbose == 1 else [])
     assert f"Epoch 1/2 {int(history['env_steps'][0])}/700 steps" in first
     assert f"Epoch 2/2 {int(history['env_steps'][1])} steps" in second
     assert all(rate > 0 for rate in history["env_steps_per_second"])

@@ -209,7 +209,7 @@ def test_an_error_begins_a_line_of_its_own(monkeypatch):
 
 def test_evaluate_prints_one_line_the_return_first(monkeypatch):
     agent = krp.RandomAgent()
-    for verbose, expected in (("auto", r"return [\d.]+ .*length [\d.]+\n"), (0, "")):
+    for verbose, expected in (("auto", r"return [\d.]+  length [\d.]+  return_std [\d.]+\n"), (0, "")):
         screen = Screen(True)
         with monkeypatch.context() as patched:
             patched.setattr("sys.stdout", screen)
