@@ -147,9 +147,16 @@ SETTINGS = {
     "cartpole_qrdqn": {
         "description": "cartpole with quantile Q-learning; 50,000 environment steps",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},
-        "agent": {**DQN, "class": "QRDQN", "rescale_values": False, "discount": 0.995},
-        "optimizer": ADAM_REPLAY,
-        "fit": {"epochs": 8, "steps_per_epoch": 1520},
+        "agent": {
+            **DQN,
+            "class": "QRDQN",
+            "updates": 32,
+            "discount": 0.995,
+            "replay": {"class": "ReplaySettings", "n_step": 5},
+            "rescale_values": False,
+        },
+        "optimizer": {**ADAM_REPLAY, "global_clipnorm": 1000.0},  # the loss is a sum over 50 quantiles
+        "fit": {"epochs": 8, "steps_per_epoch": 3040},
     },
     "cartpole_reinforce": {
         "description": "cartpole with REINFORCE, on whole episodes",

@@ -56,6 +56,10 @@ class QRDQN(DQN):
         """`krp.networks.q_network` with quantiles."""
         return networks.q_network(env, dueling=self.dueling, noisy=self.noisy, quantiles=self.quantiles)
 
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        """`Adam(1e-3, epsilon=1e-5)`, without the clipping of `DQN`, for the loss is a sum over quantiles."""
+        return keras.optimizers.Adam(1e-3, epsilon=1e-5)
+
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
     ) -> None:
