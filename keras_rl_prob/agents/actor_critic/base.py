@@ -1,5 +1,6 @@
 """What actor-critics with a replay buffer share: critics of actions, and their temporal-difference loss."""
 
+import functools
 from typing import Any
 
 import gymnasium
@@ -15,6 +16,7 @@ from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import checked_update, target_of, update
 from keras_rl_prob.networks.critics import check_continuous
+from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.replay.settings import ReplaySettings
 from keras_rl_prob.types import Loss, Nest
 
@@ -146,9 +148,7 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def mean_of(self, data: Nest) -> Any:
         """Function from numbers `[N]` of `Transitions` to their mean over those that count."""
-        counted = tf.cast(data.weight > 0.0, tf.float32)
-        count = tf.maximum(tf.reduce_sum(counted), 1.0)
-        return lambda x: tf.reduce_sum(counted * x) / count
+        return functools.partial(masked_mean, mask=data.weight > 0.0)
 
     def after_update(self, data: Nest) -> None:
         """Updates the target network."""

@@ -10,6 +10,7 @@ from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.value_based.dqn import DQN
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.networks.heads import check_discrete
+from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.temporal_difference import quantile_loss
 from keras_rl_prob.types import Loss, Nest
 
@@ -83,12 +84,11 @@ class QRDQN(DQN):
         self.check_target(quantiles, target)
         losses = quantile_loss(quantiles, tf.stop_gradient(target), self.huber_delta)
         self.keep_errors(data.index, losses)
-        counted = tf.cast(data.weight > 0.0, tf.float32)
-        count = tf.maximum(tf.reduce_sum(counted), 1.0)
+        mask = data.weight > 0.0
         value, learned = tf.reduce_mean(quantiles, -1), tf.reduce_mean(target, -1)
-        return tf.reduce_sum(data.weight * losses) / count, {
-            "q_value": tf.reduce_sum(counted * value) / count,
-            "td_error": tf.reduce_sum(counted * tf.abs(learned - value)) / count,
+        return masked_mean(data.weight * losses, mask), {
+            "q_value": masked_mean(value, mask),
+            "td_error": masked_mean(tf.abs(learned - value), mask),
         }
 
     def _outputs(self, network, observation):
