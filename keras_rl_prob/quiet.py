@@ -1,4 +1,4 @@
-"""Imports TensorFlow without its log messages, if `TF_CPP_MIN_LOG_LEVEL` is 2 or more, and in the command line.
+"""Imports TensorFlow without its log messages, unless `TF_CPP_MIN_LOG_LEVEL` asks for them or TensorFlow is imported already.
 
 Before that, the command line answers what needs no TensorFlow, whose import takes seconds: help, errors of arguments, `list`.
 TensorFlow logs before it reads that variable (https://github.com/tensorflow/tensorflow/issues/100442), so standard error is
@@ -29,9 +29,9 @@ def is_command_line() -> bool:
 
 def import_tensorflow() -> None:
     """Imports TensorFlow; its log messages are shown if `TF_CPP_MIN_LOG_LEVEL` is below 2, or if the import fails."""
-    if is_command_line():
-        os.environ.setdefault(LEVEL, "3")
-    if os.environ.get(LEVEL, "0") < "2" or sys.__stderr__ is None:
+    if "tensorflow" in sys.modules:
+        return
+    if os.environ.setdefault(LEVEL, "3") < "2" or sys.__stderr__ is None:
         return
     with tempfile.TemporaryFile() as log:
         stderr = os.dup(2)

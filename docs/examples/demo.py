@@ -5,7 +5,7 @@ import os
 import pathlib
 import sys
 
-os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
+os.environ |= {"SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "agg"}
 
 import keras_rl_prob as krp  # isort: skip  # before Keras, to silence TensorFlow
 
