@@ -8,6 +8,7 @@
 | infos | PPO, 4 environments whose `info` has 1 MB at each step |
 | observations | PPO, 2 environments whose observations have 10 MB |
 | episodes | PPO, 16 environments whose episodes have one step |
+| collectors | IMPALA, two Ray collectors of 8 native CartPoles; children are collectors, Ray and its object store |
 | ppo, dqn | CartPole, with evaluation, best agent, checkpoint and backup after each epoch |
 
 Prints, every twentieth of the time: environment steps, steps per second, memory of the process and of its children in MiB (PSS:
@@ -120,6 +121,8 @@ def case(name, folder):
         return krp.PPO(network(env, (8,)), rollout_steps=4, minibatches=1, update_epochs=1), env, {"steps_per_epoch": 5}
     if name == "episodes":
         return krp.PPO(rollout_steps=32), vector(16, length=1), {"steps_per_epoch": 160}
+    if name == "collectors":
+        return krp.IMPALA(), "tf/CartPole-v1", {"num_envs": 8, "collectors": 2}
     agent = krp.PPO() if name == "ppo" else krp.DQN(replay=krp.ReplaySettings(capacity=20_000))
     saved = {"monitor": "val_return", "mode": "max"}
     callbacks = [
@@ -136,7 +139,7 @@ def case(name, folder):
 def main():
     """Trains for the given time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=["workers", "infos", "observations", "episodes", "ppo", "dqn"])
+    parser.add_argument("case", choices=["workers", "infos", "observations", "episodes", "collectors", "ppo", "dqn"])
     parser.add_argument("--minutes", type=float, default=5.0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,7 @@ AGENTS = {
     "ACER": lambda: krp.ACER(rollout_steps=2, replay=krp.RolloutReplaySettings(400, learning_starts=8)),
     "Reinforce": lambda: krp.Reinforce(max_episode_steps=3),
     "DQN": lambda: krp.DQN(dueling=True, noisy="factorized", prioritized=True, **VALUES),
+    "QRDQN": lambda: krp.QRDQN(quantiles=5, **VALUES),
     "RecurrentDQN": lambda: krp.RecurrentDQN(sequence_length=2, burn_in=1, period=1, n_step=1, **VALUES),
     "LinearQ": lambda: krp.LinearQ(krp.networks.linear_q(ENV, components=25, samples=200), rollout_steps=3),
 }

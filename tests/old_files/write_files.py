@@ -22,9 +22,11 @@ from keras_rl_prob.__main__ import main
 from keras_rl_prob.envs import with_previous_step
 from keras_rl_prob.testing import DictTask, HybridTask
 
-CARTPOLE, MASKED = "tf/CartPole-v1", "tf/CartPoleNoVel-v1"
+CARTPOLE, MASKED, PENDULUM = "tf/CartPole-v1", "tf/CartPoleNoVel-v1", "tf/Pendulum-v1"
 ON_POLICY = {"rollout_steps": 8, "minibatches": 2, "update_epochs": 2}
 REPLAY = {"rollout_steps": 4, "updates": 2, "batch_size": 8, "capacity": 200, "learning_starts": 40, "target_update": 3}
+SHORT = {"rollout_steps": 4, "updates": 2}
+CONTINUOUS = krp.ReplaySettings(batch_size=8, capacity=200, learning_starts=40)
 
 
 def falling(start):
@@ -123,6 +125,30 @@ def makers():
                 **ON_POLICY,
             ),
             MASKED,
+        ),
+        "a3c": (lambda: krp.A3C(krp.networks.feed_forward(CARTPOLE, (8,))), CARTPOLE),
+        "qr_dqn": (
+            lambda: krp.QRDQN(krp.networks.q_network(CARTPOLE, (8,), quantiles=5), replay=CONTINUOUS, **SHORT),
+            CARTPOLE,
+        ),
+        "sac": (
+            lambda: krp.SAC(
+                krp.networks.stochastic_actor(PENDULUM, (8,)),
+                krp.networks.critic(PENDULUM, (8,)),
+                replay=CONTINUOUS,
+                normalize_observations=True,
+                **SHORT,
+            ),
+            PENDULUM,
+        ),
+        "td3": (
+            lambda: krp.TD3(
+                krp.networks.deterministic_actor(PENDULUM, (8,)),
+                krp.networks.critic(PENDULUM, (8,)),
+                replay=CONTINUOUS,
+                **SHORT,
+            ),
+            PENDULUM,
         ),
         "linear_q": (lambda: krp.LinearQ(rollout_steps=4, exploration=krp.Boltzmann(0.5)), CARTPOLE),
         "random_agent": (lambda: krp.RandomAgent(rollout_steps=8), CARTPOLE),
