@@ -143,8 +143,9 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         }
 
     def values(self, critic: keras.Model, observation: Nest, action: Nest) -> tf.Tensor:
-        """Values `[N, n]` that the critics give actions, nests `[N, ...]` as the environment takes them."""
-        return critic({"observation": self.normalize(observation), "action": action}, training=False)
+        """Values, float32 `[N, n]`, that the critics give actions, nests `[N, ...]` as the environment takes them."""
+        inputs = {"observation": self.normalize(observation), "action": action}
+        return tf.cast(critic(inputs, training=False), tf.float32)
 
     def mean_of(self, data: Nest) -> Any:
         """Function from numbers `[N]` of `Transitions` to their mean over those that count."""

@@ -101,7 +101,8 @@ class SAC(ReplayedActorCritic):
         super().build(env)
         if self.learns_temperature:
             start = keras.initializers.Constant(math.log(self.temperature.initial))
-            self.log_temperature = self.add_weight(name="log_temperature", shape=(), initializer=start, autocast=False)
+            options = {"initializer": start, "dtype": "float32", "autocast": False}
+            self.log_temperature = self.add_weight(name="log_temperature", shape=(), **options)
 
     def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`."""

@@ -96,5 +96,5 @@ class QRDQN(DQN):
 
 
 def _of(quantiles, action):
-    """The quantiles `[N, quantiles]` of actions `[N]`."""
-    return tf.gather(quantiles, action, axis=2, batch_dims=1)
+    """The quantiles, float32 `[N, quantiles]`, of actions `[N]`."""
+    return tf.cast(tf.gather(quantiles, action, axis=2, batch_dims=1), tf.float32)
