@@ -1,5 +1,7 @@
 """The documentation: the site builds without a warning, its code runs as written, and the reference has every public name."""
 
+import ast
+import contextlib
 import functools
 import importlib.util
 import inspect
@@ -10,8 +12,10 @@ import re
 import subprocess
 import sys
 import textwrap
+import types
 
 import gymnasium
+import keras
 import keras_tuner
 import pytest
 from gymnasium.envs.registration import EnvSpec
@@ -84,6 +88,37 @@ def test_code_compiles_and_uses_names_that_exist():
     assert len(names) > 100
     for page, name in names:
         assert operator.attrgetter(name[1:])(krp), (page, name)
+
+
+def inline_expressions():
+    """Yields `(page, code, syntax tree)` of what stands in sentences and tables and is a Python expression."""
+    for page in PAGES:
+        text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        for code in re.findall(r"`([^`\n]+)`", text):
+            with contextlib.suppress(SyntaxError):
+                yield page.name, code, ast.parse(code)
+
+
+def keywords_of(function):
+    """Names of the arguments of a function, or of a class and those from which it inherits."""
+    places = [kind.__init__ for kind in function.__mro__] if inspect.isclass(function) else [function]
+    return {name for place in places for name in inspect.signature(place).parameters}
+
+
+def test_names_and_arguments_in_sentences_and_tables_exist():
+    roots, calls = types.SimpleNamespace(krp=krp, keras=keras, gymnasium=gymnasium), 0
+    for page, code, tree in inline_expressions():
+        for node in ast.walk(tree):
+            call = isinstance(node, ast.Call)
+            name = ast.unparse(node.func if call else node)
+            if not re.fullmatch(r"(krp|keras|gymnasium)(\.\w+)+", name):
+                continue
+            named = operator.attrgetter(name)(roots)
+            if call and named is not krp.envs.spec:
+                wrong = {x.arg for x in node.keywords} - keywords_of(named) - {None}
+                assert not wrong or (page, code) == ("coming-from.md", "krp.PPO(n_steps=128)"), (page, code)
+                calls += 1
+    assert calls > 100
 
 
 @pytest.fixture(scope="module")
