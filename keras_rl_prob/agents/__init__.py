@@ -1,6 +1,6 @@
 """Agents: `keras.Model`s that learn from environments."""
 
-from keras_rl_prob.agents.actor_critic import SAC, TD3, LearnedTemperature
+from keras_rl_prob.agents.actor_critic import SAC, TD3, LearnedTemperature, RecurrentSAC, RecurrentTD3
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.policy_gradient import (
     A2C,
@@ -53,6 +53,8 @@ __all__ = [
     "RandomAgent",
     "RecurrentDQN",
     "RecurrentPPO",
+    "RecurrentSAC",
+    "RecurrentTD3",
     "Reinforce",
     "ReplaySettings",
     "RolloutReplaySettings",

@@ -198,21 +198,21 @@ def reject_q_values(network: keras.Model, agent_name: str) -> None:
             )
 
 
-def check_has_memory(network: keras.Model, agent_name: str, alternative: str) -> None:
-    """Raises a `ValueError` unless a network has a `StatefulRNN`."""
+def check_has_memory(network: keras.Model, agent_name: str, alternative: str, argument: str = "network") -> None:
+    """Raises a `ValueError` unless a network, which is this argument of the agent, has a `StatefulRNN`."""
     if not has_memory(network):
         raise ValueError(
-            f"`network` must have memory for {agent_name}, a `keras_rl_prob.layers.StatefulRNN`. "
+            f"`{argument}` must have memory for {agent_name}, a `keras_rl_prob.layers.StatefulRNN`. "
             f"Use `krp.{alternative}` for networks "
-            f"without. Received: network={network.name!r} with the layers {[layer.name for layer in network.layers]}"
+            f"without. Received: {argument}={network.name!r} with the layers {[layer.name for layer in network.layers]}"
         )
 
 
-def check_has_no_memory(network: keras.Model, agent_name: str, alternative: str) -> None:
-    """Raises a `ValueError` if a network has a `StatefulRNN`; `alternative` is a sentence."""
+def check_has_no_memory(network: keras.Model, agent_name: str, alternative: str, argument: str = "network") -> None:
+    """Raises a `ValueError` if a network, this argument of the agent, has a `StatefulRNN`; `alternative` is a sentence."""
     if has_memory(network):
         raise ValueError(
-            f"`network` must have no memory for {agent_name}, which replays single steps. {alternative} "
+            f"`{argument}` must have no memory for {agent_name}, which replays single steps. {alternative} "
             f"Received: {[layer.name for layer in layers_of(network) if isinstance(layer, StatefulRNN)]}"
         )
 

@@ -77,6 +77,30 @@ class Unrolled:
         outputs, state = self._run(observations, is_first, state, training)
         return keras.tree.map_structure(lambda y: tf.reshape(y, (steps, rows, *y.shape[1:])), outputs), state
 
+    def after_burn_in(
+        self, observations: Nest, is_first: tf.Tensor, state: Nest, burn_in: int, training: bool = False
+    ) -> Nest:
+        """The outputs for the rows after the first `burn_in` ones, which only bring the state up to date, without gradients.
+
+        Args:
+            observations: Nest of tensors `[T, B, ...]`.
+            is_first: bool `[T, B]`.
+            state: State before the first row.
+            burn_in: Number of rows, below `T`.
+            training: Passed to the network.
+
+        Returns:
+            Nest `[T - burn_in, B, ...]`.
+        """
+
+        def run(state, rows):
+            return self(tf.nest.map_structure(lambda x: x[rows], observations), is_first[rows], state, training)
+
+        if burn_in:
+            _, state = run(state, slice(burn_in))
+            state = tf.nest.map_structure(tf.stop_gradient, state)
+        return run(state, slice(burn_in, None))[0]
+
     def step(self, observations: Nest, is_first: tf.Tensor, state: Nest, training: bool = False) -> tuple[Nest, Nest]:
         """Runs the network for one step: like `__call__`, without the time axis, `[B, ...]`."""
         return self._run(observations, tf.convert_to_tensor(is_first)[None], state, training)

@@ -10,17 +10,21 @@ from keras import layers
 
 from keras_rl_prob import checks, spaces
 from keras_rl_prob.envs.factory import EnvOrSpaces, spaces_of
-from keras_rl_prob.layers import DenseNormal
+from keras_rl_prob.layers import DenseNormal, StatefulRNN
+from keras_rl_prob.networks.cells import cell_of
 from keras_rl_prob.networks.encoder import encoder
 from keras_rl_prob.networks.heads import heads
 
 
-def stochastic_actor(env: EnvOrSpaces, units: Sequence[int] = (256, 256)) -> keras.Model:
+def stochastic_actor(
+    env: EnvOrSpaces, units: Sequence[int] = (256, 256), cell: str | keras.layers.Layer | None = None
+) -> keras.Model:
     """A policy with ReLU layers, and with a scale that depends on the observation: that of `krp.SAC`.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         units: Widths of the hidden layers.
+        cell: `None`, or `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell for a memory behind the first layer, of its width.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ...}`.
@@ -31,11 +35,14 @@ def stochastic_actor(env: EnvOrSpaces, units: Sequence[int] = (256, 256)) -> ker
     """
     observation_space, action_space = spaces_of(env)
     inputs, x = encoder(observation_space)
-    return keras.Model(inputs, {"action": heads(action_space, _hidden(x, units), state_dependent_scale=True)})
+    return keras.Model(inputs, {"action": heads(action_space, _hidden(x, units, cell), state_dependent_scale=True)})
 
 
 def deterministic_actor(
-    env: EnvOrSpaces, units: Sequence[int] = (256, 256), exploration_scale: float = 0.1
+    env: EnvOrSpaces,
+    units: Sequence[int] = (256, 256),
+    exploration_scale: float = 0.1,
+    cell: str | keras.layers.Layer | None = None,
 ) -> keras.Model:
     """A policy with ReLU layers for actions with bounds, whose samples differ from its mode by noise: that of `krp.TD3`.
 
@@ -44,6 +51,7 @@ def deterministic_actor(
             continuous and bounded.
         units: Widths of the hidden layers.
         exploration_scale: Standard deviation of the noise, in units of half the range of an action; above 0.001.
+        cell: As in `stochastic_actor`.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ...}`. Environments clip the samples to the
@@ -59,7 +67,7 @@ def deterministic_actor(
     observation_space, action_space = spaces_of(env)
     check_bounded(action_space)
     inputs, x = encoder(observation_space)
-    x = _hidden(x, units)
+    x = _hidden(x, units, cell)
 
     def head(leaf):
         bounds = np.stack([leaf.low, leaf.high], -1).tolist()
@@ -68,13 +76,20 @@ def deterministic_actor(
     return keras.Model(inputs, {"action": spaces.map_structure(head, action_space)})
 
 
-def critic(env: EnvOrSpaces, units: Sequence[int] = (256, 256), count: int = 2) -> keras.Model:
+def critic(
+    env: EnvOrSpaces,
+    units: Sequence[int] = (256, 256),
+    count: int = 2,
+    cell: str | keras.layers.Layer | None = None,
+) -> keras.Model:
     """Several critics with ReLU layers, all of them in one matrix product per layer.
 
     Args:
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         units: Widths of the hidden layers.
-        count: Number of critics `n`. They have separate weights, behind the convolutions for images, which they share.
+        count: Number of critics `n`. They have separate weights, behind the convolutions for images and the memory, which they
+            share.
+        cell: As in `stochastic_actor`. The action joins what the memory has made of the observations.
 
     Returns:
         A Functional `keras.Model` from `{"observation": ..., "action": ...}`, nests `[B, ...]`, to the values of the action
@@ -91,6 +106,8 @@ def critic(env: EnvOrSpaces, units: Sequence[int] = (256, 256), count: int = 2) 
     check_continuous(action_space)
     widths, count = checks.widths("units", units), checks.integer("count", count)
     observation, x = encoder(observation_space, "observation")
+    if cell is not None:
+        x, widths = _hidden(x, widths[:1], cell), widths[1:]
     action, y = encoder(action_space, "action")
     x = layers.Concatenate()([x, _from_minus_1_to_1(action_space, y)])
     equation = "bi,nio->bno"
@@ -129,9 +146,12 @@ def check_bounded(action_space: gymnasium.Space) -> None:
             )
 
 
-def _hidden(x, units):
-    for width in checks.widths("units", units):
+def _hidden(x, units, cell):
+    """ReLU layers, with a memory behind the first one if there is a cell."""
+    for index, width in enumerate(checks.widths("units", units, least=0 if cell is None else 1)):
         x = layers.Dense(width, "relu")(x)
+        if cell is not None and not index:
+            x = StatefulRNN(cell_of(cell, width))(x)
     return x
 
 

@@ -193,6 +193,12 @@ class SequenceReplaySettings(ReplaySettings):
             "eta": checks.fraction("eta", self.eta),
         }
 
+    def priority(self, errors: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+        """The priorities `[N]` of sequences for the absolute errors of their rows, float32 `[L, N]`, where `counted` is 1."""
+        errors *= counted
+        mean = tf.math.divide_no_nan(tf.reduce_sum(errors, 0), tf.reduce_sum(counted, 0))
+        return self.eta * tf.reduce_max(errors, 0) + (1.0 - self.eta) * mean
+
     @property
     def window(self) -> int:
         """Number of rows of a sample."""

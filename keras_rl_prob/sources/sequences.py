@@ -8,10 +8,12 @@ import tensorflow as tf
 
 from keras_rl_prob.drivers import Rollout
 from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Ring
 from keras_rl_prob.replay.settings import SequenceReplaySettings
 from keras_rl_prob.sources.replay import Replayed, ReplaySource
+from keras_rl_prob.sources.stored_rows import known
 from keras_rl_prob.types import Nest
 
 
@@ -45,6 +47,32 @@ class StoredSequences(NamedTuple):
     index: tf.Tensor
     seed: tf.Tensor
     report: dict
+
+
+def n_step_targets(
+    data: StoredSequences, values: tf.Tensor, discount: float, replay: SequenceReplaySettings
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """What the values of the `L` rows after the burn-in are learned from: `reward + discount * next value`.
+
+    Args:
+        data: `StoredSequences`.
+        values: float32 `[L + n_step, N]`; values of the rows after the burn-in.
+        discount: Gamma of one step.
+        replay: Lengths of the parts of a sequence.
+
+    Returns:
+        `(reward, discount, next_value, counted)`, each `[L, N]`: the discounted sum of up to `n_step` rewards; the factor of
+        the value after them, 0 after a termination; that value; and whether the row is a valid transition, bool.
+    """
+    length, n, start = replay.sequence_length, replay.n_step, replay.burn_in
+    rewards, terminated, ended, next_is_first = (
+        tf.stack([x[start + k + shift : start + k + shift + length] for k in range(n)])  # [n, L, N]
+        for x, shift in ((data.reward, 0), (data.terminated, 0), (data.ended, 0), (data.is_first, 1))
+    )
+    reward, factor, steps = n_step_sums(rewards, discount * (1.0 - tf.cast(terminated, tf.float32)), ~ended)
+    candidates = tf.stack([values[k + 1 : k + 1 + length] for k in range(n)])  # after 1, ..., n steps
+    next_value = tf.reduce_sum(tf.one_hot(steps - 1, n, axis=0) * candidates, 0)
+    return reward, factor, next_value, data.valid[start : start + length] & known(next_is_first, steps, factor)
 
 
 class ReplayedSequences(Replayed):

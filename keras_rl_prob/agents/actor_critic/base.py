@@ -10,7 +10,9 @@ import tensorflow as tf
 from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.actor_critic.critics import check_critic
 from keras_rl_prob.agents.agent import Agent
+from keras_rl_prob.agents.network_checks import check_has_no_memory
 from keras_rl_prob.agents.replaying import ReplayingModel
+from keras_rl_prob.distributions import Joint
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
@@ -72,6 +74,11 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         super().check_network(network, observation_space, action_space)
         if self.critic is not None:
             check_critic(self.critic, observation_space, action_space)
+        if not self.wants_memory:
+            advice = f"Use `krp.Recurrent{type(self).__name__}`, which replays sequences."
+            check_has_no_memory(network, type(self).__name__, advice)
+            if self.critic is not None:
+                check_has_no_memory(self.critic, type(self).__name__, advice, "critic")
 
     def build_networks(self, env: EnvOrSpaces) -> None:
         """Creates the critics, if the constructor was given none, and their target network."""
@@ -131,29 +138,52 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def critic_loss(self, data: Nest) -> Loss:
         """The sum over critics of their weighted mean of half the squared errors, and a dict of scalars to be reported."""
-        target = tf.stop_gradient(data.reward + data.discount * self.next_value(data))
-        values = self.values(self.critic, data.observation, self.environment_action(data.action))  # [N, n]
-        errors = target[:, None] - values
-        self.keep_errors(data.index, tf.reduce_mean(tf.abs(errors), -1))
-        mean = self.mean_of(data)
+        values, target, mask = self.values_and_targets(data)
+        errors = tf.stop_gradient(target)[..., None] - values
+        size, mean = tf.reduce_mean(tf.abs(errors), -1), functools.partial(masked_mean, mask=mask)
+        self.keep_errors(data.index, self.priority(size, mask))
         loss = mean(data.weight * tf.reduce_sum(0.5 * tf.square(errors), -1))
-        return loss, {
-            "q_value": mean(tf.reduce_mean(values, -1)),
-            "td_error": mean(tf.reduce_mean(tf.abs(errors), -1)),
-        }
+        return loss, {"q_value": mean(tf.reduce_mean(values, -1)), "td_error": mean(size)}
 
-    def values(self, critic: keras.Model, observation: Nest, action: Nest) -> tf.Tensor:
-        """Values, float32 `[N, n]`, that the critics give actions, nests `[N, ...]` as the environment takes them."""
-        inputs = {"observation": self.normalize(observation), "action": action}
+    def values_and_targets(self, data: Nest) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The critics' values `[N, n]` of a batch's actions, what they are to be, `[N]`, and which rows count, bool `[N]`."""
+        values = self.values(self.critic, data, self.environment_action(data.action))
+        return values, data.reward + data.discount * self.next_value(data), data.weight > 0.0
+
+    def values(self, critic: keras.Model, data: Nest, action: Nest, following: bool = False) -> tf.Tensor:
+        """Values that critics give actions at the observations of a batch, or at the following ones.
+
+        Args:
+            critic: `self.critic` or `self.target_critic`.
+            data: `Transitions`.
+            action: Nest `[N, ...]`, as the environment takes it.
+            following: Whether to take `data.next_observation`.
+
+        Returns:
+            float32 `[N, n]`.
+        """
+        inputs = {"observation": self.normalize(_observations(data, following)), "action": action}
         return tf.cast(critic(inputs, training=False), tf.float32)
 
+    def policy_at(self, network: keras.Model, data: Nest, following: bool = False) -> Joint:
+        """The distribution of actions, `[N, ...]`, of a policy network at the observations of a batch, or at the following."""
+        return self.distribution(network(self.normalize(_observations(data, following)), training=False)["action"])
+
+    def priority(self, errors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """What becomes the priorities `[N]`: the absolute errors `[N]`."""
+        return errors
+
     def mean_of(self, data: Nest) -> Any:
-        """Function from numbers `[N]` of `Transitions` to their mean over those that count."""
+        """Function from numbers `[N]` of a batch to their mean over the rows whose observation counts for the policy."""
         return functools.partial(masked_mean, mask=data.weight > 0.0)
 
     def after_update(self, data: Nest) -> None:
         """Updates the target network."""
         update(self.target_critic, self.critic, self.target_update, self.optimizer.iterations)
+
+
+def _observations(data, following):
+    return data.next_observation if following else data.observation
 
 
 def seeds(data: Nest) -> list[tf.Tensor]:

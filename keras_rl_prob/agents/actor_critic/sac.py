@@ -131,33 +131,34 @@ class SAC(ReplayedActorCritic):
 
     def next_value(self, data: Nest) -> tf.Tensor:
         """Soft values of the next observations, `[N]`."""
-        action, log_prob = self.sample(data.next_observation, seeds(data)[0])
-        values = tf.reduce_min(self.values(self.target_critic, data.next_observation, action), -1)
+        action, log_prob = self.sample(data, seeds(data)[0], following=True)
+        values = tf.reduce_min(self.values(self.target_critic, data, action, following=True), -1)
         return values - self.current_temperature * log_prob
 
     def temperature_loss(self, data: Nest) -> Loss:
         """The loss of the temperature, and a dict of scalars to be reported."""
-        _, log_prob = self.sample(data.observation, seeds(data)[1])
+        _, log_prob = self.sample(data, seeds(data)[1])
         excess = self.mean_of(data)(tf.stop_gradient(log_prob)) + self.temperature.target(self.action_space)
         return -tf.convert_to_tensor(self.log_temperature) * excess, {}
 
     def actor_loss(self, data: Nest) -> Loss:
         """The loss of the policy, and a dict of scalars to be reported."""
-        action, log_prob = self.sample(data.observation, seeds(data)[1])
-        value = tf.reduce_min(self.values(self.critic, data.observation, action), -1)
+        action, log_prob = self.sample(data, seeds(data)[1])
+        value = tf.reduce_min(self.values(self.critic, data, action), -1)
         temperature, mean = tf.stop_gradient(self.current_temperature), self.mean_of(data)
         return mean(temperature * log_prob - value), {"entropy": -mean(log_prob), "temperature": temperature}
 
-    def sample(self, observation: Nest, seed: tf.Tensor) -> tuple[Nest, tf.Tensor]:
-        """Actions of the policy, which gradients pass, and their log-densities.
+    def sample(self, data: Nest, seed: tf.Tensor, following: bool = False) -> tuple[Nest, tf.Tensor]:
+        """Actions of the policy at the observations of a batch or at the following ones, and their log-densities.
 
         Args:
-            observation: Nest `[N, ...]`.
+            data: `Transitions`.
             seed: int32 `[2]`.
+            following: Whether to take `data.next_observation`.
 
         Returns:
-            Nest `[N, ...]` of actions as the environment takes them, and float32 `[N]`.
+            Nest `[N, ...]` of actions as the environment takes them, which gradients pass, and float32 `[N]`.
         """
-        policy = self.distribution(self.network(self.normalize(observation), training=False)["action"])
+        policy = self.policy_at(self.network, data, following)
         raw = policy.sample(seed)
         return self.environment_action(raw), policy.log_prob(raw)

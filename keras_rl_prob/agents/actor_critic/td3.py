@@ -124,20 +124,15 @@ class TD3(ReplayedActorCritic):
 
     def next_value(self, data: Nest) -> tf.Tensor:
         """Values of the next observations, `[N]`."""
-        action = self.best_action(self.target_network, data.next_observation)
+        action = self.environment_action(self.policy_at(self.target_network, data, following=True).mode())
         if self.target_noise > 0.0:
             action = self.smoothed(action, seeds(data)[0])
-        return tf.reduce_min(self.values(self.target_critic, data.next_observation, action), -1)
+        return tf.reduce_min(self.values(self.target_critic, data, action, following=True), -1)
 
     def actor_loss(self, data: Nest) -> Loss:
         """The loss of the policy, and a dict of scalars to be reported."""
-        action = self.best_action(self.network, data.observation)
-        return -self.mean_of(data)(self.values(self.critic, data.observation, action)[:, 0]), {}
-
-    def best_action(self, network: keras.Model, observation: Nest) -> Nest:
-        """The modes of the policy `network`, nest `[N, ...]`, as the environment takes them; gradients pass."""
-        policy = self.distribution(network(self.normalize(observation), training=False)["action"])
-        return self.environment_action(policy.mode())
+        action = self.environment_action(self.policy_at(self.network, data).mode())
+        return -self.mean_of(data)(self.values(self.critic, data, action)[..., 0]), {}
 
     def smoothed(self, action: Nest, seed: tf.Tensor) -> Nest:
         """Actions, nest `[N, ...]`, with bounded noise, within the bounds of their space; `seed`: int32 `[2]`."""

@@ -12,11 +12,9 @@ from keras_rl_prob.agents.value_based.dqn import DQN
 from keras_rl_prob.agents.vocabulary import accepts_moved
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import Unrolled
-from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber
 from keras_rl_prob.replay.settings import SequenceReplaySettings
-from keras_rl_prob.sources.sequences import SequenceSource
-from keras_rl_prob.sources.stored_rows import known
+from keras_rl_prob.sources.sequences import SequenceSource, n_step_targets
 from keras_rl_prob.types import Loss, Nest
 
 
@@ -107,44 +105,24 @@ class RecurrentDQN(DQN):
         """The loss for `keras_rl_prob.sources.sequences.StoredSequences`, and a dict of scalars to be reported."""
         self.resample_noise(data.seed)
         online = self._values_of(self._unrolled, data)  # [L + n, N, actions]
-        target = self._values_of(self._target_unrolled, data)
-        length, n, start = self.replay.sequence_length, self.replay.n_step, self.replay.burn_in
-        reward, terminated, ended, next_is_first = (
-            tf.stack([x[start + k + shift : start + k + shift + length] for k in range(n)])  # [n, L, N]
-            for x, shift in ((data.reward, 0), (data.terminated, 0), (data.ended, 0), (data.is_first, 1))
-        )
-        reward, discount, steps = n_step_sums(reward, self.discount * (1.0 - tf.cast(terminated, tf.float32)), ~ended)
-        values = bootstrap_values(target, online if self.double else None)  # [L + n, N]
-        candidates = tf.stack([values[k + 1 : k + 1 + length] for k in range(n)])  # after 1, ..., n steps
-        bootstrap = tf.reduce_sum(tf.one_hot(steps - 1, n, axis=0) * candidates, 0)  # [L, N]
-        learned = self.target(reward, discount, bootstrap)
-        rows = slice(start, start + length)
-        counted = tf.cast(data.valid[rows] & known(next_is_first, steps, discount), tf.float32)
-        value = chosen(online[:length], data.action[rows])
-        return self._loss_of_sequences(data, value, tf.stop_gradient(learned), counted)
+        values = bootstrap_values(self._values_of(self._target_unrolled, data), online if self.double else None)
+        reward, discount, next_value, counted = n_step_targets(data, values, self.discount, self.replay)
+        target = tf.stop_gradient(self.target(reward, discount, next_value))
+        length, start = self.replay.sequence_length, self.replay.burn_in
+        value = chosen(online[:length], data.action[start : start + length])
+        return self._loss_of_sequences(data, value, target, tf.cast(counted, tf.float32))
 
     def _values_of(self, unrolled, data):
         """Values `[L + n, N, actions]` of the rows after the burn-in."""
         observation, noisy = self.normalize(data.observation), bool(self.noisy_layers)
-        state, start = data.state, self.replay.burn_in
-
-        def rows(of):
-            return tf.nest.map_structure(lambda x: x[of], observation), data.is_first[of]
-
-        if start:
-            _, state = unrolled(*rows(slice(start)), state, training=noisy)
-            state = tf.nest.map_structure(tf.stop_gradient, state)
-        return unrolled(*rows(slice(start, None)), state, training=noisy)[0]["action"]
+        outputs = unrolled.after_burn_in(observation, data.is_first, data.state, self.replay.burn_in, training=noisy)
+        return outputs["action"]
 
     def _loss_of_sequences(self, data, value, target, counted):
         """Mean of the loss over the rows `[L, N]` that count, and scalars to be reported; the errors become priorities."""
         self.check_target(value, target)
         error = counted * (target - value)
-        size = tf.abs(error)
-        per_sequence = tf.reduce_sum(counted, 0)
-        count = tf.maximum(tf.reduce_sum(per_sequence), 1.0)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(size, 0), per_sequence)
-        eta = self.replay.eta
-        self.keep_errors(data.index, eta * tf.reduce_max(size, 0) + (1.0 - eta) * mean)
+        size, count = tf.abs(error), tf.maximum(tf.reduce_sum(counted), 1.0)
+        self.keep_errors(data.index, self.replay.priority(size, counted))
         loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
         return loss, {"q_value": tf.reduce_sum(counted * value) / count, "td_error": tf.reduce_sum(size) / count}

@@ -1,0 +1,96 @@
+"""What actor-critics with memory have in place of those without: sequences, and networks that run over them."""
+
+import functools
+from typing import Any, ClassVar
+
+import gymnasium
+import keras
+import tensorflow as tf
+
+from keras_rl_prob import networks
+from keras_rl_prob.agents.actor_critic.critics import check_memory_without_action
+from keras_rl_prob.agents.network_checks import check_has_memory
+from keras_rl_prob.distributions import Joint
+from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
+from keras_rl_prob.layers import Unrolled
+from keras_rl_prob.ops.masking import masked_mean
+from keras_rl_prob.replay.settings import SequenceReplaySettings
+from keras_rl_prob.sources.sequences import SequenceSource, n_step_targets
+from keras_rl_prob.types import Mixin, Nest
+
+
+class RecurrentActorCritic(Mixin):
+    """A `ReplayedActorCritic` that learns from `StoredSequences`; a subclass names it before its other base class.
+
+    Policy and critics have memories of their own. That of the policy starts from the state that was stored with the sequence,
+    that of the critics from zeros; both read the burn-in first. All losses are over the rows `[L + n, N]` after it, where `L`
+    is `sequence_length` and `n` is `n_step`, those of the critics over the first `L`.
+    """
+
+    critic: Any
+    replay: Any
+
+    wants_memory = True
+    without_memory: str
+    """Name of the agent for networks without memory."""
+
+    settings_classes: ClassVar = {"replay": SequenceReplaySettings}
+
+    def check_network(
+        self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
+    ) -> None:
+        """Checks in addition that network and critic have memory, and that the critic's memory does not depend on actions."""
+        super().check_network(network, observation_space, action_space)
+        check_has_memory(network, type(self).__name__, self.without_memory)
+        if self.critic is not None:
+            check_has_memory(self.critic, type(self).__name__, self.without_memory, argument="critic")
+            check_memory_without_action(self.critic)
+
+    def build_networks(self, env: EnvOrSpaces) -> None:
+        """Creates critics with an LSTM, if the constructor was given none."""
+        self.critic = networks.critic(env, (128, 128), cell="lstm") if self.critic is None else self.critic
+
+    def build(self, env: EnvOrSpaces) -> None:
+        """Prepares all networks for sequences besides what every agent has."""
+        super().build(env)
+        models = [self.network, self.critic, self.target_critic, getattr(self, "target_network", None)]
+        self._runs = {id(model): Unrolled(model) for model in models if model is not None}
+
+    def _make_source(self, env: BatchEnv, seed: int) -> SequenceSource:
+        return SequenceSource(self, env, seed, self.replay)
+
+    def values_and_targets(self, data: Nest) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The critics' values `[L, N, n]`, what they are to be, `[L, N]`, and which rows count, bool `[L, N]`."""
+        action = self.environment_action(self._after_burn_in(data.action))
+        values = self.values(self.critic, data, action)[: self.replay.sequence_length]
+        reward, discount, next_value, counted = n_step_targets(data, self.next_value(data), self.discount, self.replay)
+        return values, reward + discount * next_value, counted
+
+    def values(self, critic: keras.Model, data: Nest, action: Nest, following: bool = False) -> tf.Tensor:
+        """Values `[L + n, N, n_critics]` that critics give actions, nests `[L + n, N, ...]`, at the rows of sequences."""
+        before = self.environment_action(tf.nest.map_structure(lambda x: x[: self.replay.burn_in], data.action))
+        action = tf.nest.map_structure(lambda x, y: tf.concat([tf.cast(x, y.dtype), y], 0), before, action)
+        inputs = {"observation": self.normalize(data.observation), "action": action}
+        return tf.cast(self._run(critic, inputs, data, None), tf.float32)
+
+    def policy_at(self, network: keras.Model, data: Nest, following: bool = False) -> Joint:
+        """The distribution of actions, `[L + n, N, ...]`, of a policy network at the rows of sequences."""
+        outputs = self._run(network, self.normalize(data.observation), data, data.state)
+        return self.distribution(outputs["action"])
+
+    def priority(self, errors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """What becomes the priorities `[N]` of sequences."""
+        return self.replay.priority(errors, tf.cast(mask, errors.dtype))
+
+    def mean_of(self, data: Nest) -> Any:
+        """Function from numbers `[L + n, N]` to their mean over the rows that are not final observations."""
+        return functools.partial(masked_mean, mask=self._after_burn_in(data.valid))
+
+    def _run(self, model, inputs, data, state):
+        """Outputs `[L + n, N, ...]` of a network; its memory starts from `state`, or from zeros for `None`."""
+        run = self._runs[id(model)]
+        state = run.initial_state(data.is_first.shape[1]) if state is None else state
+        return run.after_burn_in(inputs, data.is_first, state, self.replay.burn_in)
+
+    def _after_burn_in(self, rows):
+        return tf.nest.map_structure(lambda x: x[self.replay.burn_in :], rows)
