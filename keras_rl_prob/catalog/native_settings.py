@@ -341,6 +341,13 @@ SETTINGS = {
         "optimizer": ADAM,
         "fit": {"epochs": 10},
     },
+    "pendulum_novel_sac": {
+        "description": "pendulum with hidden velocity with soft actor-critic and memory; 40,000 environment steps",
+        "env": {"id": "tf/PendulumNoVel-v1", "num_envs": 8},
+        "agent": {"class": "RecurrentSAC", "discount": 0.95},
+        "optimizer": {"class": "Adam", "learning_rate": 1e-3},
+        "fit": {"epochs": 8, "env_steps": 40_000},
+    },
     "pendulum_sac": {
         "description": "pendulum with soft actor-critic; 20,000 environment steps",
         "env": {"id": "tf/Pendulum-v1", "num_envs": 8},

@@ -268,7 +268,8 @@ def _parameters(maker):
         list(inspect.signature(maker.__init__).parameters.items())[1:]
     )  # some versions of Python use `__new__` first
     if issubclass(maker, agents.Agent) and any(p.kind is p.VAR_KEYWORD for p in own.values()):
-        own = dict(_parameters(maker.__bases__[0])) | own
+        above = next(kind for kind in maker.__mro__[1:] if "__init__" in vars(kind))
+        own = dict(_parameters(above)) | own
     return own.items()
 
 

@@ -85,6 +85,12 @@ TABLE = {
     krp.LearnedTemperature: {"target_entropy": ["1", float("nan"), [1], SCHEDULED], "initial": [0, -1, None, "1"]},
     krp.TD3: ACTOR_CRITIC
     | {"policy_period": COUNT, "target_noise": [-1, None, "1"], "noise_clip": [-1, None, "1", float("inf")]},
+    krp.RecurrentSAC: ACTOR_CRITIC | {"replay": [None, krp.ReplaySettings()], "previous_action_and_reward": [1, None]},
+    krp.RecurrentTD3: {
+        "policy_period": COUNT,
+        "replay": [krp.ReplaySettings()],
+        "previous_action_and_reward": [1, None],
+    },
     krp.ReplaySettings: MEMORY,
     krp.SequenceReplaySettings: MEMORY | SEQUENCES,
     krp.Minibatches: {"count": COUNT, "sequence_length": COUNT, "target_kl": [*POSITIVE, SCHEDULED]},

@@ -72,6 +72,9 @@ def shortened(name):
         agent |= {"updates": 2, "batch_size": 4, "capacity": 400, "learning_starts": 50}
     if agent["class"] in ("SAC", "TD3"):
         agent |= {"updates": 2, "replay": {"class": "ReplaySettings", "batch_size": 4, "learning_starts": 50}}
+    if agent["class"] == "RecurrentSAC":
+        replay = {"class": "SequenceReplaySettings", "sequence_length": 4, "period": 4, "burn_in": 2}
+        agent |= {"updates": 2, "replay": replay | {"batch_size": 4, "learning_starts": 50}}
     if agent["class"] == "ACER":
         replay = {"class": "RolloutReplaySettings", "capacity": 400, "ratio": 1, "learning_starts": 16}
         agent["replay"] = {**agent.get("replay", {}), **replay}
@@ -91,8 +94,8 @@ TRAINED = [
     "bipedal_walker", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_a3c", "cartpole_acer",
     "cartpole_dqn", "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_qrdqn", "cartpole_reinforce",
     "cheetah", "doom_basic", "doom_deathmatch", "football_run_to_score", "lunarlander_acer", "lunarlander_dqn",
-    "mountaincar_linear_q", "pendulum_sac", "pendulum_td3", "pong", "pong_a2c", "pong_dqn", "pong_impala",
-    "pong_reinforce",
+    "mountaincar_linear_q", "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong", "pong_a2c", "pong_dqn",
+    "pong_impala", "pong_reinforce",
 ]  # fmt: skip
 
 
@@ -107,14 +110,14 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 26
+    assert len({kind(name) for name in presets.names()}) == 27
 
 
 # Each class once, and each kind of environment once.
 SHORT = {
     "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_a3c", "cartpole_impala", "cartpole_novel_dqn",
     "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q",
-    "pendulum_sac", "pendulum_td3", "pong_dqn",
+    "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong_dqn",
 }  # fmt: skip
 
 

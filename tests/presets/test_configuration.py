@@ -162,6 +162,8 @@ def test_only_what_can_be_made_is_offered():
         "QRDQN",
         "RecurrentDQN",
         "RecurrentPPO",
+        "RecurrentSAC",
+        "RecurrentTD3",
         "Reinforce",
         "SAC",
         "TD3",
