@@ -44,8 +44,8 @@ def episode_rows(
                 "An episode must have as many actions, terminations and truncations as rewards, and one observation more. "
                 f"Received: episode {number} with {steps} rewards and, for the others, {lengths} steps"
             )
-        _check_range(f"The observation in episode {number}", observation_space, seen)
-        _check_range(f"The action in episode {number}", action_space, done)
+        check_range(f"The observation in episode {number}", observation_space, seen)
+        check_range(f"The action in episode {number}", action_space, done)
         _check_legal(number, seen, done, masks.places(observation_space, action_space))
 
         def with_final(x):
@@ -91,6 +91,23 @@ def checked_episodes(episodes: Any) -> list[Any]:
     return listed
 
 
+def check_range(what: str, space: gymnasium.Space, arrays: Iterable[np.ndarray]) -> None:
+    """Raises a `ValueError` if numbers are not finite, or are classes that the space does not have.
+
+    Args:
+        what: The subject of the sentence, such as "The action".
+        space: Gymnasium space.
+        arrays: A batch of encoded values, see `keras_rl_prob.border.Codec`.
+    """
+    for leaf, x in zip(spaces.leaves(space), arrays, strict=True):
+        if isinstance(leaf, gymnasium.spaces.Box):
+            fits = np.isfinite(x)
+        else:
+            fits = (x >= 0) & (x < getattr(leaf, "nvec", 2 if leaf.shape else getattr(leaf, "n", 2)))
+        if not np.all(fits):
+            raise ValueError(f"{what} must be in {leaf}, and finite. Received (counted from 0): {x[~fits][0]}")
+
+
 def _minari():
     try:
         import minari  # noqa: PLC0415 (optional dependency)
@@ -107,17 +124,6 @@ def _check_fits(what, space, values):
     found = border.misfit(space, tf.nest.map_structure(lambda x: np.asarray(x)[0], values), what=what)
     if found:
         raise ValueError(f"{found}. Give the agent recordings of its own environment")
-
-
-def _check_range(what, space, arrays):
-    """Raises a `ValueError` if encoded values are not finite, or are classes that the space does not have."""
-    for leaf, x in zip(spaces.leaves(space), arrays, strict=True):
-        if isinstance(leaf, gymnasium.spaces.Box):
-            fits = np.isfinite(x)
-        else:
-            fits = (x >= 0) & (x < getattr(leaf, "nvec", 2 if leaf.shape else getattr(leaf, "n", 2)))
-        if not np.all(fits):
-            raise ValueError(f"{what} must be in {leaf}, and finite. Received (counted from 0): {x[~fits][0]}")
 
 
 def _check_legal(number, observations, actions, places):
