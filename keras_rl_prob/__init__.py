@@ -10,7 +10,18 @@ if keras.backend.backend() != "tensorflow":
         f"imported. Received: keras.backend.backend()={keras.backend.backend()!r}"
     )
 
-from keras_rl_prob import callbacks, distributed, distributions, envs, layers, networks, presets, testing, tuners
+from keras_rl_prob import (
+    callbacks,
+    distributed,
+    distributions,
+    envs,
+    imitation,
+    layers,
+    networks,
+    presets,
+    testing,
+    tuners,
+)
 from keras_rl_prob.agents import (
     A2C,
     A3C,
@@ -89,6 +100,7 @@ __all__ = [
     "distributed",
     "distributions",
     "envs",
+    "imitation",
     "layers",
     "networks",
     "presets",

@@ -137,14 +137,15 @@ def _has_start(space):
     return isinstance(space, gym_spaces.Discrete | gym_spaces.MultiDiscrete) and bool(np.any(space.start))
 
 
-def misfit(space: gymnasium.Space, value: Any, exact: bool = False) -> str | None:
-    """Describes why an observation does not match its space: structure, shape or dtype.
+def misfit(space: gymnasium.Space, value: Any, exact: bool = False, what: str = "The observation") -> str | None:
+    """Describes why an observation, or another value, does not match its space: structure, shape or dtype.
 
     Args:
         space: A Gymnasium space.
         value: The observation.
         exact: Whether also to reject additional keys, values out of bounds, and other dtypes even if they can be converted
             (any integer is accepted for a Discrete).
+        what: The subject of the sentence.
 
     Returns:
         A sentence that says what was expected and received, or `None` if the observation matches.
@@ -153,11 +154,11 @@ def misfit(space: gymnasium.Space, value: Any, exact: bool = False) -> str | Non
     >>> misfit(gym_spaces.Dict({"place": gym_spaces.Box(-1, 1, (2,))}), {"place": np.zeros(3, np.float32)})
     "The observation 'place' must have the shape (2,). Received: (3,)"
     """
-    return next(_misfits(space, value, exact, ()), None)
+    return next(_misfits(space, value, exact, what, ()), None)
 
 
-def _misfits(space, value, exact, path):
-    what = f"The observation {'_'.join(map(str, path))!r}" if path else "The observation"
+def _misfits(space, value, exact, subject, path):
+    what = f"{subject} {'_'.join(map(str, path))!r}" if path else subject
     if isinstance(space, gym_spaces.Dict):
         keys = sorted(space.spaces)
         if not isinstance(value, collections.abc.Mapping):
@@ -166,14 +167,14 @@ def _misfits(space, value, exact, path):
             yield f"{what} must have the keys {keys}. Received: {sorted(value, key=str)}"
         else:
             for key in keys:
-                yield from _misfits(space.spaces[key], value[key], exact, (*path, key))
+                yield from _misfits(space.spaces[key], value[key], exact, subject, (*path, key))
     elif isinstance(space, gym_spaces.Tuple):
         if not isinstance(value, tuple | list) or len(value) != len(space.spaces):
             made = f"{len(value)} parts" if isinstance(value, tuple | list) else type(value).__name__
             yield f"{what} must be a tuple of {len(space.spaces)} parts. Received: {made}"
         else:
             for i, (child, part) in enumerate(zip(space.spaces, value, strict=True)):
-                yield from _misfits(child, part, exact, (*path, i))
+                yield from _misfits(child, part, exact, subject, (*path, i))
     else:
         try:
             shape = np.shape(value)

@@ -5,7 +5,7 @@ do not start at 0 are shifted, so that inside the library class indices always s
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gymnasium
@@ -151,6 +151,13 @@ def map_values(function: Callable[[Any], Any], space: gymnasium.Space, value: Ne
     """Applies `function` to every leaf of `value`, an element of `space` or a batch of them."""
     iterator = pairs(space, value)
     return map_structure(lambda leaf: function(next(iterator)[1]), space)
+
+
+def stack(space: gymnasium.Space, values: Iterable[Nest]) -> Nest:
+    """Stacks elements of a space, nests of arrays, to a nest of arrays `[N, ...]`."""
+    columns = zip(*([part for _, part in pairs(space, value)] for value in values), strict=True)
+    stacked = iter([np.stack(column) for column in columns])
+    return map_structure(lambda leaf: next(stacked), space)
 
 
 def clip(space: gymnasium.Space, action: Nest) -> Nest:

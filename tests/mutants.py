@@ -149,6 +149,24 @@ MUTANTS = {
         "return gradient + scale * kl_gradient",
         ("tests/ops/test_off_policy_gradients.py",),
     ),
+    "padding that is cloned": Mutant(
+        "imitation/sequences.py",
+        '"valid": places >= 0',
+        '"valid": places >= -1',
+        ("tests/imitation/test_behavior_cloning.py::test_the_loss_is_that_of_every_recorded_step",),
+    ),
+    "wrong tokens served": Mutant(
+        "envs/remote/server.py",
+        "if not hmac.compare_digest(given.encode(), self.server.token.encode()):",
+        "if False:",
+        ("tests/envs/test_remote.py::test_what_is_refused_and_the_server_lives_on",),
+    ),
+    "steps taken twice": Mutant(
+        "envs/remote/sessions.py",
+        "if number != session.number:",
+        "if True:",
+        ("tests/envs/test_remote.py::test_a_connection_that_broke_is_made_again_and_a_request_takes_effect_once",),
+    ),
 }
 
 

@@ -22,15 +22,15 @@ LEVELS = (
     {"learning"},
     {"deployment", "sources"},
     {"agents"},
-    {"callbacks", "presets", "tuners", "distributed"},
+    {"callbacks", "imitation", "presets", "tuners", "distributed"},
     {"cli", "testing"},
     {"__main__"},
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 REQUIRED = {"gymnasium", "h5py", "keras", "numpy", "tensorflow", "tensorflow_probability"}
 OPTIONAL = {
-    "IPython", "PIL", "ale_py", "envpool", "gfootball", "keras_tuner", "matplotlib", "moviepy", "onnx", "onnxruntime", "ray",
-    "sklearn", "tensorboard", "tf2onnx", "torch",
+    "IPython", "PIL", "ale_py", "envpool", "gfootball", "keras_tuner", "matplotlib", "minari", "moviepy", "onnx", "onnxruntime",
+    "ray", "sklearn", "tensorboard", "tf2onnx", "torch",
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = [path for path in FILES if path.name == "__init__.py"]

@@ -46,6 +46,17 @@ def seen(network, image):
     return keras.Model(network.input, convolutions(network)[0].input)(image[None]).numpy()[0]
 
 
+@pytest.mark.parametrize(("low", "high", "is_image"), [(-255, 255, True), (-254, 255, False), (-255, 300, False)])
+def test_differences_of_grey_frames_are_images(low, high, is_image):
+    space = Box(low, high, (36, 40), np.int16)
+    assert image_axes(space) == ((0, 1, ()) if is_image else None)
+    network = networks.feed_forward((space, Discrete(2)))
+    assert bool(convolutions(network)) == is_image
+    if is_image:
+        difference = np.random.default_rng(0).integers(-255, 256, (36, 40)).astype(np.int16)
+        np.testing.assert_allclose(seen(network, difference)[..., 0], difference / 510 + 0.5, atol=1e-6)
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_stacked_colour_frames_become_channels(data_format):
     keras.config.set_image_data_format(data_format)

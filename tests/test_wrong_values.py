@@ -183,7 +183,7 @@ TABLE = [
     (method("export", "x"), {"format": ["h5", 3]}),
     (method("export"), {"filepath": PATH}),
     (method("build"), {"env": [3, None]}),
-    (method("add_experience"), {"episodes": [3, None, [3], "ab"]}),
+    (method("add_experience"), {"episodes": [3, None, [3]]}),
     (krp.DQN, {"noisy": ["gauss", True, 3], "frame_axis": [1.5, "0", True]}),
 ]
 CASES = [(made, name, value) for made, table in TABLE for name, values in table.items() for value in values]

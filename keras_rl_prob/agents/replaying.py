@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from keras_rl_prob import checks
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
+from keras_rl_prob.replay.episodes import checked_episodes
 from keras_rl_prob.replay.settings import ReplaySettings
 from keras_rl_prob.sources import RolloutSource
-from keras_rl_prob.sources.episodes import checked_episodes
 from keras_rl_prob.sources.replay import ReplaySource
 from keras_rl_prob.types import Mixin, Nest
 

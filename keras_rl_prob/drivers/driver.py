@@ -75,7 +75,10 @@ class Driver:
     Attributes:
         steps: `T`.
         num_envs: `B`.
+        others: Number of the first environments that others than the agent play, whose episodes are not reported; 0.
     """
+
+    others = 0
 
     def __init__(
         self, agent: Actor, env: BatchEnv, *, steps: int, sequence_length: int, seed: int, jit_compile: bool = True

@@ -10,9 +10,11 @@ class EpisodeStatistics:
 
     Args:
         num_envs: Batch size `B`.
+        others: Number of the first environments whose episodes are not reported, since others than the agent play them.
     """
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, others: int = 0) -> None:
+        self._others = others
         self._score = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="score")
         self._length = tf.Variable(tf.zeros((num_envs,)), trainable=False, name="length")
 
@@ -40,6 +42,8 @@ class EpisodeStatistics:
         self._score.assign(scores[-1] * carries[-1])
         self._length.assign(lengths[-1] * carries[-1])
         finished = 1.0 - carries
+        if self._others:
+            finished *= tf.cast(tf.range(ended.shape[1]) >= self._others, tf.float32)
         return {
             "return": tf.reduce_sum(scores * finished),
             "length": tf.reduce_sum(lengths * finished),

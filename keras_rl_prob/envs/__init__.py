@@ -7,6 +7,7 @@ from keras_rl_prob.envs.gymnasium_ids import make_one, spec
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
+from keras_rl_prob.envs.remote import EnvServer, RemoteEnv, serve
 from keras_rl_prob.envs.wrappers import (
     ActionMask,
     CheckFinite,
@@ -25,6 +26,7 @@ __all__ = [
     "ActionMask",
     "CheckFinite",
     "CheckObservation",
+    "EnvServer",
     "EpisodicLife",
     "FinalReward",
     "FireReset",
@@ -36,6 +38,7 @@ __all__ = [
     "NativeEnv",
     "NormalizeRange",
     "RandomStart",
+    "RemoteEnv",
     "in_processes",
     "is_owned",
     "make",
@@ -45,6 +48,7 @@ __all__ = [
     "opened",
     "record_episodes",
     "register_environments",
+    "serve",
     "spaces_of",
     "spec",
     "with_previous_step",

@@ -69,18 +69,11 @@ def record_episodes(
         rewards, terminations, truncations = zip(*ends, strict=True)
         recorded.append(
             Episode(
-                _stack(env.observation_space, observations),
-                _stack(env.action_space, actions),
+                spaces.stack(env.observation_space, observations),
+                spaces.stack(env.action_space, actions),
                 np.array(rewards, np.float32),
                 np.array(terminations, bool),
                 np.array(truncations, bool),
             )
         )
     return recorded
-
-
-def _stack(space, values):
-    """Elements of a space as one batch."""
-    columns = zip(*([part for _, part in spaces.pairs(space, value)] for value in values), strict=True)
-    stacked = iter([np.stack(column) for column in columns])
-    return spaces.map_structure(lambda leaf: next(stacked), space)

@@ -1,5 +1,8 @@
 """A network for one step as a pure function of a sequence and a state."""
 
+import contextlib
+import re
+
 import keras
 import tensorflow as tf
 
@@ -112,6 +115,28 @@ class Unrolled:
                 f"`state` must be a tuple with one entry per StatefulRNN of the network, {len(self._memories)}. "
                 f"Received: state={state}"
             )
-        with unroll_scope(~is_first, zip(self._memories, state, strict=True)) as scope:
+        with unroll_scope(~is_first, zip(self._memories, state, strict=True)) as scope, _as_one_sentence():
             outputs = keras.tree.lists_to_tuples(self.network(observations, training=training))
+        rows = is_first.shape.num_elements()
+        for x in keras.tree.flatten(outputs):
+            if None not in (rows, x.shape.rank) and x.shape[:1].as_list() not in ([rows], [None]):
+                raise ValueError(
+                    "`network`'s layers must keep the batch axis: one row of outputs for each observation. Expected: "
+                    f"{rows} rows. Received: an output of the shape {tuple(x.shape)}"
+                )
         return outputs, tuple(scope.final_states.get(layer, scope.states[layer]) for layer in self._memories)
+
+
+@contextlib.contextmanager
+def _as_one_sentence():
+    """Names a layer whose output has another shape than it had when the network was made; Keras prints all tensors."""
+    try:
+        yield
+    except ValueError as error:
+        lines = [line for line in str(error).splitlines() if "incompatible with the layer" in line]
+        if not lines:
+            raise
+        found = re.sub(r"\x1b\[\d*m", "", lines[0])
+        raise ValueError(
+            f"`network`'s layers must have the output shapes with which the network was made. {found}"
+        ) from error

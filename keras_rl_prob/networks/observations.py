@@ -26,9 +26,10 @@ SMALLEST_IMAGE = 32  # rows and columns; smaller ones are grids of numbers
 def image_axes(space: gymnasium.Space) -> tuple[int, int, tuple[int, ...]] | None:
     """Returns which axes of a space are height, width and channels; `None` if it is not an image.
 
-    An image is a Box with two neighbouring axes of at least 32 entries: `[height, width]` of uint8, and with channels
-    `[height, width, channels]`, or `[channels, height, width]` if nothing else fits. With four axes the two others must be
-    smaller; together they become the channels, as for stacked colour frames `[frames, height, width, colours]`.
+    An image is a Box with two neighbouring axes of at least 32 entries: `[height, width]` of uint8, or int16 from -255 to 255,
+    the differences of such images (`krp.envs.FrameDelta`); and with channels `[height, width, channels]`, or
+    `[channels, height, width]` if nothing else fits. With four axes the two others must be smaller; together they become the
+    channels, as for stacked colour frames `[frames, height, width, colours]`.
 
     Args:
         space: A Gymnasium space.
@@ -45,10 +46,16 @@ def image_axes(space: gymnasium.Space) -> tuple[int, int, tuple[int, ...]] | Non
     large = [size >= SMALLEST_IMAGE for size in space.shape]
     rank = len(space.shape)
     pairs = [i for i in range(rank - 1) if large[i] and large[i + 1]]
-    if not pairs or (rank == 2 and space.dtype != np.uint8) or (rank == 4 and sum(large) > 2):
+    if not pairs or (rank == 2 and not _is_of_bytes(space)) or (rank == 4 and sum(large) > 2):
         return None
     first = pairs[0]
     return first, first + 1, tuple(i for i in range(rank) if i not in (first, first + 1))
+
+
+def _is_of_bytes(space):
+    """Whether a space is one of bytes, or of their differences."""
+    differences = space.dtype == np.int16 and (space.low == -255).all() and (space.high == 255).all()
+    return space.dtype == np.uint8 or bool(differences)
 
 
 def is_image(space: gymnasium.Space) -> bool:

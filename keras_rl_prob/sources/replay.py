@@ -4,18 +4,16 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob.drivers import Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
-from keras_rl_prob.envs.previous_step import join
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Prioritized
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.replay.settings import ReplaySettings
-from keras_rl_prob.sources.episodes import episode_rows
+from keras_rl_prob.sources.recorded import recorded_rows
 from keras_rl_prob.sources.rollouts import RolloutSource
 from keras_rl_prob.sources.stored_rows import StoredRows, frames_of, known
 from keras_rl_prob.types import Nest
@@ -223,13 +221,9 @@ class ReplaySource(RolloutSource):
         Args:
             episodes: List of `Episode`s, or of objects or dicts with its fields.
         """
-        rows = episode_rows(episodes, self.agent.observation_space, self.agent.action_space)
+        rows = recorded_rows(self.agent, episodes)
         if self._frames is not None:
             rows["observation"] = rows["observation"].take(self._frames - 1, self._settings.frame_axis + 1)
-        if self.agent.previous_action_and_reward:
-            action, reward = tf.nest.map_structure(lambda x: np.roll(x, 1, 0), (rows["action"], rows["reward"]))
-            joined = join(rows["observation"], action, tf.constant(reward), rows["is_first"])
-            rows["observation"] = tf.nest.map_structure(np.asarray, joined)
         count = min(len(rows["reward"]) // self._num_envs, self.ring.capacity) // self._stride * self._stride
         if not count:
             raise ValueError(

@@ -33,7 +33,7 @@ class RolloutFollower:
     def __init__(self, agent: keras.Model, driver: Driver, kept: Any = ()) -> None:
         self.moments: list[Moments] = []
         self.agent, num_envs = agent, driver.num_envs
-        self._statistics = EpisodeStatistics(num_envs)
+        self._statistics = EpisodeStatistics(num_envs, getattr(driver, "others", 0))
         self.largest = tf.Variable(tf.zeros(1 + len(spaces.leaves(agent.input_space))), trainable=False, name="largest")
         kept = {name: driver.record_specs[name] for name in ("raw", "parameters")} | dict(kept)
         kept["valid"] = tf.TensorSpec((num_envs,), tf.bool)

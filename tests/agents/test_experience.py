@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
 import keras_rl_prob as krp
-from keras_rl_prob.sources.episodes import episode_rows
+from keras_rl_prob.replay.episodes import episode_rows
 from keras_rl_prob.testing import ScriptedEnv
 from keras_rl_prob.trajectory import Episode
 

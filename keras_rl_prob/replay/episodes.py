@@ -32,6 +32,8 @@ def episode_rows(
     parts = []
     for number, episode in enumerate(episodes):
         get = episode.get if isinstance(episode, dict) else lambda name, e=episode: getattr(e, name)
+        _check_fits(f"The observation in episode {number}", observation_space, get("observations"))
+        _check_fits(f"The action in episode {number}", action_space, get("actions"))
         seen, done = observations.encode(get("observations")), actions.encode(get("actions"))
         rewards = np.asarray(get("rewards"), np.float32)
         terminations, truncations = (np.asarray(get(name), bool) for name in ("terminations", "truncations"))
@@ -42,7 +44,8 @@ def episode_rows(
                 "An episode must have as many actions, terminations and truncations as rewards, and one observation more. "
                 f"Received: episode {number} with {steps} rewards and, for the others, {lengths} steps"
             )
-
+        check_range(f"The observation in episode {number}", observation_space, seen)
+        check_range(f"The action in episode {number}", action_space, done)
         _check_legal(number, seen, done, masks.places(observation_space, action_space))
 
         def with_final(x):
@@ -64,15 +67,63 @@ def episode_rows(
     return tf.nest.map_structure(lambda *x: np.concatenate(x), *parts)
 
 
-def checked_episodes(episodes: Iterable[Any]) -> list[Any]:
-    """Returns a list of recorded episodes; raises a `TypeError` for anything else."""
-    listed = list(episodes) if np.iterable(episodes) and not isinstance(episodes, str | dict) else [episodes]
+def checked_episodes(episodes: Any) -> list[Any]:
+    """Returns a list of recorded episodes.
+
+    Args:
+        episodes: Iterable of episodes; or a data set of Minari, or its name, such as `"mujoco/hopper/expert-v0"`, for one that
+            is on this machine.
+
+    Raises:
+        TypeError: Anything else.
+        ImportError: A name was given and Minari is not installed.
+    """
+    if isinstance(episodes, str):
+        episodes = _minari().load_dataset(episodes)
+    if callable(getattr(episodes, "iterate_episodes", None)):
+        episodes = episodes.iterate_episodes()
+    listed = list(episodes) if np.iterable(episodes) and not isinstance(episodes, dict) else [episodes]
     for episode in listed:
         if not (isinstance(episode, dict) or hasattr(episode, "rewards")):
             raise TypeError(
                 f"`episodes` must be a list of episodes, as from `krp.envs.record_episodes`. Received: {episode!r}"
             )
     return listed
+
+
+def check_range(what: str, space: gymnasium.Space, arrays: Iterable[np.ndarray]) -> None:
+    """Raises a `ValueError` if numbers are not finite, or are classes that the space does not have.
+
+    Args:
+        what: The subject of the sentence, such as "The action".
+        space: Gymnasium space.
+        arrays: A batch of encoded values, see `keras_rl_prob.border.Codec`.
+    """
+    for leaf, x in zip(spaces.leaves(space), arrays, strict=True):
+        if isinstance(leaf, gymnasium.spaces.Box):
+            fits = np.isfinite(x)
+        else:
+            fits = (x >= 0) & (x < getattr(leaf, "nvec", 2 if leaf.shape else getattr(leaf, "n", 2)))
+        if not np.all(fits):
+            raise ValueError(f"{what} must be in {leaf}, and finite. Received (counted from 0): {x[~fits][0]}")
+
+
+def _minari():
+    try:
+        import minari  # noqa: PLC0415 (optional dependency)
+    except ImportError as error:
+        raise ImportError('Data sets by name need Minari: pip install "keras_rl_prob[minari]"') from error
+    return minari
+
+
+def _check_fits(what, space, values):
+    """Raises a `ValueError` if the values of an episode do not have the structure, the shape or the dtype of their space."""
+    leaves = tf.nest.flatten(values)
+    if not all(np.ndim(x) and len(x) for x in leaves):
+        raise ValueError(f"{what} must be one for each step, and there must be a step. Received: {values!r}")
+    found = border.misfit(space, tf.nest.map_structure(lambda x: np.asarray(x)[0], values), what=what)
+    if found:
+        raise ValueError(f"{found}. Give the agent recordings of its own environment")
 
 
 def _check_legal(number, observations, actions, places):

@@ -1,0 +1,6 @@
+"""Learning from the play of others: recorded episodes, scripts and other agents."""
+
+from keras_rl_prob.imitation.behavior_cloning import BehaviorCloning
+from keras_rl_prob.imitation.bots import Bots
+
+__all__ = ["BehaviorCloning", "Bots"]
