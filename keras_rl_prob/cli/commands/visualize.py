@@ -4,10 +4,10 @@ import argparse
 import os
 
 from keras_rl_prob import callbacks, presets
-from keras_rl_prob.callbacks.record_episode import gymnasium_id
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import UserError, blaming
 from keras_rl_prob.envs import spec
+from keras_rl_prob.envs.playing.rendering import gymnasium_id
 
 
 def run(args: argparse.Namespace) -> None:
