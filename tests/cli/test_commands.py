@@ -1,6 +1,7 @@
 """`evaluate`, `visualize`, `plot`, `list` and the program around them."""
 
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -208,3 +209,42 @@ def test_the_programs_help_and_version(capsys):
             main([option])
         assert end.value.code == 0
         assert expected in capsys.readouterr().out
+
+
+def test_play_shows_the_agent_of_a_run(finished, capsys, monkeypatch):
+    played = []
+    monkeypatch.setattr(
+        krp.Agent, "play", lambda *args, **how: played.append((args, how)) or [{"return": 3.5, "length": 7}]
+    )
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert main(["play", str(finished), "--stochastic", "--epsilon", "0.1", "--fps", "5", "--seed", "3"]) == 0
+    assert main(["play", str(finished / "final.keras"), "--env", "CartPole-v1", "--show", "terminal"]) == 0
+    (first, how), (second, plain) = played
+    assert isinstance(first[0], krp.PPO)
+    assert (first[1], second[1]) == ("tf/CartPole-v1", "CartPole-v1")
+    shown = {"episodes": 1, "fps": 5.0, "render_mode": "human"}
+    assert how == {"deterministic": False, "epsilon": 0.1, "seed": 3, **shown}
+    assert plain == {
+        "deterministic": True,
+        "epsilon": 0.0,
+        "seed": 0,
+        "episodes": 1,
+        "fps": None,
+        "render_mode": "terminal",
+    }
+    assert capsys.readouterr().out == "episode 1: return 3.50, length 7\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "A run folder or a .keras file is needed, or --keyboard with --env"),
+        (["--keyboard", "--env", "CartPole-v1"], "A person plays at the keyboard of a terminal"),
+        (["run", "--default", "1"], "--default belongs to --keyboard"),
+        (["--keyboard", "--env", "Nothing-v0"], "`env` must be the id of an environment"),
+    ],
+)
+def test_play_says_in_a_sentence_what_is_missing(arguments, said, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    assert main(["play", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"keras-rl-prob play: {said}")

@@ -124,9 +124,14 @@ def test_keys_by_default():
     assert list(keys_of(Lever(spaces.Discrete(12)))) == list("0123456789ab")
     torque = keys_of(Lever(spaces.Box(-2.0, 4.0, (1,))))
     assert {key: value.tolist() for key, value in torque.items()} == {"left": [-2.0], "down": [1.0], "right": [4.0]}
-    own = Lever()
-    own.get_keys_to_action = lambda: {("a",): 1, (ord("d"),): 2, ("a", "d"): 0, (32,): 0, "w": 2, (): 0}
-    assert keys_of(own) == {"a": 1, "d": 2, "space": 0, "w": 2}
+    own, named = Lever(spaces.Discrete(18)), {"a": 1, "d": 2, "space": 0, "w": 2, "left": 3, "up": 4}
+    codes = {(1073741904,): 3, (273,): 4, (1073742049,): 5}  # of pygame: left, up in version 1, and shift
+    own.get_keys_to_action = lambda: codes | {("a",): 1, (ord("d"),): 2, ("a", "d"): 0, (32,): 0, "w": 2, (): 0}
+    assert keys_of(own) == named
+    own.action_space = spaces.Discrete(4)
+    assert keys_of(own) == named | {"0": 0, "1": 1, "2": 2, "3": 3}
+    with gymnasium.make("MountainCar-v0") as car:
+        assert keys_of(car) == {"left": 0, "down": 1, "right": 2, "0": 0, "1": 1, "2": 2}
     for space in (
         spaces.Box(-1.0, 1.0, (2,)),
         spaces.Box(0.0, np.inf, (1,)),

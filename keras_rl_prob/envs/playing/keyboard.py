@@ -21,6 +21,8 @@ from keras_rl_prob.envs.playing.episodes import MAX_STEPS, Stop, play
 SEQUENCE = re.compile("\x1b[\\[O]([ABCD])|\x1b[\\[O][0-9;]*[A-Za-z~]|(.)", re.DOTALL)
 ARROWS = dict(zip("ABCD", ("up", "down", "right", "left"), strict=True))
 NAMES = {" ": "space", "\n": "enter", "\r": "enter"}
+PYGAME = dict(zip((276, 275, 274, 273), ("left", "right", "down", "up"), strict=True))  # version 1's, and 2's:
+PYGAME |= dict(zip((0x40000050, 0x4000004F, 0x40000051, 0x40000052), PYGAME.values(), strict=True))
 ENDS = ("q", "\x04")  # q, and Ctrl-D
 CHARACTERS = "0123456789abcdefghijklmnoprstuvwxyz"
 
@@ -34,8 +36,8 @@ class Keyboard:
     Args:
         env: A `gymnasium.Env`, whose action space the keys are for.
         keys: Dict from keys to actions. A key is a character, or `"left"`, `"right"`, `"up"`, `"down"`, `"space"`, `"enter"`.
-            By default the keys that the environment itself names; digits and letters for a Discrete space, and arrows where it
-            has two or three actions; left, down and right for the least, middle and largest value of a Box with one entry.
+            By default those that the environment itself names; digits and letters for a Discrete space, and arrows where it has
+            two or three actions; left, down and right for the least, middle and largest value of a Box with one entry.
         default: Action while no key is pressed. By default the environment waits for a key.
 
     Raises:
@@ -157,16 +159,13 @@ def names() -> set[str]:
 
 def keys_of(env: gymnasium.Env) -> dict[str, Any]:
     """The keys of an environment by default, a dict as for `Keyboard`; a `ValueError` if there are none."""
-    space = env.action_space
-    if env.has_wrapper_attr("get_keys_to_action"):
-        own = env.get_wrapper_attr("get_keys_to_action")()
-        single = {keys if isinstance(keys, tuple) else (keys,): action for keys, action in own.items()}
-        pressed = {(k[0] if isinstance(k[0], str) else chr(k[0])): v for k, v in single.items() if len(k) == 1}
-        return {NAMES.get(key, key): action for key, action in pressed.items()}
-    if isinstance(space, spaces.Discrete) and space.n <= len(CHARACTERS):
+    space, own = env.action_space, _own_keys(env)
+    if isinstance(space, spaces.Discrete) and space.n <= (10 if own else len(CHARACTERS)):
         actions = [int(space.start) + i for i in range(int(space.n))]
         arrows = {2: ("left", "right"), 3: ("left", "down", "right")}.get(len(actions), ())
-        return dict(zip(arrows, actions, strict=False)) | dict(zip(CHARACTERS, actions, strict=False))
+        return dict(zip(arrows, actions, strict=False)) | dict(zip(CHARACTERS, actions, strict=False)) | own
+    if own:
+        return own
     if isinstance(space, spaces.Box) and space.shape == (1,) and space.is_bounded():
         low, high = float(space.low[0]), float(space.high[0])
         values = {"left": low, "down": (low + high) / 2, "right": high}
@@ -174,6 +173,21 @@ def keys_of(env: gymnasium.Env) -> dict[str, Any]:
     raise ValueError(
         f'`keys` must say which key stands for which action, as in {{"left": action}}. Received: keys=None for {space}'
     )
+
+
+def _own_keys(env):
+    """The keys that an environment names, without those that are pressed together or that no terminal passes on."""
+    if not env.has_wrapper_attr("get_keys_to_action"):
+        return {}
+    keys = {}
+    for pressed, action in env.get_wrapper_attr("get_keys_to_action")().items():
+        pressed = pressed if isinstance(pressed, tuple | str) else (pressed,)
+        if len(pressed) == 1:
+            key = pressed[0]
+            key = PYGAME.get(key) or (chr(key) if isinstance(key, int) and key < 127 else key)
+            if isinstance(key, str):
+                keys[NAMES.get(key, key)] = action
+    return keys
 
 
 class _Terminal:

@@ -33,8 +33,11 @@ def drawn(env: Drawable, render_mode: str | None) -> Iterator[gymnasium.Env]:
     """
     if render_mode not in MODES:
         raise ValueError(f"`render_mode` must be one of {MODES}. Received: render_mode={render_mode!r}")
-    if render_mode == "human":
-        _check_display()
+    if render_mode == "human" and not has_display():
+        raise RuntimeError(
+            'A window needs a display, and there is none here: `render_mode="terminal"` draws in a terminal, `"rgb_array"` '
+            "returns frames, and `krp.callbacks.record_episode` writes a video. Received: DISPLAY is not set"
+        )
     if isinstance(env, gymnasium.Env):
         yield _checked(env, env, render_mode)
         return
@@ -76,6 +79,12 @@ def rate(env: gymnasium.Env) -> float:
     return env.metadata.get("render_fps") or 30
 
 
+def has_display() -> bool:
+    """Whether somebody would see a window; without a display SDL opens one in memory."""
+    places = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    return sys.platform != "linux" or any(map(os.environ.get, places))
+
+
 def _made(env, mode):
     if mode == "terminal":
         with contextlib.closing(make_one(env)) as plain:
@@ -92,13 +101,3 @@ def _checked(made, env, mode):
             f"Received: env={env!r}, which made {made} with render_mode={got!r}"
         )
     return made
-
-
-def _check_display():
-    """Raises a `RuntimeError` where nobody would see a window: SDL opens one in memory."""
-    places = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
-    if sys.platform == "linux" and not any(map(os.environ.get, places)):
-        raise RuntimeError(
-            'A window needs a display, and there is none here: `render_mode="terminal"` draws in a terminal, `"rgb_array"` '
-            "returns frames, and `krp.callbacks.record_episode` writes a video. Received: DISPLAY is not set"
-        )
