@@ -21,7 +21,9 @@ from keras_rl_prob.envs.playing.episodes import MAX_STEPS, Stop, play
 SEQUENCE = re.compile("\x1b[\\[O]([ABCD])|\x1b[\\[O][0-9;]*[A-Za-z~]|(.)", re.DOTALL)
 ARROWS = dict(zip("ABCD", ("up", "down", "right", "left"), strict=True))
 NAMES = {" ": "space", "\n": "enter", "\r": "enter"}
-PYGAME = dict(zip((276, 275, 274, 273), ("left", "right", "down", "up"), strict=True))  # version 1's, and 2's:
+PYGAME: dict[Any, str] = dict(
+    zip((276, 275, 274, 273), ("left", "right", "down", "up"), strict=True)
+)  # version 1's, and 2's:
 PYGAME |= dict(zip((0x40000050, 0x4000004F, 0x40000051, 0x40000052), PYGAME.values(), strict=True))
 ENDS = ("q", "\x04")  # q, and Ctrl-D
 CHARACTERS = "0123456789abcdefghijklmnoprstuvwxyz"
