@@ -89,19 +89,25 @@ def test_plot_draws_one_picture_of_all_runs(finished, copy, tmp_path, capsys):
     assert f"Wrote {path}" in capsys.readouterr().out
 
 
+PLAIN = {"metric": None, "smoothing": 1, "band": "range"}
+CHANGED = ["--metric", "entropy", "--smoothing", "3", "--band", "deviation"]
+
+
 def test_plot_hands_over_the_logs_by_configuration(finished, copy, monkeypatch):
     config = json.loads((copy / "config.json").read_text())
     given = []
-    monkeypatch.setattr(plot.callbacks, "plot_learning_curves", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr(
+        plot.callbacks, "plot_learning_curves", lambda *arguments, **how: given.append((*arguments, how))
+    )
     (copy / "config.json").write_text(json.dumps({**config, "seed": 6}))
     assert main(["plot", str(finished), str(copy)]) == 0
     config["agent"]["clip_ratio"] = 0.1
     (copy / "config.json").write_text(json.dumps(config))
-    assert main(["plot", str(finished), str(copy), "--out", "x.pdf", "--title", "T"]) == 0
+    assert main(["plot", str(finished), str(copy), "--out", "x.pdf", "--title", "T", *CHANGED]) == 0
     logs = [finished / "log.csv", copy / "log.csv"]
-    assert given[0] == ({"cartpole": logs}, pathlib.Path("curve.png"), "tf/CartPole-v1")
+    assert given[0] == ({"cartpole": logs}, pathlib.Path("curve.png"), "tf/CartPole-v1", PLAIN)
     apart = {"cartpole clip_ratio=0.2": logs[:1], "cartpole clip_ratio=0.1": logs[1:]}
-    assert given[1] == (apart, pathlib.Path("x.pdf"), "T")
+    assert given[1] == (apart, pathlib.Path("x.pdf"), "T", {"metric": "entropy", "smoothing": 3, "band": "deviation"})
 
 
 def test_labels_tell_configurations_apart_by_what_differs():
@@ -173,7 +179,9 @@ def test_plot_takes_a_folder_of_runs_and_experiments(experimented, finished, tmp
     expected = ["a", "b", "experiment/seed_4", "experiment/seed_5"]
     assert [str(path.relative_to(tmp_path)) for path in runs.runs_in(tmp_path)] == expected
     given = []
-    monkeypatch.setattr(plot.callbacks, "plot_learning_curves", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr(
+        plot.callbacks, "plot_learning_curves", lambda *arguments, **how: given.append((*arguments, how))
+    )
     assert main(["plot", str(tmp_path)]) == 0
     assert list(given[0][0].values()) == [[tmp_path / name / "log.csv" for name in expected]]
 
