@@ -100,7 +100,9 @@ def test_what_tensorflow_says_is_shown_if_it_cannot_be_imported(processes):
 
 
 def test_no_optional_library_is_imported(loaded):
-    assert {"keras_rl_prob.callbacks.record_video", "keras_rl_prob.envs.games.gfootball"} <= set(loaded["loaded"])
+    assert {"keras_rl_prob.callbacks.episodes.record_video", "keras_rl_prob.envs.games.gfootball"} <= set(
+        loaded["loaded"]
+    )
     assert loaded["asked"] == []
 
 

@@ -7,10 +7,14 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import border, checks, spaces
+from keras_rl_prob.agents import network_checks
 from keras_rl_prob.deployment.export import export_policy
 from keras_rl_prob.deployment.policy import Policy, deterministic_actions
 from keras_rl_prob.distributions import Joint
 from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.envs.playing import play
+from keras_rl_prob.envs.playing.episodes import MAX_STEPS
+from keras_rl_prob.envs.playing.rendering import Drawable, drawn
 from keras_rl_prob.envs.previous_step import OBSERVATION, PreviousStep
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
@@ -48,11 +52,52 @@ class ActingModel(Mixin):
             return {key: seen[key] for key in self.observation_space}
         return seen[OBSERVATION]
 
-    def policy(self, num_envs: int | None = None, deterministic: bool = True, seed: int = 0) -> Policy:
+    def policy(
+        self, num_envs: int | None = None, deterministic: bool = True, seed: int = 0, epsilon: float = 0.0
+    ) -> Policy:
         """A `Policy` that acts step by step and keeps the recurrent state, for play and deployment."""
         self._check_built("policy")
         num_envs, seed = checks.integer("num_envs", num_envs, none=True), checks.seed("seed", seed)
-        return Policy(self, num_envs, checks.flag("deterministic", deterministic), seed)
+        return Policy(self, num_envs, checks.flag("deterministic", deterministic), seed, epsilon)
+
+    def play(
+        self,
+        env: Drawable,
+        episodes: int = 1,
+        deterministic: bool = True,
+        epsilon: float = 0.0,
+        render_mode: str | None = "human",
+        fps: float | None = None,
+        max_steps: int = MAX_STEPS,
+        seed: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Plays episodes and shows them, in a window or a terminal, or returns their frames; the agent does not change.
+
+        Args:
+            env: Id of an environment, a `krp.envs.spec`, a callable that makes an environment, or a `gymnasium.Env` that was
+                made with this render mode, which stays open. Native ids are drawn by Gymnasium's environment of the same
+                physics.
+            episodes: Number of episodes.
+            deterministic: Whether to take the mode of the policy instead of samples.
+            epsilon: Probability of a random action in place of the agent's.
+            render_mode: `"human"` for a window, `"terminal"` for a picture of characters in a terminal, `"rgb_array"` for
+                frames in what is returned, `None` for nothing.
+            fps: Frames a second of a window or terminal, at most; the environment's own by default.
+            max_steps: Number of steps after which an episode is left.
+            seed: Seed of the first episode; the next one has `seed + 1`.
+
+        Returns:
+            A list with a dict for each episode, as by `krp.envs.play`: `"return"`, `"length"`, `"actions"` and `"frames"`.
+
+        Raises:
+            ValueError: `env` cannot be drawn, or has other spaces than the agent.
+            RuntimeError: There is no display for a window, or no terminal.
+        """
+        checks.flag("deterministic", deterministic)
+        policy = self.policy(deterministic=deterministic, seed=seed, epsilon=epsilon)
+        with drawn(env, render_mode) as made:
+            network_checks.check_same_spaces(self, made)
+            return play(made, policy, episodes, render_mode, fps, max_steps, seed)
 
     def export(self, filepath: Path, format: str | None = None) -> None:
         """Writes the policy, from `(observation, is_first, state)` to `(action, state)`, for use without this library.

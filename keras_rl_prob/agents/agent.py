@@ -14,7 +14,6 @@ from keras_rl_prob.agents import arguments, network_checks
 from keras_rl_prob.agents.acting import ActingModel
 from keras_rl_prob.agents.evaluation import EvaluatingModel, once
 from keras_rl_prob.agents.graphs import Graphs, settings
-from keras_rl_prob.agents.normalization import normalized_spaces, observation_normalizers
 from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_arguments, reject_unknown
 from keras_rl_prob.envs import NativeEnv, is_owned, spaces_of, with_previous_step
 from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
@@ -27,6 +26,7 @@ from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.progress import end_line
 from keras_rl_prob.learning.progress.hints import hint_at_inert
 from keras_rl_prob.learning.training import Training
+from keras_rl_prob.networks.normalization import normalized_spaces, observation_normalizers
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
 from keras_rl_prob.replay import Ring
 from keras_rl_prob.settings import written

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast, overload
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks
@@ -13,12 +14,12 @@ from keras_rl_prob.agents import arguments, network_checks
 from keras_rl_prob.agents.vocabulary import reject_unknown
 from keras_rl_prob.envs import is_owned, opened
 from keras_rl_prob.envs.factory import BatchEnv, Env
+from keras_rl_prob.envs.playing.episodes import MAX_STEPS
 from keras_rl_prob.keras_internals import CACHED_VALIDATION
 from keras_rl_prob.learning.progress import with_progress
 from keras_rl_prob.python_calls import raising_as_itself
 from keras_rl_prob.types import Mixin
 
-MAX_STEPS = 100_000  # of an episode of an evaluation
 RESULTS = ("return", "length", "return_std")
 
 
@@ -26,7 +27,8 @@ class Evaluation:
     """Plays whole episodes when called: the same ones each time if agent and environment have not changed.
 
     Args:
-        play: What `play_episodes` returned for an agent and `placeholder`.
+        agent: The agent, whose `last_evaluation` it sets.
+        play: What `play_episodes` returned for the agent and `placeholder`.
         placeholder: The environment in that graph, which stands for `env`.
         env: The environment to play in.
         episodes_per_env: Positive integer.
@@ -36,27 +38,30 @@ class Evaluation:
 
     def __init__(
         self,
-        play: Callable[..., dict[str, float]],
+        agent: keras.Model,
+        play: Callable[..., tuple[np.ndarray, np.ndarray, int]],
         placeholder: BatchEnv,
         env: BatchEnv,
         episodes_per_env: int,
         seed: int,
         max_steps: int,
     ) -> None:
-        self._play, self._placeholder, self._env = play, placeholder, env
+        self._agent, self._play, self._placeholder, self._env = agent, play, placeholder, env
         self._episodes_per_env, self._seed, self._max_steps = episodes_per_env, seed, max_steps
 
     def __call__(self) -> dict[str, float]:
         """Returns a dict of floats: mean undiscounted `"return"`, mean `"length"` in environment steps, `"return_std"`."""
         with raising_as_itself(), self._placeholder.standing_for(self._env):
-            results = self._play(self._env, self._episodes_per_env, self._seed, self._max_steps)
-        if cut := results.pop("cut"):
+            returns, lengths, cut = self._play(self._env, self._episodes_per_env, self._seed, self._max_steps)
+        self._agent._played = returns, lengths
+        if cut:
             warnings.warn(
                 f"{cut} episodes of the evaluation had not ended after {self._max_steps} steps and were cut off there. "
                 "Increase `max_steps`, or give the environment a time limit.",
                 stacklevel=2,
             )
-        return results
+        means = {"return": returns.mean(dtype=float), "length": lengths.mean(dtype=float)}
+        return {name: float(x) for name, x in (means | {"return_std": returns.std(dtype=float)}).items()}
 
 
 def once() -> tf.data.Dataset:
@@ -80,6 +85,17 @@ def preserved(agent: keras.Model) -> Iterator[None]:
 class EvaluatingModel(Mixin):
     """Evaluation of an agent: `evaluate`, and what `fit` and callbacks use for it."""
 
+    _played: Any = None
+
+    @property
+    def last_evaluation(self) -> dict[str, np.ndarray] | None:
+        """The episodes of the last `evaluate` or validation, in a callback too; `None` before the first one.
+
+        A dict of float32 arrays `[episodes]`, the undiscounted `"return"` of each episode and its `"length"` in environment
+        steps; the episodes of the first environment come first.
+        """
+        return self._played and dict(zip(("return", "length"), self._played, strict=True))
+
     @overload
     def evaluate(
         self,
@@ -91,6 +107,7 @@ class EvaluatingModel(Mixin):
         verbose: str | int = ...,
         callbacks: list[keras.callbacks.Callback] | None = ...,
         max_steps: int = ...,
+        epsilon: float = ...,
         **cached: Any,
     ) -> list[float]: ...
 
@@ -106,6 +123,7 @@ class EvaluatingModel(Mixin):
         verbose: str | int = ...,
         callbacks: list[keras.callbacks.Callback] | None = ...,
         max_steps: int = ...,
+        epsilon: float = ...,
         **cached: Any,
     ) -> dict[str, float]: ...
 
@@ -120,6 +138,7 @@ class EvaluatingModel(Mixin):
         verbose: str | int = ...,
         callbacks: list[keras.callbacks.Callback] | None = ...,
         max_steps: int = ...,
+        epsilon: float = ...,
         **cached: Any,
     ) -> list[float] | dict[str, float]: ...
 
@@ -133,9 +152,13 @@ class EvaluatingModel(Mixin):
         verbose: str | int = "auto",
         callbacks: list[keras.callbacks.Callback] | None = None,
         max_steps: int = MAX_STEPS,
+        epsilon: float = 0.0,
         **cached: Any,
     ) -> list[float] | dict[str, float]:
         """Plays whole episodes and returns their mean return; the agent does not change.
+
+        `last_evaluation` then has the return and length of each episode. A `gymnasium.Env` with `render_mode="human"` shows
+        itself meanwhile; `play` shows other environments.
 
         Every environment plays the same number of episodes: `episodes` is rounded up to a multiple of the number of
         environments in a vector environment or a list.
@@ -149,6 +172,7 @@ class EvaluatingModel(Mixin):
             verbose: `"auto"`, 0, 1 or 2.
             callbacks: List of Keras callbacks.
             max_steps: Steps after which an episode is cut off, with a warning; its return up to there counts.
+            epsilon: Probability of a uniformly random action in place of the agent's, at each step.
             **cached: For `keras.Model.fit`, which calls this for validation.
 
         Returns:
@@ -161,7 +185,7 @@ class EvaluatingModel(Mixin):
         reject_unknown(EvaluatingModel.evaluate, cached)
         network_checks.check_no_strategy()
         with contextlib.ExitStack() as stack:
-            evaluation = self.evaluation(env, episodes, deterministic, seed, stack, max_steps)
+            evaluation = self.evaluation(env, episodes, deterministic, seed, stack, max_steps, epsilon)
             stack.enter_context(preserved(self))
             self._evaluation, self.steps_per_execution = evaluation, 1
             callbacks = with_progress(callbacks, verbose, trains=False)
@@ -185,6 +209,7 @@ class EvaluatingModel(Mixin):
         seed: int,
         stack: contextlib.ExitStack,
         max_steps: int = MAX_STEPS,
+        epsilon: float = 0.0,
     ) -> Evaluation:
         """Returns a function without arguments that plays the episodes of an evaluation each time it is called.
 
@@ -195,12 +220,14 @@ class EvaluatingModel(Mixin):
             seed: As in `evaluate`.
             stack: `contextlib.ExitStack` that closes the environments opened here.
             max_steps: As in `evaluate`.
+            epsilon: As in `evaluate`.
 
         Returns:
             The function, which returns `{"return": ..., "length": ..., "return_std": ...}`, floats.
         """
         episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
-        seed, deterministic = checks.seed("seed", seed), checks.flag("deterministic", deterministic)
+        seed, epsilon = checks.seed("seed", seed), checks.fraction("epsilon", epsilon)
+        deterministic = checks.flag("deterministic", deterministic)
         count = None
         if is_owned(env):
             count = arguments.evaluation_envs(episodes, max(1, len(env)) if isinstance(env, list) else 1)
@@ -211,5 +238,5 @@ class EvaluatingModel(Mixin):
             self.build(made)
         made = self.seen(made)
         rounded = -(-episodes // made.num_envs)
-        play, placeholder = self._graphs.player(made, deterministic)
-        return Evaluation(play, placeholder, made, rounded, seed, max_steps)
+        play, placeholder = self._graphs.player(made, deterministic, epsilon)
+        return Evaluation(self, play, placeholder, made, rounded, seed, max_steps)

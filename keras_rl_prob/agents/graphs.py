@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_rl_prob.drivers.evaluation import play_episodes
+from keras_rl_prob.drivers.exploring import RandomNowAndThen
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.learning.position import Position
 from keras_rl_prob.replay import Ring
@@ -69,16 +70,17 @@ class Graphs:
         fits = (ring for ring in self._rings if (ring.specs, ring.capacity) == (specs, capacity))
         return next(fits, None) or Ring(specs, capacity)
 
-    def player(self, env: BatchEnv, deterministic: bool) -> tuple[Callable[..., dict[str, float]], BatchEnv]:
+    def player(self, env: BatchEnv, deterministic: bool, epsilon: float) -> tuple[Callable[..., Any], BatchEnv]:
         """Returns `play_episodes` of the agent and a placeholder of `env`, and the placeholder."""
         agent = self._agent
 
         def traced():
             placeholder = env.placeholder()
             compiled = agent.wants_xla and (deterministic or agent.acts_compiled)
-            return play_episodes(agent, placeholder, deterministic, compiled), placeholder
+            actor = RandomNowAndThen(agent, epsilon)
+            return play_episodes(actor, placeholder, deterministic, compiled), placeholder
 
-        return self._players.get((env.signature, deterministic, settings(agent)), traced)
+        return self._players.get((env.signature, deterministic, epsilon, settings(agent)), traced)
 
     def forget(self) -> None:
         """Empties the cache."""

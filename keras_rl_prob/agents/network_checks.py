@@ -86,7 +86,7 @@ def check_network(
         _check_masked(keras.tree.flatten(outputs["action"])[place.action])
 
 
-def check_same_spaces(agent: keras.Model, env: BatchEnv) -> None:
+def check_same_spaces(agent: keras.Model, env: BatchEnv | gymnasium.Env) -> None:
     """Raises a `ValueError` unless `env` has the spaces that `agent` was built for."""
     for name in ("observation_space", "action_space"):
         built, got = getattr(agent, name), getattr(env, name)

@@ -4,12 +4,11 @@ from keras_rl_prob.callbacks.backup import Backup
 from keras_rl_prob.callbacks.best_checkpoint import BestCheckpoint
 from keras_rl_prob.callbacks.env_step_limit import EnvStepLimit
 from keras_rl_prob.callbacks.episode_window import EpisodeWindow
+from keras_rl_prob.callbacks.episodes import RecordVideo, WatchEpisode, record_episode
 from keras_rl_prob.callbacks.evaluate_return import EvaluateReturn
 from keras_rl_prob.callbacks.inline import show_curve, show_episode
 from keras_rl_prob.callbacks.plot_learning_curve import PlotLearningCurve
 from keras_rl_prob.callbacks.plot_learning_curves import plot_learning_curves
-from keras_rl_prob.callbacks.record_episode import record_episode
-from keras_rl_prob.callbacks.record_video import RecordVideo
 from keras_rl_prob.callbacks.rollout_histograms import RolloutHistograms
 from keras_rl_prob.callbacks.run_log import RunLog
 
@@ -23,6 +22,7 @@ __all__ = [
     "RecordVideo",
     "RolloutHistograms",
     "RunLog",
+    "WatchEpisode",
     "plot_learning_curves",
     "record_episode",
     "show_curve",

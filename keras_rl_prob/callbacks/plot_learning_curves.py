@@ -10,28 +10,42 @@ from typing import Any
 
 import numpy as np
 
+from keras_rl_prob import checks
 from keras_rl_prob.learning.persistence import write_whole
 from keras_rl_prob.types import Path
 
 EVALUATIONS = ("val_return", "eval_return")
+BANDS = {"range": "their range", "deviation": "a standard deviation to each side"}
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")  # Okabe and Ito's
 
 
-def plot_learning_curves(runs: Mapping[str, Sequence[Path]], path: Path, title: str | None = None) -> None:
+def plot_learning_curves(
+    runs: Mapping[str, Sequence[Path]],
+    path: Path,
+    title: str | None = None,
+    metric: str | None = None,
+    smoothing: int = 1,
+    band: str = "range",
+    colours: Sequence[Any] = COLOURS,
+) -> None:
     """Plots the return over environment steps of several runs: a line for the mean over seeds, a band for their range.
 
-    The band goes from the worst seed to the best; each seed is a thin line. Mean and band cover the steps that all
-    seeds of a label have reached, interpolated linearly between epochs. Returns are those of evaluations, `val_return` or
-    else `eval_return`, if all seeds of a label have them, and else those of training episodes; the plot says
-    which. Needs Matplotlib: `pip install "keras_rl_prob[plot]"`.
+    The band goes from the worst seed to the best, or a standard deviation to each side; each seed is a thin line. Mean and band
+    cover the steps that all seeds of a label have reached, interpolated linearly between epochs. Returns are those of
+    evaluations, `val_return` or else `eval_return`, if all seeds of a label have them, and else those of training episodes;
+    the plot says which. Needs Matplotlib: `pip install "keras_rl_prob[plot]"`.
 
     Args:
         runs: Dict from a label to the list of its CSV logs, one for each seed, as `RunLog` and `CSVLogger` write them.
         path: File of the plot; the suffix sets the format, such as PNG. Its folder is created if necessary.
         title: Title of the plot.
+        metric: Column of the logs in place of the return, such as `"entropy"`.
+        smoothing: Number of epochs over which the curve of each seed is averaged: those up to a point.
+        band: `"range"`, or `"deviation"` for the mean plus and minus the standard deviation of the seeds.
+        colours: Matplotlib's colours of the labels, taken in turn.
 
     Raises:
-        ValueError: `runs` is empty, or a log has no environment steps with a return.
+        ValueError: `runs` is empty, a log has no environment steps with such a value, or another argument is wrong.
         ImportError: Matplotlib is missing.
 
     Example:
@@ -46,15 +60,22 @@ def plot_learning_curves(runs: Mapping[str, Sequence[Path]], path: Path, title: 
         or any(isinstance(logs, str | os.PathLike) or not logs for logs in runs.values())
     ):
         raise ValueError(f'`runs` must be like {{"PPO": ["seed_0.csv", "seed_1.csv"]}}. Received: runs={runs!r}')
-    curves = {label: _seeds(logs) for label, logs in runs.items()}
+    smoothing = checks.integer("smoothing", smoothing)
+    if band not in BANDS:
+        raise ValueError(f"`band` must be one of {list(BANDS)}. Received: band={band!r}")
+    if isinstance(colours, str) or not len(colours):
+        raise ValueError(f'`colours` must be a list such as ["tab:blue", "#d55e00"]. Received: colours={colours!r}')
+    if metric is not None:
+        checks.text("metric", metric)
+    curves = {label: _seeds(logs, metric, smoothing) for label, logs in runs.items()}
     kinds = {kind for kind, _ in curves.values()}
-    unit = "mean return" if len(kinds) > 1 else f"mean return of {min(kinds)}"
+    unit = metric or ("mean return" if len(kinds) > 1 else f"mean return of {min(kinds)}")
     several = any(len(seeds) > 1 for _, seeds in curves.values())
-    with picture(path, title, "line: mean of the seeds, band: their range" if several else None) as axes:
+    with picture(path, title, f"line: mean of the seeds, band: {BANDS[band]}" if several else None) as axes:
         axes.set_ylabel(unit)
-        for (label, (kind, seeds)), colour in zip(curves.items(), itertools.cycle(COLOURS), strict=False):
+        for (label, (kind, seeds)), colour in zip(curves.items(), itertools.cycle(colours), strict=False):
             label = f"{label} ({len(seeds)} seeds)" if len(seeds) > 1 else str(label)
-            _draw(axes, seeds, f"{label}, {kind}" if len(kinds) > 1 else label, colour)
+            _draw(axes, seeds, f"{label}, {kind}" if len(kinds) > 1 else label, colour, band)
 
 
 @contextlib.contextmanager
@@ -105,28 +126,40 @@ def curve(rows: Sequence[Mapping[str, Any]], *columns: str) -> np.ndarray:
     return points[np.argsort(points[:, 0], kind="stable")].T
 
 
-def _seeds(logs):
+def _seeds(logs, metric, smoothing):
     """The kind of returns of a label, and the curve of each of its logs."""
     logs = {str(log): read_log(log) for log in logs}
-    for kind, columns in {"evaluations": EVALUATIONS, "training episodes": ("return",)}.items():
+    returns = {"evaluations": EVALUATIONS, "training episodes": ("return",)}
+    for kind, columns in ({metric: (metric,)} if metric else returns).items():
         curves = {path: curve(rows, *columns) for path, rows in logs.items()}
         if all(points.size for points in curves.values()):
-            return kind, list(curves.values())
+            return kind, [np.stack([steps, _smooth(values, smoothing)]) for steps, values in curves.values()]
     path = next(path for path, points in curves.items() if not points.size)
     raise ValueError(
-        "`runs` must list CSV logs with numbers in the columns `env_steps` and `return`. "
+        f"`runs` must list CSV logs with numbers in the columns `env_steps` and `{metric or 'return'}`. "
         f"Received: {path!r} with the columns {list(logs[path][0]) if logs[path] else []}"
     )
 
 
-def _draw(axes, seeds, label, colour):
+def _smooth(values, width):
+    """The mean of each value and of up to `width - 1` before it."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - width, 0)
+    return values if width == 1 else (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def _draw(axes, seeds, label, colour, band):
     for steps, returns in seeds:
         axes.plot(steps, returns, color=colour, linewidth=0.8, alpha=0.35)
     first, last = max(steps[0] for steps, _ in seeds), min(steps[-1] for steps, _ in seeds)
     grid = np.unique(np.concatenate([steps for steps, _ in seeds]))
     grid = grid[(grid >= first) & (grid <= last)]
     returns = np.array([np.interp(grid, *points) for points in seeds])  # [seeds, points]
-    axes.fill_between(grid, returns.min(0), returns.max(0), color=colour, alpha=0.15, linewidth=0)
+    low, high = returns.min(0), returns.max(0)
+    if band == "deviation":
+        low, high = returns.mean(0) - returns.std(0), returns.mean(0) + returns.std(0)
+    axes.fill_between(grid, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.plot(grid, returns.mean(0), color=colour, linewidth=2, label=label)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_rl_prob import usage
-from keras_rl_prob.cli.commands import evaluate, experiment, list_presets, plot, train, tune, visualize
+from keras_rl_prob.cli.commands import evaluate, experiment, list_presets, play, plot, train, tune, visualize
 from keras_rl_prob.cli.errors import UserError
 
 COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "visualize": visualize,
+    "play": play,
     "plot": plot,
     "experiment": experiment,
     "tune": tune,

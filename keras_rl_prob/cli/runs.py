@@ -96,6 +96,22 @@ def log_rows(folder: pathlib.Path) -> list[dict[str, str]]:
         return list(reader)
 
 
+def folder_of(run: pathlib.Path) -> pathlib.Path:
+    """The run folder that is meant by it or a `.keras` file in it."""
+    if run.suffix != ".keras":
+        return run
+    if not (run.parent / CONFIG).is_file():
+        raise UserError(f"{run} is in no run folder: name the environment, as in --env CartPole-v1")
+    return run.parent
+
+
+def agent_at(run: pathlib.Path, checkpoint: str) -> tuple[Agent, str]:
+    """The agent of a run folder or a `.keras` file, and what to call it."""
+    if run.suffix == ".keras":
+        return load_agent(run.parent, str(run)), run.name
+    return load_agent(run, checkpoint), checkpoint
+
+
 def load_agent(folder: pathlib.Path, checkpoint: str = "best") -> Agent:
     """The agent of a run.
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import border, spaces
+from keras_rl_prob.drivers.exploring import RandomNowAndThen
 from keras_rl_prob.envs.previous_step import join
 from keras_rl_prob.settings import written
 from keras_rl_prob.types import Nest
@@ -20,6 +21,7 @@ class Policy:
         num_envs: Batch size of the observations, or `None` for single observations without a batch axis.
         deterministic: Whether to take the mode of the policy instead of samples.
         seed: Integer seed of the samples.
+        epsilon: Probability of a random action.
 
     Example:
     ```python
@@ -31,25 +33,30 @@ class Policy:
     """
 
     def __init__(
-        self, agent: keras.Model, num_envs: int | None = None, deterministic: bool = True, seed: int = 0
+        self,
+        agent: keras.Model,
+        num_envs: int | None = None,
+        deterministic: bool = True,
+        seed: int = 0,
+        epsilon: float = 0.0,
     ) -> None:
         self._agent, self._single = agent, num_envs is None
         self._num_envs, self._seed = num_envs or 1, seed
         self._observations, self._actions = border.Codec(agent.observation_space), border.Codec(agent.action_space)
         self._seen_specs, self._specs = map(spaces.tensor_specs, (agent.observation_space, agent.input_space))
-        self._arguments = {"num_envs": num_envs, "deterministic": deterministic, "seed": seed}
-        self._act = self._traced(deterministic)
+        self._arguments = {"num_envs": num_envs, "deterministic": deterministic, "seed": seed, "epsilon": epsilon}
+        self._act = self._traced(RandomNowAndThen(agent, epsilon), deterministic)
         self._steps = 0
         self.reset()
 
     def __repr__(self) -> str:
         return written(type(self), self._arguments, self._agent)
 
-    def _traced(self, deterministic):
+    def _traced(self, actor, deterministic):
         """A step as one concrete function, which is faster to call than a `tf.function`, which looks up its trace."""
 
         def act(observation, is_first, state, seed):
-            action, _, state = self._agent.act(observation, is_first, state, seed, deterministic)
+            action, _, state = actor.act(observation, is_first, state, seed, deterministic)
             return action, state
 
         def batched(spec):

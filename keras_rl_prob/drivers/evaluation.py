@@ -13,6 +13,7 @@ from keras_rl_prob.trajectory import TimeStep
 
 FIRST_CALL = 16  # steps
 CALL = 0.5  # seconds; Python handles Ctrl-C between calls
+KEPT = 4  # episodes of an environment in one call
 
 
 class Played(NamedTuple):
@@ -26,8 +27,8 @@ class Played(NamedTuple):
         score: float32 `[B]`; return of the current episode so far.
         length: float32 `[B]`; its environment steps so far.
         episodes: int32 `[B]`; number of finished episodes.
-        scores, lengths: float32 `[B]`; sums over finished episodes.
-        mean, squares: float32 `[B]`; mean return of finished episodes, and the sum of the squared deviations from it.
+        news: int32 `[B]`; number of those in this call.
+        scores, lengths: float32 `[KEPT, B]`; return and length of each of these.
     """
 
     steps: tf.Tensor
@@ -37,15 +38,14 @@ class Played(NamedTuple):
     score: tf.Tensor
     length: tf.Tensor
     episodes: tf.Tensor
+    news: tf.Tensor
     scores: tf.Tensor
     lengths: tf.Tensor
-    mean: tf.Tensor
-    squares: tf.Tensor
 
 
 def play_episodes(
     agent: Actor, env: BatchEnv, deterministic: bool, jit_compile: bool = True
-) -> Callable[[BatchEnv, int, int, int], dict[str, float]]:
+) -> Callable[[BatchEnv, int, int, int], tuple[np.ndarray, np.ndarray, int]]:
     """Returns a function that plays a number of whole episodes in each environment.
 
     Every environment plays the same number of episodes, so that short ones are not over-represented; steps of an environment
@@ -61,9 +61,9 @@ def play_episodes(
     Returns:
         A function of four arguments: the environment to reset, which is `env` or the one that it stands for; the number of
         episodes, a positive integer; an integer seed; and the maximum number of steps of an episode. The same seed gives the
-        same episodes. It returns a dict with the mean undiscounted `"return"`, the mean `"length"` in environment steps, and
-        `"return_std"`, the standard deviation of the returns over the episodes, floats; and the number of episodes that were
-        `"cut"` off at the maximum: they count with their return so far, and their environments play no further episodes.
+        same episodes. It returns the undiscounted returns and the lengths in environment steps of all episodes, float32
+        `[episodes]`, those of the first environment first; and the number of episodes that were cut off at the maximum: they
+        count with their return so far, and their environments play no further episodes.
     """
 
     def play(played, key, episodes_per_env, max_steps, until):
@@ -83,8 +83,7 @@ def play_episodes(
             length = played.length + tf.cast(acted, tf.float32)
             ended = goes_on & step.is_last
             counted = ended & (played.episodes < episodes_per_env)
-            off = tf.where(counted, score - played.mean, 0.0)  # Welford's algorithm
-            mean = played.mean + off / (tf.cast(played.episodes, tf.float32) + 1.0)
+            place = tf.equal(tf.range(KEPT)[:, None], played.news) & counted  # [KEPT, B]
             return (
                 Played(
                     played.steps + 1,
@@ -94,15 +93,17 @@ def play_episodes(
                     tf.where(ended, 0.0, score),
                     tf.where(ended, 0.0, length),
                     played.episodes + tf.cast(counted, tf.int32),
-                    played.scores + tf.where(counted, score, 0.0),
-                    played.lengths + tf.where(counted, length, 0.0),
-                    mean,
-                    played.squares + off * (score - mean),
+                    played.news + tf.cast(counted, tf.int32),
+                    tf.where(place, score, played.scores),
+                    tf.where(place, length, played.lengths),
                 ),
             )
 
         (played,) = tf.while_loop(
-            lambda played: is_playing(played) & (played.steps < until), row, (played,), parallel_iterations=1
+            lambda played: is_playing(played) & (played.steps < until) & (tf.reduce_max(played.news) < KEPT),
+            row,
+            (played,),
+            parallel_iterations=1,
         )
         return played, is_playing(played)
 
@@ -110,21 +111,35 @@ def play_episodes(
 
     def play_with(played_env, episodes_per_env, seed, max_steps):
         key = tf.random.stateless_uniform((2, 2), (seed, 1), None, None, tf.int32)
-        env_state, step = played_env.reset(key[0])
-        zeros = tf.zeros((env.num_envs,))
-        none, steps = tf.cast(zeros, tf.int32), tf.constant(0)
-        state = agent.initial_state(env.num_envs)
-        played = Played(steps, env_state, step, state, zeros, zeros, none, *[zeros] * 4)
+        played = _start(agent, played_env, key[0])
         most = tf.constant(episodes_per_env), tf.constant(max_steps, tf.float32)
         is_playing, rows = True, FIRST_CALL
+        episodes: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]
         while is_playing:
-            started = time.perf_counter()
+            started, before = time.perf_counter(), int(played.steps)
             played, is_playing = play(played, key[1], *most, played.steps + rows)
             is_playing = bool(is_playing)  # waits
-            rows = _next_rows(rows, time.perf_counter() - started)
-        return _means(played, episodes_per_env)
+            rows = _next_rows(int(played.steps) - before, time.perf_counter() - started)
+            played = _moved(played, episodes)
+        return _results(played, episodes, episodes_per_env)
 
     return play_with
+
+
+def _start(agent, env, seed):
+    """The state of an evaluation before its first row."""
+    env_state, step = env.reset(seed)
+    zeros, none = tf.zeros((env.num_envs,)), tf.zeros((env.num_envs,), tf.int32)
+    state, kept = agent.initial_state(env.num_envs), tf.zeros((KEPT, env.num_envs))
+    return Played(tf.constant(0), env_state, step, state, zeros, zeros, none, none, kept, kept)
+
+
+def _moved(played, episodes):
+    """Appends the episodes that a call has kept to the lists of their environments, and makes room for others."""
+    kept = np.stack([played.scores, played.lengths], -1)  # [KEPT, B, 2]
+    for i, count in enumerate(played.news.numpy()):
+        episodes[i].extend(kept[:count, i])
+    return played._replace(news=tf.zeros_like(played.news))
 
 
 def _next_rows(rows, seconds):
@@ -132,22 +147,11 @@ def _next_rows(rows, seconds):
     return rows * 2 if seconds < CALL / 2 else max(1, int(rows * CALL / seconds))
 
 
-def _means(played, episodes_per_env):
+def _results(played, episodes, episodes_per_env):
     """The results of `play_episodes`; unfinished episodes of environments that have episodes left to play are cut off."""
-    cut = tf.cast(played.episodes < episodes_per_env, tf.float32)
-    episodes = tf.reduce_sum(cut) + tf.reduce_sum(tf.cast(played.episodes, tf.float32))
-    totals = {"return": played.scores + cut * played.score, "length": played.lengths + cut * played.length}
-    means = {name: float(tf.reduce_sum(total) / episodes) for name, total in totals.items()}
-    return means | {"return_std": _deviation(played, cut.numpy()), "cut": int(tf.reduce_sum(cut))}
-
-
-def _deviation(played, cut):
-    """The standard deviation of the returns of all episodes, from mean and squares of each environment."""
-    counts, mean, squares, score = (
-        np.float64(x.numpy()) for x in (played.episodes, played.mean, played.squares, played.score)
-    )
-    off = cut * (score - mean)  # an unfinished episode is one more
-    counts, mean = counts + cut, mean + off / np.maximum(counts + cut, 1.0)
-    squares = squares + off * (score - mean)
-    between = counts * np.square(mean - np.average(mean, weights=counts))
-    return float(np.sqrt(np.sum(squares + between) / np.sum(counts)))
+    unfinished = np.stack([played.score, played.length], -1)  # [B, 2]
+    cut = [i for i, done in enumerate(episodes) if len(done) < episodes_per_env]
+    for i in cut:
+        episodes[i].append(unfinished[i])
+    returns, lengths = np.concatenate(episodes).T
+    return returns, lengths, len(cut)

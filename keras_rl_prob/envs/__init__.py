@@ -5,6 +5,7 @@ from keras_rl_prob.envs.games import GFootballEnv
 from keras_rl_prob.envs.gymnasium_env import GymnasiumEnv
 from keras_rl_prob.envs.gymnasium_ids import make_one, spec
 from keras_rl_prob.envs.native import NativeEnv, make_native, native_ids
+from keras_rl_prob.envs.playing import Keyboard, play, play_manual
 from keras_rl_prob.envs.recording import record_episodes
 from keras_rl_prob.envs.registration import register_environments
 from keras_rl_prob.envs.remote import EnvServer, RemoteEnv, serve
@@ -34,6 +35,7 @@ __all__ = [
     "FrameHistory",
     "GFootballEnv",
     "GymnasiumEnv",
+    "Keyboard",
     "MaskVelocity",
     "NativeEnv",
     "NormalizeRange",
@@ -46,6 +48,8 @@ __all__ = [
     "make_one",
     "native_ids",
     "opened",
+    "play",
+    "play_manual",
     "record_episodes",
     "register_environments",
     "serve",

@@ -1,6 +1,7 @@
 """Recording of episodes, for agents that learn from the play of other policies."""
 
 import contextlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks, spaces
 from keras_rl_prob.envs.gymnasium_ids import make_one
+from keras_rl_prob.envs.playing.episodes import Stop, rows
 from keras_rl_prob.trajectory import Episode
 
 
@@ -24,7 +26,7 @@ def record_episodes(
     Args:
         env: A `gymnasium.Env`, which stays open; or an id, a `krp.envs.spec` or a callable that makes an environment.
         policy: Callable from an observation to an action: a bot, or `agent.policy()`, whose `reset` is called at the start of
-            each episode. `None` takes random actions.
+            each episode, or a `Keyboard`, with which a person ends the recording before. `None` takes random actions.
         episodes: Number of episodes.
         seed: Integer for the first reset and for random actions.
 
@@ -52,28 +54,19 @@ def record_episodes(
             return record_episodes(made, policy, episodes, seed)
     recorded = []
     env.action_space.seed(seed)
-    for number in range(episodes):
-        observation, _ = env.reset(seed=seed if number == 0 else None)
-        getattr(policy, "reset", lambda: None)()
-        observations, actions = [observation], []
-        ends: list[Any] = []
-        over = False
-        while not over:
-            rewarded = {"reward": ends[-1][0] if ends else None} if getattr(policy, "wants_reward", False) else {}
-            action = env.action_space.sample() if policy is None else policy(observation, **rewarded)
-            observation, reward, terminated, truncated, _ = env.step(action)
-            observations.append(observation)
-            actions.append(action)
-            ends.append((reward, terminated, truncated))
-            over = terminated or truncated
-        rewards, terminations, truncations = zip(*ends, strict=True)
-        recorded.append(
-            Episode(
-                spaces.stack(env.observation_space, observations),
-                spaces.stack(env.action_space, actions),
-                np.array(rewards, np.float32),
-                np.array(terminations, bool),
-                np.array(truncations, bool),
+    acts = policy or (lambda observation: env.action_space.sample())
+    with contextlib.suppress(Stop):
+        for number in range(episodes):
+            first, *played = rows(env, acts, seed if number == 0 else None, sys.maxsize)
+            ends = [(row.reward, row.terminated, row.truncated) for row in played]
+            rewards, terminations, truncations = zip(*ends, strict=True)
+            recorded.append(
+                Episode(
+                    spaces.stack(env.observation_space, [row.observation for row in (first, *played)]),
+                    spaces.stack(env.action_space, [row.action for row in played]),
+                    np.array(rewards, np.float32),
+                    np.array(terminations, bool),
+                    np.array(truncations, bool),
+                )
             )
-        )
     return recorded

@@ -8,10 +8,13 @@ Examples:
   keras-rl-prob plot runs/20260131T093000-pendulum
   keras-rl-prob plot runs --out all.png
   keras-rl-prob plot runs/*-pendulum runs/*-pendulum_kl --title Pendulum
+  keras-rl-prob plot runs --metric entropy --smoothing 5 --band deviation
 """
 
 import argparse
 import pathlib
+
+from keras_rl_prob.usage import arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,3 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", default="curve.png", type=pathlib.Path, metavar="FILE", help="default: curve.png")
     parser.add_argument("--title", metavar="TEXT", help="default: the environment")
+    parser.add_argument("--metric", metavar="NAME", help="a column of log.csv, such as entropy; default: the return")
+    parser.add_argument(
+        "--smoothing", type=arguments.positive, default=1, metavar="N", help="epochs to average over; default: 1"
+    )
+    parser.add_argument("--band", choices=("range", "deviation"), default="range", help="of the seeds; default: range")

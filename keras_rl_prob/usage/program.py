@@ -1,4 +1,4 @@
-"""Reinforcement learning on the command line: train, resume, evaluate, visualize,
+"""Reinforcement learning on the command line: train, resume, evaluate, watch,
 compare and tune agents.
 
 Start with
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from keras_rl_prob.usage import evaluate, experiment, list_presets, plot, train, tune, visualize
+from keras_rl_prob.usage import evaluate, experiment, list_presets, play, plot, train, tune, visualize
 from keras_rl_prob.usage.presets_table import presets_table
 from keras_rl_prob.version import __version__
 
@@ -23,6 +23,7 @@ COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "evaluate": evaluate,
     "visualize": visualize,
+    "play": play,
     "plot": plot,
     "experiment": experiment,
     "tune": tune,

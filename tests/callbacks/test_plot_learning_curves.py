@@ -145,3 +145,42 @@ def test_a_log_without_returns_is_named(tmp_path, content):
 def test_a_log_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         krp.callbacks.plot_learning_curves({"a": [tmp_path / "nowhere.csv"]}, tmp_path / "a.png")
+
+
+SEEDS = [
+    {"env_steps": [1, 2, 3, 4], "return": [0.0] * 4, "entropy": [0.0, 4.0, 8.0, 30.0]},
+    {"env_steps": [1, 2, 3, 4], "return": [9.0] * 4, "entropy": [4.0, 0.0, 8.0, 6.0]},
+]
+
+
+def test_any_metric_is_smoothed_over_the_epochs_before(drawn):
+    """Means over three epochs, fewer at the start: 0, 2, 4, 14 and 4, 2, 4, 14/3."""
+    axes = drawn({"PPO": SEEDS}, metric="entropy", smoothing=3)
+    (mean,), thin = lines(axes)[0].values(), lines(axes)[1]
+    np.testing.assert_allclose(np.array(thin)[..., 1], [[0, 2, 4, 14], [4, 2, 4, 14 / 3]])
+    np.testing.assert_allclose(np.array(mean), [[1, 2], [2, 2], [3, 4], [4, 28 / 3]])
+    assert axes.get_ylabel() == "entropy"
+
+
+def test_a_band_of_a_standard_deviation(drawn):
+    axes = drawn({"PPO": SEEDS}, metric="entropy", band="deviation", colours=["#123456"])
+    assert band(axes) == {1: (0, 4), 2: (0, 4), 3: (8, 8), 4: (6, 30)}  # of two seeds, it is their range
+    assert axes.lines[-1].get_color() == "#123456"
+    axes = drawn({"PPO": [*SEEDS, SEEDS[0]]}, metric="entropy", band="deviation")
+    mean, deviation = np.mean([0, 4, 0]), np.std([0, 4, 0])
+    assert band(axes)[1] == pytest.approx((mean - deviation, mean + deviation))
+    legend = axes.figure.legends[0].get_title().get_text()
+    assert legend == "line: mean of the seeds, band: a standard deviation to each side"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"smoothing": 0}, {"smoothing": 1.5}, {"band": "all"}, {"metric": 3}, {"colours": "red"}, {"colours": []}]
+)
+def test_wrong_arguments_are_named(drawn, wrong):
+    with pytest.raises((ValueError, TypeError), match=rf"`{next(iter(wrong))}` must be .*Received: "):
+        drawn({"PPO": SEEDS}, **wrong)
+
+
+def test_a_log_without_the_metric_is_named(drawn):
+    with pytest.raises(ValueError, match=r"`env_steps` and `kl`\. Received: .*PPO_0\.csv"):
+        drawn({"PPO": SEEDS}, metric="kl")

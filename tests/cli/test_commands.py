@@ -1,6 +1,7 @@
 """`evaluate`, `visualize`, `plot`, `list` and the program around them."""
 
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -88,19 +89,25 @@ def test_plot_draws_one_picture_of_all_runs(finished, copy, tmp_path, capsys):
     assert f"Wrote {path}" in capsys.readouterr().out
 
 
+PLAIN = {"metric": None, "smoothing": 1, "band": "range"}
+CHANGED = ["--metric", "entropy", "--smoothing", "3", "--band", "deviation"]
+
+
 def test_plot_hands_over_the_logs_by_configuration(finished, copy, monkeypatch):
     config = json.loads((copy / "config.json").read_text())
     given = []
-    monkeypatch.setattr(plot.callbacks, "plot_learning_curves", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr(
+        plot.callbacks, "plot_learning_curves", lambda *arguments, **how: given.append((*arguments, how))
+    )
     (copy / "config.json").write_text(json.dumps({**config, "seed": 6}))
     assert main(["plot", str(finished), str(copy)]) == 0
     config["agent"]["clip_ratio"] = 0.1
     (copy / "config.json").write_text(json.dumps(config))
-    assert main(["plot", str(finished), str(copy), "--out", "x.pdf", "--title", "T"]) == 0
+    assert main(["plot", str(finished), str(copy), "--out", "x.pdf", "--title", "T", *CHANGED]) == 0
     logs = [finished / "log.csv", copy / "log.csv"]
-    assert given[0] == ({"cartpole": logs}, pathlib.Path("curve.png"), "tf/CartPole-v1")
+    assert given[0] == ({"cartpole": logs}, pathlib.Path("curve.png"), "tf/CartPole-v1", PLAIN)
     apart = {"cartpole clip_ratio=0.2": logs[:1], "cartpole clip_ratio=0.1": logs[1:]}
-    assert given[1] == (apart, pathlib.Path("x.pdf"), "T")
+    assert given[1] == (apart, pathlib.Path("x.pdf"), "T", {"metric": "entropy", "smoothing": 3, "band": "deviation"})
 
 
 def test_labels_tell_configurations_apart_by_what_differs():
@@ -172,7 +179,9 @@ def test_plot_takes_a_folder_of_runs_and_experiments(experimented, finished, tmp
     expected = ["a", "b", "experiment/seed_4", "experiment/seed_5"]
     assert [str(path.relative_to(tmp_path)) for path in runs.runs_in(tmp_path)] == expected
     given = []
-    monkeypatch.setattr(plot.callbacks, "plot_learning_curves", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr(
+        plot.callbacks, "plot_learning_curves", lambda *arguments, **how: given.append((*arguments, how))
+    )
     assert main(["plot", str(tmp_path)]) == 0
     assert list(given[0][0].values()) == [[tmp_path / name / "log.csv" for name in expected]]
 
@@ -208,3 +217,42 @@ def test_the_programs_help_and_version(capsys):
             main([option])
         assert end.value.code == 0
         assert expected in capsys.readouterr().out
+
+
+def test_play_shows_the_agent_of_a_run(finished, capsys, monkeypatch):
+    played = []
+    monkeypatch.setattr(
+        krp.Agent, "play", lambda *args, **how: played.append((args, how)) or [{"return": 3.5, "length": 7}]
+    )
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert main(["play", str(finished), "--stochastic", "--epsilon", "0.1", "--fps", "5", "--seed", "3"]) == 0
+    assert main(["play", str(finished / "final.keras"), "--env", "CartPole-v1", "--show", "terminal"]) == 0
+    (first, how), (second, plain) = played
+    assert isinstance(first[0], krp.PPO)
+    assert (first[1], second[1]) == ("tf/CartPole-v1", "CartPole-v1")
+    shown = {"episodes": 1, "fps": 5.0, "render_mode": "human"}
+    assert how == {"deterministic": False, "epsilon": 0.1, "seed": 3, **shown}
+    assert plain == {
+        "deterministic": True,
+        "epsilon": 0.0,
+        "seed": 0,
+        "episodes": 1,
+        "fps": None,
+        "render_mode": "terminal",
+    }
+    assert capsys.readouterr().out == "episode 1: return 3.50, length 7\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "A run folder or a .keras file is needed, or --keyboard with --env"),
+        (["--keyboard", "--env", "CartPole-v1"], "A person plays at the keyboard of a terminal"),
+        (["run", "--default", "1"], "--default belongs to --keyboard"),
+        (["--keyboard", "--env", "Nothing-v0"], "`env` must be the id of an environment"),
+    ],
+)
+def test_play_says_in_a_sentence_what_is_missing(arguments, said, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    assert main(["play", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"keras-rl-prob play: {said}")

@@ -5,16 +5,13 @@ import argparse
 from keras_rl_prob import presets
 from keras_rl_prob.agents.arguments import evaluation_envs
 from keras_rl_prob.cli import configs, runs
-from keras_rl_prob.cli.errors import UserError, blaming
+from keras_rl_prob.cli.errors import blaming
 
 
 def run(args: argparse.Namespace) -> None:
     """Evaluates and prints."""
-    env, checkpoint = _env(args), args.checkpoint
-    if args.run.suffix == ".keras":
-        agent, checkpoint = runs.load_agent(args.run.parent, str(args.run)), args.run.name
-    else:
-        agent = runs.load_agent(args.run, checkpoint)
+    env = _env(args)
+    agent, checkpoint = runs.agent_at(args.run, args.checkpoint)
     with blaming(None, *configs.WRONG):
         result = agent.evaluate(
             env,
@@ -34,9 +31,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _env(args):
     """The environment to play in."""
-    folder = args.run.parent if args.run.suffix == ".keras" else args.run
     if args.env:
         return args.env
-    if folder != args.run and not (folder / runs.CONFIG).is_file():
-        raise UserError(f"{args.run} is in no run folder: name the environment, as in --env CartPole-v1")
-    return presets.make_env(runs.read_config(folder), validation=True, num_envs=evaluation_envs(args.episodes, 1))
+    return presets.make_env(
+        runs.read_config(runs.folder_of(args.run)), validation=True, num_envs=evaluation_envs(args.episodes, 1)
+    )

@@ -14,19 +14,20 @@ from keras_rl_prob.types import Path
 
 def run(args: argparse.Namespace) -> None:
     """Plots and prints the path."""
-    draw([run for folder in args.runs for run in runs.runs_in(folder)], args.out, args.title)
+    folders = [run for folder in args.runs for run in runs.runs_in(folder)]
+    draw(folders, args.out, args.title, metric=args.metric, smoothing=args.smoothing, band=args.band)
     print(f"Wrote {args.out}")
 
 
-def draw(folders: Sequence[pathlib.Path], path: Path, title: str | None = None) -> None:
-    """Plots the runs in these folders to the file `path`."""
+def draw(folders: Sequence[pathlib.Path], path: Path, title: str | None = None, **how: Any) -> None:
+    """Plots the runs in these folders to the file `path`; `how` are further arguments of `plot_learning_curves`."""
     configs = {folder: runs.read_config(folder) for folder in folders}
     logs: dict[str, list[pathlib.Path]] = {}
     for folder, label in labels(configs).items():
         logs.setdefault(label, []).append(folder / runs.LOG)
     ids = sorted({config["env"]["id"] for config in configs.values()})
     with blaming(None, ValueError, ImportError):
-        callbacks.plot_learning_curves(logs, path, title or ", ".join(ids))
+        callbacks.plot_learning_curves(logs, path, title or ", ".join(ids), **how)
 
 
 def labels(configs: Mapping[Any, dict[str, Any]]) -> dict[Any, str]:

@@ -2,12 +2,13 @@
 
 import argparse
 import os
+from typing import Any
 
 from keras_rl_prob import callbacks, presets
-from keras_rl_prob.callbacks.record_episode import gymnasium_id
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import UserError, blaming
 from keras_rl_prob.envs import spec
+from keras_rl_prob.envs.playing.rendering import gymnasium_id
 
 
 def run(args: argparse.Namespace) -> None:
@@ -16,7 +17,7 @@ def run(args: argparse.Namespace) -> None:
     configs.check_last_seed(args.seed, args.episodes)
     config = runs.read_config(args.run)
     agent = runs.load_agent(args.run, args.checkpoint)
-    env = _drawn(config)
+    env = drawn(config)
     for episode in range(1, args.episodes + 1):
         path = args.outdir / f"episode_{episode}.{args.format}"
         with blaming(None, *configs.WRONG):
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"{path}: return {played['return']:.2f}, length {played['length']}", flush=True)
 
 
-def _drawn(config):
+def drawn(config: dict[str, Any]) -> Any:
     """The environment to draw; for a native one, Gymnasium's environment with the same physics and time limit."""
     env = config["env"]
     if not env["id"].startswith("tf/"):

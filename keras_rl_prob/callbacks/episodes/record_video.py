@@ -9,7 +9,7 @@ import keras
 from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks
-from keras_rl_prob.callbacks.record_episode import check_recordable, record_episode
+from keras_rl_prob.callbacks.episodes.record_episode import check_recordable, record_episode
 from keras_rl_prob.types import Logs, Path
 
 

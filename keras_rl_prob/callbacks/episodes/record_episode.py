@@ -1,18 +1,18 @@
 """Records an episode of an agent as a video file."""
 
-import contextlib
 import itertools
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from keras_rl_prob import checks, envs
+from keras_rl_prob import checks
 from keras_rl_prob.agents import Agent
 from keras_rl_prob.agents.network_checks import check_same_spaces
+from keras_rl_prob.envs.playing.episodes import rows
+from keras_rl_prob.envs.playing.rendering import drawn, drawn_id, frame, rate
 from keras_rl_prob.learning.persistence import write_whole
 from keras_rl_prob.types import Path
 
@@ -53,12 +53,11 @@ def record_episode(
     rewards: list[Any] = []
     path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
-    with contextlib.closing(_make(env)) as made:
+    with drawn(env, "rgb_array") as made:
         check_same_spaces(agent, made)
-        frames = _play(agent.policy(), made, max_frames, seed, rewards)
-        rate = made.metadata.get("render_fps") or 30
+        frames = _frames(agent.policy(), made, max_frames, seed, rewards)
         try:
-            write_whole(path, lambda temporary: write(temporary, frames, rate))
+            write_whole(path, lambda temporary: write(temporary, frames, rate(made)))
         except Exception as error:
             error.add_note(f"Raised while an episode of {made} was recorded to {path}. The agent is unchanged.")
             raise
@@ -77,57 +76,15 @@ def check_recordable(env: str | EnvSpec | Callable[[], gymnasium.Env], path: Pat
         raise ValueError(f"`path` must end in .gif or .mp4. Received: path={str(path)!r}")
     _ = _pillow() if suffix == ".gif" else _moviepy()
     if not callable(env):
-        _drawn_id(env)
+        drawn_id(env)
 
 
-def _drawn_id(env):
-    """The id of the Gymnasium environment that renders `env`."""
-    try:
-        return gymnasium_id(env) if isinstance(env, str) and env.startswith("tf/") else envs.spec(env)
-    except (AttributeError, TypeError, ValueError, StopIteration) as error:
-        raise ValueError(
-            "`env` must be the id of an environment that Gymnasium can draw, or a callable that makes one with "
-            f'`render_mode="rgb_array"`. Received: env={env!r}. {error}'.rstrip()
-        ) from error
-
-
-def gymnasium_id(native_id: str) -> str:
-    """The id of the Gymnasium environment with the physics of a native one, by its name; `StopIteration` for none."""
-    name = native_id.removeprefix("tf/")
-    return next(known for known in (name, f"krp/{name}") if known in gymnasium.registry)
-
-
-def _make(env):
-    made = env() if callable(env) else envs.make_one(_drawn_id(env), render_mode="rgb_array")
-    if getattr(made, "render_mode", None) != "rgb_array":
-        raise ValueError(
-            '`env` must make environments with `render_mode="rgb_array"`. '
-            f"Received: env={env!r}, which made {made} with render_mode={getattr(made, 'render_mode', None)!r}"
-        )
-    return made
-
-
-def _play(policy, env, max_frames, seed, rewards):
+def _frames(policy, env, max_frames, seed, rewards):
     """Yields the frames of an episode, uint8 `[height, width, 3]`; appends to `rewards`."""
-    observation, _ = env.reset(seed=seed)
-    reward = 0.0
-    yield _frame(env)
-    for _ in range(max_frames - 1):
-        observation, reward, terminated, truncated, _ = env.step(policy(observation, reward=reward))
-        rewards.append(reward)
-        yield _frame(env)
-        if terminated or truncated:
-            return
-
-
-def _frame(env):
-    frame = np.asarray(env.render())
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(
-            "`env.render()` must return uint8 arrays [height, width, 3]. "
-            f"Received: shape={frame.shape}, dtype={frame.dtype}"
-        )
-    return frame
+    for row in rows(env, policy, seed, max_frames - 1):
+        if row.action is not None:
+            rewards.append(row.reward)
+        yield frame(env)
 
 
 def _write_gif(path, frames, rate):
