@@ -15,6 +15,7 @@ import textwrap
 import types
 
 import gymnasium
+import gymnasium.utils.play  # which a page names
 import keras
 import keras_tuner
 import pytest
