@@ -133,6 +133,7 @@ def test_an_environment_that_cannot_be_pickled_is_named(cluster):
 
 def test_collectors_without_a_place_are_named_with_what_is_free(cluster, monkeypatch):
     monkeypatch.setattr("keras_rl_prob.distributed.engine.PATIENCE", 0.1)
+    assert wait_for(lambda: ray.available_resources().get("CPU") == 2), "of the test before"
     with pytest.raises(TimeoutError, match=r"no place for 1 collectors of num_cpus=3 .*\. Free: 2 of 2"):
         train(compiled(a2c), NATIVE, RayCollectors(1, num_cpus=3))
 
