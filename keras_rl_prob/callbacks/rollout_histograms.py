@@ -1,6 +1,7 @@
 """Histograms of actions, values and policies for TensorBoard."""
 
 import importlib.util
+import math
 import time
 
 import keras
@@ -11,16 +12,17 @@ from keras_rl_prob.types import Logs, Path
 
 
 class RolloutHistograms(keras.callbacks.Callback):
-    """Writes histograms of the epoch's last rollout, and a few scalars, over environment steps.
+    """Writes all logs of the epoch and histograms of its last rollout for TensorBoard, over environment steps.
 
     Histograms, all below `rollout/`: `advantage`, `value`, `target` (of the value), `log_prob`, for agents that have these,
     and for each head `action` (as passed to the environment), `entropy` (for action values, that of their softmax) and, for
     continuous heads, `mean` and `stddev` of the policy. With several heads the names end in the head's place in the action
     space, as in the logs: `action_tool`, `entropy_arm_0`. Scalars, below
+    `logs/`: all numbers of Keras' `History`, except those that are NaN, as `return` where no episode ended; below
     `training/`: `learning_rate`, `env_steps_per_second` (of collecting and learning, without validation and callbacks)
     and, with a `KLPenalty`, `kl_beta`. There are no histograms where collectors send gradients in place of rollouts (`A3C`).
 
-    Keras' own `TensorBoard` writes the logs; use both together. Needs TensorBoard:
+    Keras' own `TensorBoard` writes the logs over epochs, and weights; both can be used together. Needs TensorBoard:
     `pip install "keras_rl_prob[tensorboard]"`.
 
     Args:
@@ -62,6 +64,9 @@ class RolloutHistograms(keras.callbacks.Callback):
         with self._writer.as_default(step=int(logs["env_steps"])):
             for name, value in self._scalars().items():
                 tf.summary.scalar(f"training/{name}", value)
+            for name, value in logs.items():
+                if not math.isnan(value):
+                    tf.summary.scalar(f"logs/{name}", value)
             rollout = self.model.last_rollout
             for name, values in ({} if rollout is None else self._histograms(rollout)).items():
                 tf.summary.histogram(f"rollout/{name}", values)

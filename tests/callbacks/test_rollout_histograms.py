@@ -90,6 +90,7 @@ def test_tags(run):
         "entropy_1",
     }
     scalars = {"training/learning_rate", "training/env_steps_per_second", "training/kl_beta"}
+    scalars |= {f"logs/{name}" for name in run[0][0][-1]}
     assert events(run[1] / "rollouts").keys() == {f"rollout/{part}" for part in parts} | scalars
 
 
@@ -116,6 +117,9 @@ def test_histograms_hold_the_rows_that_are_environment_steps(run):
 
 def test_scalars(run):
     written = events(run[1] / "rollouts")
+    for name in ("return", "val_return", "loss"):
+        expected = [(steps, np.float32(logs[name])) for steps, *_, logs in run[0] if not np.isnan(logs[name])]
+        assert [(step, value) for step, value in written[f"logs/{name}"]] == expected
     rates = [rate for _, rate in written["training/learning_rate"]]
     np.testing.assert_allclose(rates, [1e-3 * 0.5**4, 1e-3 * 0.5**8], rtol=1e-4)
     betas = [(steps, beta) for steps, _, _, beta, _ in run[0]]
@@ -135,9 +139,9 @@ def test_without_a_kl_penalty_there_is_no_beta_and_one_head_needs_no_name(tmp_pa
     callback.on_train_begin()
     callback.on_epoch_begin(0)
     callback.on_train_batch_end(0, {"env_steps": 8.0})
-    callback.on_epoch_end(0, {"env_steps": 8.0})
+    callback.on_epoch_end(0, {"env_steps": 8.0, "return": math.nan})
     parts = ("advantage", "value", "target", "log_prob", "action", "entropy")
-    scalars = {"training/learning_rate", "training/env_steps_per_second"}
+    scalars = {"training/learning_rate", "training/env_steps_per_second", "logs/env_steps"}
     assert events(tmp_path).keys() == {f"rollout/{part}" for part in parts} | scalars
 
 
