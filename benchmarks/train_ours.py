@@ -1,4 +1,4 @@
-"""Trains a keras_rl_prob agent on CartPole and prints its rate after every epoch; see throughput.py."""
+"""Trains a keras_rl_prob agent on CartPole and prints its rate after every epoch; see peers.py."""
 
 import argparse
 import os
@@ -16,11 +16,18 @@ import keras_rl_prob as krp
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--agent", choices=["RecurrentPPO", "PPO", "A2C", "DQN"], default="RecurrentPPO")
 parser.add_argument("--gym", choices=["sync", "vector_entry_point", "async"], help="default: the native environment")
+parser.add_argument(
+    "--network",
+    choices=["lstm", "lstms", "gru"],
+    default="lstm",
+    help="memory of RecurrentPPO: one LSTM for policy and value, one each, or one GRU",
+)
 parser.add_argument("--envs", type=int, default=32)
 parser.add_argument("--steps", type=int, default=128)
 parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--rollouts-per-epoch", type=int, default=20)
 args = parser.parse_args()
+args.rollouts_per_epoch = max(1, args.rollouts_per_epoch * 32 // args.envs)
 
 
 class Rate(keras.callbacks.Callback):
@@ -41,10 +48,24 @@ class Rate(keras.callbacks.Callback):
         print(f"epoch {epoch}: {rate:,.0f} env steps/s, return {float(logs['return']):.1f}", flush=True)
 
 
+def recurrent(memory):
+    """Dense 64 -> memory of 64 units -> head, for policy and value together, or, for `"lstms"`, for each."""
+    if memory != "lstms":
+        return krp.networks.recurrent("CartPole-v1", memory, shared=True)
+    observation = keras.Input((4,))
+
+    def trunk():
+        x = keras.layers.Dense(64, "tanh")(observation)
+        return krp.layers.StatefulRNN(keras.layers.LSTMCell(64))(x)
+
+    outputs = {"action": krp.layers.DenseCategorical((2,))(trunk()), "value": keras.layers.Dense(1)(trunk())}
+    return keras.Model(observation, outputs)
+
+
 arguments: dict[str, Any] = {"rollout_steps": args.steps}
 rate, execution = 1e-3, None
-if args.agent == "RecurrentPPO":  # one LSTM for policy and value
-    arguments["network"] = krp.networks.recurrent("CartPole-v1", shared=True)
+if args.agent == "RecurrentPPO":
+    arguments["network"] = recurrent(args.network)
 if args.agent == "A2C":  # the defaults of stable-baselines3
     args.envs, args.rollouts_per_epoch, rate, execution = 8, 300, 7e-4, 20
     arguments = {"normalize_rewards": False, "entropy_coef": 0.0}

@@ -1,4 +1,4 @@
-"""Trains an agent of stable-baselines3 or sb3-contrib on CartPole and prints its rate; see throughput.py."""
+"""Trains an agent of stable-baselines3 or sb3-contrib on CartPole and prints its rate; see peers.py."""
 
 import argparse
 import time

@@ -1,6 +1,6 @@
 """Reinforcement learning for people who think in Keras: an agent is a `keras.Model`."""
 
-import keras_rl_prob.quiet  # noqa: F401  # isort: skip  # before Keras
+import keras_rl_prob.startup.begin  # noqa: F401  # isort: skip  # before Keras
 
 import keras
 

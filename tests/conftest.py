@@ -2,6 +2,7 @@
 
 import os
 
+os.environ.setdefault("KERAS_RL_PROB_CACHE", "off")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("MPLBACKEND", "agg")

@@ -14,7 +14,7 @@ LEVELS = (
     {"catalog", "types"},
     {"keras_internals", "python_calls", "settings", "spaces", "trajectory", "version"},
     {"checks", "usage"},
-    {"border", "masks", "quiet"},
+    {"border", "masks", "startup"},
     {"ops", "envs", "replay"},
     {"distributions", "drivers"},
     {"layers"},

@@ -1,30 +1,15 @@
 """Imports TensorFlow without its log messages, unless `TF_CPP_MIN_LOG_LEVEL` asks for them or TensorFlow is imported already.
 
-Before that, the command line answers what needs no TensorFlow, whose import takes seconds: help, errors of arguments, `list`.
 TensorFlow logs before it reads that variable (https://github.com/tensorflow/tensorflow/issues/100442), so standard error is
-redirected during the import. This module must be imported before Keras.
+redirected during the import.
 """
 
-import multiprocessing
 import os
-import pathlib
 import shutil
 import sys
 import tempfile
 
-from keras_rl_prob.usage import answer_at_once
-
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-
-
-def is_command_line() -> bool:
-    """Whether this process is the program `keras-rl-prob` or `python -m keras_rl_prob`, and not one of its workers."""
-    if multiprocessing.parent_process():
-        return False
-    program = pathlib.Path(*sys.argv[:1]).stem
-    if program == "-m":  # while Python looks for the module, whose name is before the arguments
-        return sys.orig_argv[-len(sys.argv)].removeprefix("-m") in ("keras_rl_prob", "keras_rl_prob.__main__")
-    return program == "keras-rl-prob"
 
 
 def import_tensorflow() -> None:
@@ -46,8 +31,3 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-if is_command_line():
-    answer_at_once(sys.argv[1:])
-import_tensorflow()
