@@ -3,8 +3,8 @@
     python benchmarks/startup.py [--agents RecurrentPPO PPO DQN] [--rounds 3]
 
 "import" is that of `keras_rl_prob` beyond TensorFlow, TensorFlow Probability and Keras. "first" is the first rollout and its
-gradient steps in a new process with an empty cache of what XLA compiles, "later" in processes that find it there, and "later, in
-all" the whole process, imports included. Every measurement is a process of its own; medians.
+gradient steps in a new process with an empty cache of what XLA compiles, "later" in processes that find it there, and "later,
+in all" the whole process, imports included. Every measurement is a process of its own; medians.
 """
 
 import argparse
