@@ -217,7 +217,7 @@ TABLE = {
         **ACTOR_CRITIC,
         "temperature": krp.LearnedTemperature(-3.0),
     },
-    agents.LearnedTemperature: lambda: {"target_entropy": -3.0, "initial": 0.5},
+    agents.LearnedTemperature: lambda: {"target_entropy": -3.0, "initial": 0.5, "discrete_target": 0.9},
     agents.TD3: lambda: {
         "network": krp.networks.deterministic_actor("tf/Pendulum-v1", (4,)),
         **ACTOR_CRITIC,

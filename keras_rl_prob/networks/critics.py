@@ -1,4 +1,4 @@
-"""Default networks of actor-critics with a replay buffer: policies for continuous actions, and critics of actions."""
+"""Default networks of actor-critics with a replay buffer: policies, and critics of actions."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,11 @@ from gymnasium import spaces as gym_spaces
 from keras import layers
 
 from keras_rl_prob import checks, spaces
+from keras_rl_prob.distributions import ActionParts
 from keras_rl_prob.envs.factory import EnvOrSpaces, spaces_of
 from keras_rl_prob.layers import DenseNormal, StatefulRNN
 from keras_rl_prob.networks.cells import cell_of
-from keras_rl_prob.networks.encoder import encoder
+from keras_rl_prob.networks.encoder import encoder, mask_of
 from keras_rl_prob.networks.heads import heads
 
 
@@ -35,7 +36,8 @@ def stochastic_actor(
     """
     observation_space, action_space = spaces_of(env)
     inputs, x = encoder(observation_space)
-    return keras.Model(inputs, {"action": heads(action_space, _hidden(x, units, cell), state_dependent_scale=True)})
+    x = _hidden(x, units, cell)
+    return keras.Model(inputs, {"action": heads(action_space, x, mask_of(inputs), state_dependent_scale=True)})
 
 
 def deterministic_actor(
@@ -93,25 +95,29 @@ def critic(
 
     Returns:
         A Functional `keras.Model` from `{"observation": ..., "action": ...}`, nests `[B, ...]`, to the values of the action
-        `[B, n]`. It scales actions with bounds to the range from -1 to 1.
+        `[B, n]`. It scales actions with bounds to the range from -1 to 1. With discrete parts, Discrete or MultiDiscrete,
+        `"action"` has only the others (there is no such input if there are none), and the output is the value of each
+        combination of the discrete parts, `[B, n, combinations]`; see `keras_rl_prob.distributions.ActionParts`.
 
     Raises:
-        ValueError: An action is not continuous.
+        ValueError: An action has parts of another kind, or more than 1,000 combinations of discrete parts.
 
     Example:
-    >>> krp.networks.critic("tf/Pendulum-v1", (32,), count=5).output.shape
-    (None, 5)
+    >>> krp.networks.critic("tf/Pendulum-v1", (32,), count=5).output.shape, krp.networks.critic("tf/CartPole-v1").output.shape
+    ((None, 5), (None, 2, 2))
     """
     observation_space, action_space = spaces_of(env)
-    check_continuous(action_space)
+    parts = ActionParts(action_space)
     widths, count = checks.widths("units", units), checks.integer("count", count)
     observation, x = encoder(observation_space, "observation")
     if cell is not None:
         x, widths = _hidden(x, widths[:1], cell), widths[1:]
-    action, y = encoder(action_space, "action")
-    x = layers.Concatenate()([x, _from_minus_1_to_1(action_space, y)])
+    inputs = {"observation": observation}
+    if parts.continuous_space is not None:
+        inputs["action"], y = encoder(parts.continuous_space, "action")
+        x = layers.Concatenate()([x, _from_minus_1_to_1(parts.continuous_space, y)])
     equation = "bi,nio->bno"
-    for index, width in enumerate((*widths, 1)):
+    for index, width in enumerate((*widths, parts.count)):
         limit = (6.0 / (x.shape[-1] + width)) ** 0.5  # Glorot's, of each critic by itself
         x = layers.EinsumDense(
             equation,
@@ -121,7 +127,7 @@ def critic(
             kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
         )(x)
         equation = "bni,nio->bno"
-    return keras.Model({"observation": observation, "action": action}, layers.Reshape((count,))(x))
+    return keras.Model(inputs, x if parts.discrete else layers.Reshape((count,))(x))
 
 
 def check_continuous(action_space: gymnasium.Space) -> None:

@@ -259,7 +259,7 @@ def test_exploration_of_td3_is_in_units_of_half_the_range(td3):
 
 
 WRONG = {
-    "discrete actions": (lambda make: make().build("tf/CartPole-v1"), "`env` must have continuous actions"),
+    "bits": (lambda make: make().build((OBSERVATIONS, gymnasium.spaces.MultiBinary(2))), "`env` must have "),
     "no action": (
         lambda make: make(critic=krp.networks.feed_forward("tf/Pendulum-v1", (4,))).build("tf/Pendulum-v1"),
         '`critic` must be a Functional `keras.Model` with the inputs `{"observation"',
@@ -290,3 +290,8 @@ def test_actions_without_bounds_are_for_sac():
     agent = krp.SAC()
     agent.build(spaces)
     assert agent.distribution(agent.network(tf.zeros((1, 3)))["action"]).log_prob(tf.zeros((1, 2))).shape == (1,)
+
+
+def test_td3_refuses_discrete_actions():
+    with pytest.raises(ValueError, match="`env` must have continuous actions"):
+        krp.TD3().build("tf/CartPole-v1")

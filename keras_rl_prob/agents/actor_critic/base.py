@@ -12,13 +12,13 @@ from keras_rl_prob.agents.actor_critic.critics import check_critic
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import check_has_no_memory
 from keras_rl_prob.agents.replaying import ReplayingModel
-from keras_rl_prob.distributions import Joint
+from keras_rl_prob.distributions import ActionParts, Joint
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import checked_update, target_of, update
-from keras_rl_prob.networks.critics import check_continuous
 from keras_rl_prob.ops.masking import masked_mean
+from keras_rl_prob.ops.temporal_difference import chosen
 from keras_rl_prob.replay.settings import ReplaySettings
 from keras_rl_prob.types import Loss, Nest
 
@@ -41,6 +41,7 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     Attributes:
         target_critic: The critic that follows `critic` slowly.
+        parts_of_actions: `keras_rl_prob.distributions.ActionParts` of the action space.
     """
 
     wants_memory = False
@@ -69,11 +70,11 @@ class ReplayedActorCritic(ReplayingModel, Agent):
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
     ) -> None:
-        """Checks in addition that actions are continuous, and that the critic takes observations and actions."""
-        check_continuous(action_space)
+        """Checks in addition that the critic takes observations and actions."""
+        self.parts_of_actions = ActionParts(action_space)
         super().check_network(network, observation_space, action_space)
         if self.critic is not None:
-            check_critic(self.critic, observation_space, action_space)
+            check_critic(self.critic, observation_space, self.parts_of_actions)
         if not self.wants_memory:
             advice = f"Use `krp.Recurrent{type(self).__name__}`, which replays sequences."
             check_has_no_memory(network, type(self).__name__, advice)
@@ -147,7 +148,8 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def values_and_targets(self, data: Nest) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The critics' values `[N, n]` of a batch's actions, what they are to be, `[N]`, and which rows count, bool `[N]`."""
-        values = self.values(self.critic, data, self.environment_action(data.action))
+        action = self.environment_action(data.action)
+        values = self.chosen(self.values(self.critic, data, self.parts_of_actions.continuous(action)), action)
         return values, data.reward + data.discount * self.next_value(data), data.weight > 0.0
 
     def values(self, critic: keras.Model, data: Nest, action: Nest, following: bool = False) -> tf.Tensor:
@@ -156,18 +158,33 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         Args:
             critic: `self.critic` or `self.target_critic`.
             data: `Transitions`.
-            action: Nest `[N, ...]`, as the environment takes it.
+            action: The continuous parts, nest `[N, ...]`, as the environment takes them.
             following: Whether to take `data.next_observation`.
 
         Returns:
-            float32 `[N, n]`.
+            float32 `[N, n]`, or `[N, n, combinations]` if there are discrete parts.
         """
-        inputs = {"observation": self.normalize(_observations(data, following)), "action": action}
+        inputs = self.critic_inputs(_observations(data, following), action)
         return tf.cast(critic(inputs, training=False), tf.float32)
+
+    def critic_inputs(self, observation: Nest, action: Nest) -> dict[str, Nest]:
+        """What critics take: observations as environments return them, normalised, and the continuous parts of actions."""
+        inputs = {"observation": self.normalize(observation)}
+        return inputs if self.parts_of_actions.continuous_space is None else {**inputs, "action": action}
+
+    def chosen(self, values: tf.Tensor, action: Nest) -> tf.Tensor:
+        """Of the values `[..., n, combinations]` those of the discrete parts of actions `[..., *shape]`, `[..., n]`."""
+        if not self.parts_of_actions.discrete:
+            return values
+        return chosen(values, tf.broadcast_to(self.parts_of_actions.index(action)[..., None], values.shape[:-1]))
 
     def policy_at(self, network: keras.Model, data: Nest, following: bool = False) -> Joint:
         """The distribution of actions, `[N, ...]`, of a policy network at the observations of a batch, or at the following."""
-        return self.distribution(network(self.normalize(_observations(data, following)), training=False)["action"])
+        return self.distribution(self.parameters_at(network, data, following))
+
+    def parameters_at(self, network: keras.Model, data: Nest, following: bool = False) -> Nest:
+        """The outputs of a policy network's heads, nest `[N, ...]`, at the observations of a batch, or at the following."""
+        return network(self.normalize(_observations(data, following)), training=False)["action"]
 
     def priority(self, errors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """What becomes the priorities `[N]`: the absolute errors `[N]`."""
