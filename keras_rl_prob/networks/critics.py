@@ -1,6 +1,7 @@
 """Default networks of actor-critics with a replay buffer: policies, and critics of actions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import keras
@@ -18,7 +19,11 @@ from keras_rl_prob.networks.heads import heads
 
 
 def stochastic_actor(
-    env: EnvOrSpaces, units: Sequence[int] = (256, 256), cell: str | keras.layers.Layer | None = None
+    env: EnvOrSpaces,
+    units: Sequence[int] = (256, 256),
+    cell: str | keras.layers.Layer | None = None,
+    initial_scale: float | None = None,
+    noise_steps: int | None = None,
 ) -> keras.Model:
     """A policy with ReLU layers, and with a scale that depends on the observation: that of `krp.SAC`.
 
@@ -26,6 +31,9 @@ def stochastic_actor(
         env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
         units: Widths of the hidden layers.
         cell: `None`, or `"lstm"`, `"gru"`, `"simple"` or a Keras RNN cell for a memory behind the first layer, of its width.
+        initial_scale: Scale of normal distributions before training, see `krp.layers.DenseNormal` and, with `noise_steps`,
+            `krp.layers.DenseGSDE`; `None` for its default.
+        noise_steps: `None`, or the steps for which state-dependent noise of `krp.layers.DenseGSDE` is kept.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ...}`.
@@ -37,7 +45,9 @@ def stochastic_actor(
     observation_space, action_space = spaces_of(env)
     inputs, x = encoder(observation_space)
     x = _hidden(x, units, cell)
-    return keras.Model(inputs, {"action": heads(action_space, x, mask_of(inputs), state_dependent_scale=True)})
+    options: dict[str, Any] = {"initial_scale": initial_scale, "noise_steps": noise_steps}
+    action = heads(action_space, x, mask_of(inputs), state_dependent_scale=True, **options)
+    return keras.Model(inputs, {"action": action})
 
 
 def deterministic_actor(
