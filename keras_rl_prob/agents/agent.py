@@ -311,7 +311,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         initial_epoch = checks.integer("initial_epoch", initial_epoch, least=0)
         validation_episodes = checks.integer("validation_episodes", validation_episodes)
         validation_freq = checks.integer("validation_freq", validation_freq)
-        env_steps = checked_steps(env_steps, steps_per_epoch)
+        env_steps = checked_steps(env_steps, steps_per_epoch, collectors)
         self._assert_compile_called("fit")
         collectors = collectors_of(collectors)
         callbacks = prepared(callbacks, verbose, validation_freq if validation_data is not None else 1)
