@@ -88,7 +88,7 @@ def products_per_second(seconds=1.0):
 
 def measured(contestants, rounds, steps):
     """Dict from the names of contestants to their median gradient steps per second, all in turn."""
-    rates = {name: [] for name in contestants}
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name, learn in contestants.items():
             start = time.perf_counter()

@@ -8,12 +8,13 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.actor_critic.critics import check_critic
+from keras_rl_prob.agents.actor_critic.critics import check_critic, encoder_of, with_shared_encoder
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import check_has_no_memory
 from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.distributions import ActionParts, Joint
 from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.keras_internals import seed_generators
 from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import checked_update, target_of, update
@@ -47,6 +48,7 @@ class ReplayedActorCritic(ReplayingModel, Agent):
     wants_memory = False
     rollouts_per_epoch = 125
     default_num_envs = 8
+    training_networks = ("critic", "target_critic")
 
     def __init__(
         self,
@@ -62,7 +64,8 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         name: str | None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
-        self.critic = checks.instance("critic", critic, (keras.Model,))
+        critic = checks.instance("critic", critic, (keras.Model,))
+        self.critic = with_shared_encoder(critic, network)
         self.set_replay(rollout_steps, updates, replay)
         self.discount = checks.fraction("discount", discount)
         self.target_update = checked_update(target_update)
@@ -83,7 +86,8 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def build_networks(self, env: EnvOrSpaces) -> None:
         """Creates the critics, if the constructor was given none, and their target network."""
-        self.critic = networks.critic(env) if self.critic is None else self.critic
+        if self.critic is None:
+            self.critic = networks.critic(env, encoder=encoder_of(self.network))
 
     def build(self, env: EnvOrSpaces) -> None:
         """Creates the target network besides what every agent has."""
@@ -123,11 +127,11 @@ class ReplayedActorCritic(ReplayingModel, Agent):
     # ---- learning ---------------------------------------------------------------------------------------------
 
     def parts(self) -> list[Part]:
-        """The critics, then the policy."""
-        return [
-            Part("critic", self.critic.trainable_variables, self.critic_loss),
-            Part("actor", self.network.trainable_variables, self.actor_loss),
-        ]
+        """The critics with the encoder that both share, if there is one, then the policy."""
+        of_critic = self.critic.trainable_variables
+        known = set(map(id, of_critic))
+        of_actor = [variable for variable in self.network.trainable_variables if id(variable) not in known]
+        return [Part("critic", of_critic, self.critic_loss), Part("actor", of_actor, self.actor_loss)]
 
     def next_value(self, data: Nest) -> tf.Tensor:
         """Values of the next observations of `Transitions`, `[N]`."""
@@ -139,12 +143,21 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def critic_loss(self, data: Nest) -> Loss:
         """The sum over critics of their weighted mean of half the squared errors, and a dict of scalars to be reported."""
+        self.reseed(data.seed)
         values, target, mask = self.values_and_targets(data)
         errors = tf.stop_gradient(target)[..., None] - values
         size, mean = tf.reduce_mean(tf.abs(errors), -1), functools.partial(masked_mean, mask=mask)
         self.keep_errors(data.index, self.priority(size, mask))
         loss = mean(data.weight * tf.reduce_sum(0.5 * tf.square(errors), -1))
         return loss, {"q_value": mean(tf.reduce_mean(values, -1)), "td_error": mean(size)}
+
+    def reseed(self, seed: tf.Tensor) -> None:
+        """Sets the random states of layers of the critics, such as `Dropout`, for one gradient step; `seed`: int32 `[2]`.
+
+        So they depend on nothing but the seed of `fit`, and a resumed training goes on exactly.
+        """
+        for index, generator in enumerate([*seed_generators(self.critic), *seed_generators(self.target_critic)]):
+            generator.state.assign(tf.cast(tf.bitcast(seed + [index, 17], tf.uint32), generator.state.dtype))
 
     def values_and_targets(self, data: Nest) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The critics' values `[N, n]` of a batch's actions, what they are to be, `[N]`, and which rows count, bool `[N]`."""
@@ -162,10 +175,11 @@ class ReplayedActorCritic(ReplayingModel, Agent):
             following: Whether to take `data.next_observation`.
 
         Returns:
-            float32 `[N, n]`, or `[N, n, combinations]` if there are discrete parts.
+            float32 `[N, n]`, or `[N, n, combinations]` if there are discrete parts. Layers such as `Dropout` are in training
+            mode.
         """
         inputs = self.critic_inputs(_observations(data, following), action)
-        return tf.cast(critic(inputs, training=False), tf.float32)
+        return tf.cast(critic(inputs, training=True), tf.float32)
 
     def critic_inputs(self, observation: Nest, action: Nest) -> dict[str, Nest]:
         """What critics take: observations as environments return them, normalised, and the continuous parts of actions."""

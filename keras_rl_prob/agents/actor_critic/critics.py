@@ -7,7 +7,7 @@ import keras
 
 from keras_rl_prob import spaces
 from keras_rl_prob.distributions import ActionParts
-from keras_rl_prob.keras_internals import inputs_behind, layers_of
+from keras_rl_prob.keras_internals import inputs_behind, layers_of, with_layer
 from keras_rl_prob.layers import StatefulRNN
 
 
@@ -40,6 +40,21 @@ def check_critic(critic: keras.Model, observation_space: gymnasium.Space, parts:
             f"`critic` must output the values of one or several critics, a tensor `[B, n{combinations}. "
             f"Received: output={critic.output!r}"
         )
+
+
+def encoder_of(network: keras.Model) -> keras.Model | None:
+    """The model `"encoder"` within a network that policy and critics share, or `None`."""
+    return next((x for x in network.layers if isinstance(x, keras.Model) and x.name == "encoder"), None)
+
+
+def with_shared_encoder(critic: keras.Model | None, network: keras.Model | None) -> Any:
+    """The critic with the `"encoder"` of the policy in place of its own, if both have one; files have two of them."""
+    if critic is None or network is None:
+        return critic
+    own, shared = encoder_of(critic), encoder_of(network)
+    if own is None or shared is None or own is shared:
+        return critic
+    return with_layer(critic, own, shared)
 
 
 def check_memory_without_action(critic: keras.Model) -> None:

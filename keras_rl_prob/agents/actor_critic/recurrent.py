@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import networks
-from keras_rl_prob.agents.actor_critic.critics import check_memory_without_action
+from keras_rl_prob.agents.actor_critic.critics import check_memory_without_action, encoder_of
 from keras_rl_prob.agents.network_checks import check_has_memory
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
 from keras_rl_prob.layers import Unrolled
@@ -27,6 +27,7 @@ class RecurrentActorCritic(Mixin):
     """
 
     critic: Any
+    network: Any
     parts_of_actions: Any
     replay: Any
 
@@ -48,7 +49,8 @@ class RecurrentActorCritic(Mixin):
 
     def build_networks(self, env: EnvOrSpaces) -> None:
         """Creates critics with an LSTM, if the constructor was given none."""
-        self.critic = networks.critic(env, (128, 128), cell="lstm") if self.critic is None else self.critic
+        if self.critic is None:
+            self.critic = networks.critic(env, (128, 128), cell="lstm", encoder=encoder_of(self.network))
 
     def build(self, env: EnvOrSpaces) -> None:
         """Prepares all networks for sequences besides what every agent has."""
@@ -83,7 +85,7 @@ class RecurrentActorCritic(Mixin):
         before = self.parts_of_actions.continuous(before)
         action = tf.nest.map_structure(lambda x, y: tf.concat([tf.cast(x, y.dtype), y], 0), before, action)
         inputs = self.critic_inputs(data.observation, action)
-        return tf.cast(self._run(critic, inputs, data, None), tf.float32)
+        return tf.cast(self._run(critic, inputs, data, None, training=True), tf.float32)
 
     def parameters_at(self, network: keras.Model, data: Nest, following: bool = False) -> Nest:
         """The outputs of a policy network's heads, nest `[L + n, N, ...]`, at the rows of sequences."""
@@ -97,11 +99,11 @@ class RecurrentActorCritic(Mixin):
         """Function from numbers `[L + n, N]` to their mean over the rows that are not final observations."""
         return functools.partial(masked_mean, mask=self._after_burn_in(data.valid))
 
-    def _run(self, model, inputs, data, state):
+    def _run(self, model, inputs, data, state, training=False):
         """Outputs `[L + n, N, ...]` of a network; its memory starts from `state`, or from zeros for `None`."""
         run = self._runs[id(model)]
         state = run.initial_state(data.is_first.shape[1]) if state is None else state
-        return run.after_burn_in(inputs, data.is_first, state, self.replay.burn_in)
+        return run.after_burn_in(inputs, data.is_first, state, self.replay.burn_in, training)
 
     def _after_burn_in(self, rows):
         return tf.nest.map_structure(lambda x: x[self.replay.burn_in :], rows)
