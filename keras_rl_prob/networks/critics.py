@@ -44,11 +44,15 @@ def stochastic_actor(
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ...}`.
 
+    Raises:
+        ValueError: A continuous component of an action can have only one value, or an argument does not fit the spaces.
+
     Example:
     >>> krp.networks.stochastic_actor("tf/Pendulum-v1", (32,)).output["action"].shape  # location and scale
     (None, 1, 2)
     """
     observation_space, action_space = spaces_of(env)
+    check_ranges(action_space)
     inputs, x = _encoded(observation_space, encoder)
     x = _hidden(x, units, cell)
     options: dict[str, Any] = {"initial_scale": initial_scale, "noise_steps": noise_steps}
@@ -78,7 +82,7 @@ def deterministic_actor(
         bounds.
 
     Raises:
-        ValueError: An action is not continuous or has no bounds.
+        ValueError: An action is not continuous, or has no bounds or equal ones.
 
     Example:
     >>> krp.networks.deterministic_actor("tf/Pendulum-v1", (32,)).output["action"].shape  # location and scale
@@ -119,7 +123,8 @@ def critic(
         combination of the discrete parts, `[B, n, combinations]`; see `keras_rl_prob.distributions.ActionParts`.
 
     Raises:
-        ValueError: An action has parts of another kind, or more than 1,000 combinations of discrete parts.
+        ValueError: An action has parts of another kind, or more than 1,000 combinations of discrete parts, or a continuous part
+            that can have only one value.
 
     Example:
     >>> krp.networks.critic("tf/Pendulum-v1", (32,), count=5).output.shape, krp.networks.critic("tf/CartPole-v1").output.shape
@@ -127,6 +132,7 @@ def critic(
     """
     observation_space, action_space = spaces_of(env)
     parts = ActionParts(action_space)
+    check_ranges(action_space)
     widths, count = checks.widths("units", units), checks.integer("count", count)
     observation, x = _encoded(observation_space, encoder, "observation")
     if cell is not None:
@@ -194,6 +200,16 @@ def _encoded(observation_space, encoder, prefix=None):
     return inputs, encoder(inputs)
 
 
+def check_ranges(action_space: gymnasium.Space) -> None:
+    """Raises a `ValueError` if a continuous component of an action can have only one value."""
+    for leaf in spaces.leaves(action_space):
+        if isinstance(leaf, gym_spaces.Box) and not np.all(leaf.low < leaf.high):
+            raise ValueError(
+                "`env` must have continuous actions with every low bound below its high one: leave out what has one value "
+                f"only, with `gymnasium.wrappers.TransformAction`. Received: {leaf} in action_space={action_space}"
+            )
+
+
 def check_continuous(action_space: gymnasium.Space) -> None:
     """Raises a `ValueError` unless all components of an action are continuous."""
     for leaf in spaces.leaves(action_space):
@@ -205,13 +221,14 @@ def check_continuous(action_space: gymnasium.Space) -> None:
 
 
 def check_bounded(action_space: gymnasium.Space) -> None:
-    """Raises a `ValueError` unless all components of an action are continuous and have bounds."""
+    """Raises a `ValueError` unless all components of an action are continuous and have bounds, low ones below high ones."""
     check_continuous(action_space)
+    check_ranges(action_space)
     for leaf in spaces.leaves(action_space):
         if not leaf.is_bounded():
             raise ValueError(
                 "`env` must have actions with finite bounds, to which noise is scaled: wrap it in "
-                "`gymnasium.wrappers.RescaleAction`, or use `krp.SAC`. "
+                "`gymnasium.wrappers.TransformAction` with a space that has some, or use `krp.SAC`. "
                 f"Received: action_space={action_space}"
             )
 

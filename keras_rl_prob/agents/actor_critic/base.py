@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.actor_critic.critics import check_critic, encoder_of, with_shared_encoder
+from keras_rl_prob.agents.actor_critic.critics import check_critic, check_squashes, encoder_of, with_shared_encoder
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import check_has_no_memory
 from keras_rl_prob.agents.replaying import ReplayingModel
@@ -18,6 +18,7 @@ from keras_rl_prob.keras_internals import seed_generators
 from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import checked_update, target_of, update
+from keras_rl_prob.networks.critics import check_ranges
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.temporal_difference import chosen
 from keras_rl_prob.replay.settings import ReplaySettings
@@ -75,7 +76,14 @@ class ReplayedActorCritic(ReplayingModel, Agent):
     ) -> None:
         """Checks in addition that the critic takes observations and actions."""
         self.parts_of_actions = ActionParts(action_space)
+        check_ranges(action_space)
         super().check_network(network, observation_space, action_space)
+        check_squashes(network, action_space)
+        if self.replay.learning_starts > self.replay.capacity:
+            raise ValueError(
+                "`learning_starts` must be at most `capacity`, or learning would never start. "
+                f"Received: learning_starts={self.replay.learning_starts}, capacity={self.replay.capacity}"
+            )
         if self.critic is not None:
             check_critic(self.critic, observation_space, self.parts_of_actions)
         if not self.wants_memory:

@@ -7,7 +7,7 @@ import keras
 
 from keras_rl_prob import spaces
 from keras_rl_prob.distributions import ActionParts
-from keras_rl_prob.keras_internals import inputs_behind, layers_of, with_layer
+from keras_rl_prob.keras_internals import inputs_behind, layer_behind, layers_of, with_layer
 from keras_rl_prob.layers import StatefulRNN
 
 
@@ -40,6 +40,19 @@ def check_critic(critic: keras.Model, observation_space: gymnasium.Space, parts:
             f"`critic` must output the values of one or several critics, a tensor `[B, n{combinations}. "
             f"Received: output={critic.output!r}"
         )
+
+
+def check_squashes(network: keras.Model, action_space: gymnasium.Space) -> None:
+    """Raises a `ValueError` if a policy squashes actions that have no bounds to bounds of its own."""
+    outputs = keras.tree.flatten(network.output["action"])
+    for leaf, output in zip(spaces.leaves(action_space), outputs, strict=True):
+        head = layer_behind(output)
+        if isinstance(leaf, gymnasium.spaces.Box) and not leaf.is_bounded() and getattr(head, "hard_bounds", False):
+            raise ValueError(
+                f"`network`'s head {head.name!r} must have no hard bounds for actions without: use "
+                f"`krp.layers.DenseNormal({tuple(leaf.shape)})`, which is not squashed, or wrap the environment in "
+                f"`gymnasium.wrappers.TransformAction` with a space that has bounds. Received: bounds={head.bounds} for {leaf}"
+            )
 
 
 def encoder_of(network: keras.Model) -> keras.Model | None:
