@@ -3,10 +3,12 @@
 Written for Keras 3.15. Docstrings say what has no public API.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
+from keras.src.backend.common import global_state
 
 CACHED_VALIDATION = "_use_cached_eval_dataset"
 """Argument with which Keras' `fit` tells `evaluate` to use the validation data that it has prepared."""
@@ -21,6 +23,35 @@ OUT_OF_DATA = "Your input ran out of data"
 def layers_of(model: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns a list of all layers of a model, including nested ones: `model.layers` has only the outer ones."""
     return list(model._flatten_layers())
+
+
+def seed_generators(model: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+    """Returns a list of the random states of a model's layers, such as those of `Dropout`."""
+    return [generator for layer in layers_of(model) for generator in layer._seed_generators]
+
+
+def with_layer(model: keras.Model, old: keras.layers.Layer, new: keras.layers.Layer) -> keras.Model:
+    """A Functional model of the layers of another one, but with `new` in place of the layer `old`: `clone_model` cannot."""
+    like = keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype, name=x.name), model.input)
+    outputs = model._run_through_graph(like, operation_fn=lambda layer: new if layer is old else layer)
+    return keras.Model(like, outputs, name=model.name)
+
+
+@contextlib.contextmanager
+def objects_apart() -> Iterator[None]:
+    """Context manager, in which configurations do not note that several objects share a layer.
+
+    Keras makes one layer of what has such a note, but cannot make two Functional models that share a Functional model.
+    """
+    names = "shared_objects/id_to_obj_map", "shared_objects/id_to_config_map"
+    kept = [global_state.get_global_attribute(name) for name in names]
+    for name in names:
+        global_state.set_global_attribute(name, None)
+    try:
+        yield
+    finally:
+        for name, value in zip(names, kept, strict=True):
+            global_state.set_global_attribute(name, value)
 
 
 def put_first(model: keras.layers.Layer, layers: Sequence[keras.layers.Layer]) -> None:

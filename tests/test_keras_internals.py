@@ -101,3 +101,36 @@ def test_logs_come_back_as_they_are_where_metrics_have_the_same_names():
     logs = agent.evaluate("tf/CartPole-v1", episodes=2, return_dict=True, verbose=0, max_steps=600)
     assert set(logs) == {"return", "length", "return_std"}
     assert logs["return"] > 0.0
+
+
+def test_with_layer_replaces_a_model_within_a_model():
+    def inner(value):
+        x = keras.Input((2,))
+        return keras.Model(x, keras.layers.Rescaling(value)(x), name="inner")
+
+    x, y = keras.Input((2,), name="x"), keras.Input((2,), name="y")
+    old, new = inner(2.0), inner(3.0)
+    model = keras.Model({"x": x, "y": y}, old(x) + keras.layers.Rescaling(10.0)(y))
+    changed = keras_internals.with_layer(model, old, new)
+    one = {"x": np.ones((1, 2)), "y": np.ones((1, 2))}
+    np.testing.assert_array_equal(changed(one), 13.0 * np.ones((1, 2)))
+    assert changed.get_layer("inner") is new
+    again = keras.Model.from_config(changed.get_config())
+    np.testing.assert_array_equal(again(one), changed(one))
+
+
+def test_seed_generators_are_those_of_layers_within_layers():
+    model = keras.Sequential([keras.Input((2,)), keras.Sequential([keras.layers.Dropout(0.5)]), keras.layers.Dense(1)])
+    (generator,) = keras_internals.seed_generators(model)
+    assert tuple(generator.state.shape) == (2,)
+
+
+def test_objects_apart_leaves_out_what_says_that_a_layer_is_shared():
+    layer = keras.layers.Dense(2, name="shared")
+    with keras.src.saving.serialization_lib.ObjectSharingScope():
+        first = keras.saving.serialize_keras_object(layer)
+        with keras_internals.objects_apart():
+            keras.saving.serialize_keras_object(layer)
+        assert "shared_object_id" not in first
+        keras.saving.serialize_keras_object(layer)
+        assert "shared_object_id" in first

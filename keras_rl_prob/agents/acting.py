@@ -18,6 +18,7 @@ from keras_rl_prob.envs.playing.rendering import Drawable, drawn
 from keras_rl_prob.envs.previous_step import OBSERVATION, PreviousStep
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.layers import NoisyDense
+from keras_rl_prob.layers.dense_gsde import exploration
 from keras_rl_prob.types import Mixin, Nest, Path
 
 
@@ -175,9 +176,10 @@ class ActingModel(Mixin):
             distribution's parameters (`"parameters"`), all outputs of the network, the next recurrent state.
         """
         noisy = bool(self.noisy_layers) and not deterministic
-        outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
+        with exploration(None if deterministic else seed):
+            outputs, state = self._unrolled.step(self.normalize(observation), is_first, state, training=noisy)
         policy = self.distribution(outputs["action"])
-        raw = policy.mode() if deterministic else policy.sample(seed)
+        raw = policy.mode() if deterministic else self._heads.explored(outputs["action"], policy.sample(seed))
         return self.environment_action(raw), {"raw": raw, "parameters": outputs["action"]}, outputs, state
 
     def unroll(self, observation: Nest, is_first: tf.Tensor, state: Nest) -> tuple[Nest, Nest]:

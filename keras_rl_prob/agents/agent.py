@@ -17,7 +17,7 @@ from keras_rl_prob.agents.graphs import Graphs, settings
 from keras_rl_prob.agents.vocabulary import constructor_arguments, moved_arguments, reject_unknown
 from keras_rl_prob.envs import NativeEnv, is_owned, spaces_of, with_previous_step
 from keras_rl_prob.envs.factory import BatchEnv, Env, EnvOrSpaces
-from keras_rl_prob.keras_internals import put_first
+from keras_rl_prob.keras_internals import objects_apart, put_first
 from keras_rl_prob.layers import Normalization, Unrolled
 from keras_rl_prob.learning import failures
 from keras_rl_prob.learning.budget import EXECUTIONS, Budget, checked_steps, whole_executions, whole_rollouts
@@ -237,7 +237,8 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         Raises:
             ValueError: A subclass does not keep an argument as an attribute of the same name.
         """
-        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._argument_names()}
+        with objects_apart():  # networks may share an encoder
+            return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._argument_names()}
 
     def _argument_names(self):
         """Names of the constructor's arguments; a `ValueError` if one is not kept as an attribute."""
@@ -311,7 +312,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         initial_epoch = checks.integer("initial_epoch", initial_epoch, least=0)
         validation_episodes = checks.integer("validation_episodes", validation_episodes)
         validation_freq = checks.integer("validation_freq", validation_freq)
-        env_steps = checked_steps(env_steps, steps_per_epoch)
+        env_steps = checked_steps(env_steps, steps_per_epoch, collectors)
         self._assert_compile_called("fit")
         collectors = collectors_of(collectors)
         callbacks = prepared(callbacks, verbose, validation_freq if validation_data is not None else 1)

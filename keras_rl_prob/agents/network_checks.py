@@ -33,6 +33,10 @@ class ActionHeads:
         """The `Joint` distribution for a nest of the heads' outputs."""
         return Joint(keras.tree.map_structure(lambda head, x: head.distribution(x), self._heads, parameters))
 
+    def explored(self, parameters: Nest, sample: Nest) -> Nest:
+        """What an agent takes while it explores, for a nest of the heads' outputs and a sample of their distribution."""
+        return keras.tree.map_structure(lambda head, x, y: head.explored(x, y), self._heads, parameters, sample)
+
     def action(self, raw: Nest) -> Nest:
         """Actions from a nest of raw samples."""
         return keras.tree.map_structure(lambda head, x: head.action(x), self._heads, raw)

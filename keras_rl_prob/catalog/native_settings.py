@@ -341,27 +341,6 @@ SETTINGS = {
         "optimizer": ADAM,
         "fit": {"epochs": 10},
     },
-    "pendulum_novel_sac": {
-        "description": "pendulum with hidden velocity with soft actor-critic and memory; 40,000 environment steps",
-        "env": {"id": "tf/PendulumNoVel-v1", "num_envs": 8},
-        "agent": {"class": "RecurrentSAC", "discount": 0.95},
-        "optimizer": {"class": "Adam", "learning_rate": 1e-3},
-        "fit": {"epochs": 8, "env_steps": 40_000},
-    },
-    "pendulum_sac": {
-        "description": "pendulum with soft actor-critic; 20,000 environment steps",
-        "env": {"id": "tf/Pendulum-v1", "num_envs": 8},
-        "agent": {"class": "SAC"},
-        "optimizer": {"class": "Adam", "learning_rate": 1e-3},
-        "fit": {"epochs": 8, "steps_per_epoch": 2368},
-    },
-    "pendulum_td3": {
-        "description": "pendulum with TD3; 20,000 environment steps",
-        "env": {"id": "tf/Pendulum-v1", "num_envs": 8},
-        "agent": {"class": "TD3"},
-        "optimizer": {"class": "Adam", "learning_rate": 1e-3},
-        "fit": {"epochs": 8, "steps_per_epoch": 2368},
-    },
     "recall": {
         "description": "name the cue that was shown four steps ago: needs memory",
         "env": {"id": "tf/Recall-v0", "num_envs": 32},

@@ -2,6 +2,7 @@
 
 from keras_rl_prob.layers.dense_bernoulli import DenseBernoulli
 from keras_rl_prob.layers.dense_categorical import DenseCategorical
+from keras_rl_prob.layers.dense_gsde import DenseGSDE
 from keras_rl_prob.layers.dense_normal import DenseNormal
 from keras_rl_prob.layers.dueling import Dueling
 from keras_rl_prob.layers.fourier_features import FourierFeatures
@@ -15,6 +16,7 @@ from keras_rl_prob.layers.unrolled import Unrolled
 __all__ = [
     "DenseBernoulli",
     "DenseCategorical",
+    "DenseGSDE",
     "DenseNormal",
     "Dueling",
     "FourierFeatures",

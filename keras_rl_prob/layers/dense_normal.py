@@ -18,8 +18,85 @@ tfd = tfp.distributions
 MIN_SCALE = 1e-3  # keeps log-probabilities finite when a policy becomes deterministic
 
 
+class NormalHead(Head):
+    """Base class of heads with normal distributions: bounds and samples. Parameters begin with location and scale.
+
+    Args:
+        output_shape: As in `DenseNormal`, and so the other arguments.
+        bounds: See there.
+        hard_bounds: See there.
+        loc_activation: See there.
+        initial_scale: See there.
+        **kwargs: arguments of `Head`.
+
+    Attributes:
+        low, high: float32 arrays `output_shape`, the bounds, or `None`.
+    """
+
+    action_kind = "continuous"
+
+    def __init__(
+        self,
+        output_shape: int | tuple[int, ...],
+        bounds: Sequence[Any] | None = None,
+        hard_bounds: bool = False,
+        loc_activation: str | Callable[..., Any] | None = None,
+        initial_scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(output_shape, **kwargs)
+        self.hard_bounds = checks.flag("hard_bounds", hard_bounds)
+        if hard_bounds and bounds is None:
+            raise ValueError("`hard_bounds` needs `bounds`. Received: hard_bounds=True, bounds=None")
+        self.initial_scale = float(checks.number("initial_scale", initial_scale, above=MIN_SCALE))
+        self.low, self.high = _split_bounds(bounds, self.mask_shape)
+        self.bounds = None if bounds is None else np.asarray(bounds, "float64").tolist()
+        self.loc_activation = keras.activations.get(loc_activation)
+
+    def within_soft_bounds(self, loc: tf.Tensor, *sizes: tf.Tensor) -> list[tf.Tensor]:
+        """Location and sizes such as the scale, each `[..., *output_shape]`, squeezed into soft bounds if there are any."""
+        if self.bounds is None or self.hard_bounds:
+            return [loc, *sizes]
+        half = 0.5 * (self.high - self.low)
+        return [0.5 * (self.low + self.high) + half * tf.tanh(loc), *(half * size for size in sizes)]
+
+    def distribution(self, params: tf.Tensor) -> tfp.distributions.Distribution:
+        """Returns a distribution of float32 actions `[..., *output_shape]`."""
+        loc, scale, *mask = tf.unstack(params, axis=-1)
+        mask = tf.cast(mask[0], tf.bool) if mask else None
+        event_ndims = len(self.action_shape)
+        if self.hard_bounds:
+            return BoundedNormal(loc, scale, self.low, self.high, event_ndims=event_ndims, mask=mask)
+        normal = tfd.Normal(loc, scale)
+        if mask is not None:
+            normal = tfd.Masked(normal, mask, safe_sample_fn=tfd.Distribution.mode)
+        return tfd.Independent(normal, event_ndims)
+
+    def action(self, raw: tf.Tensor) -> tf.Tensor:
+        """The action `[..., *action_shape]` of a raw sample of the policy; with hard bounds the sample is squashed."""
+        return self._standard_like(raw).squash(raw) if self.hard_bounds else raw
+
+    def raw(self, action: tf.Tensor) -> tf.Tensor:
+        """The raw sample of an action `[..., *action_shape]`; with hard bounds the tanh is inverted."""
+        return self._standard_like(action).unsquash(tf.cast(action, tf.float32)) if self.hard_bounds else action
+
+    def _standard_like(self, x):
+        """A distribution with arbitrary parameters, for its bounds."""
+        return BoundedNormal(tf.zeros_like(x, tf.float32), 1.0, self.low, self.high)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "bounds": self.bounds,
+            "hard_bounds": self.hard_bounds,
+            "loc_activation": keras.activations.serialize(self.loc_activation),
+            "initial_scale": self.initial_scale,
+        }
+
+
 @keras.saving.register_keras_serializable("keras_rl_prob")
-class DenseNormal(Head):
+class DenseNormal(NormalHead):
     """Independent normal distributions, for Box action spaces; actions are float32 `[..., *output_shape]`.
 
     Parameters are `[..., *output_shape, 2]`, location and scale; with a mask `[..., *output_shape, 3]`, mask last.
@@ -56,8 +133,6 @@ class DenseNormal(Head):
         TensorShape([32, 2])
     """
 
-    action_kind = "continuous"
-
     def __init__(
         self,
         output_shape: int | tuple[int, ...],
@@ -69,15 +144,8 @@ class DenseNormal(Head):
         initial_scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(output_shape, **kwargs)
-        self.hard_bounds = checks.flag("hard_bounds", hard_bounds)
-        if hard_bounds and bounds is None:
-            raise ValueError("`hard_bounds` needs `bounds`. Received: hard_bounds=True, bounds=None")
-        self.initial_scale = float(checks.number("initial_scale", initial_scale, above=MIN_SCALE))
-        self.low, self.high = _split_bounds(bounds, self.mask_shape)
-        self.bounds = None if bounds is None else np.asarray(bounds, "float64").tolist()
+        super().__init__(output_shape, bounds, hard_bounds, loc_activation, initial_scale, **kwargs)
         self.state_dependent_scale = checks.flag("state_dependent_scale", state_dependent_scale)
-        self.loc_activation = keras.activations.get(loc_activation)
         self.scale_activation = keras.activations.get(scale_activation)
         with tf.init_scope():
             self._activation_at_0 = float(self.scale_activation(tf.zeros([])))
@@ -105,35 +173,9 @@ class DenseNormal(Head):
         loc = self.loc_activation(loc)
         scale = self.scale_activation(scale) / self._activation_at_0
         scale = MIN_SCALE + (self.initial_scale - MIN_SCALE) * scale
-        if self.bounds is not None and not self.hard_bounds:
-            half = 0.5 * (self.high - self.low)
-            loc, scale = 0.5 * (self.low + self.high) + half * tf.tanh(loc), half * scale
+        loc, scale = self.within_soft_bounds(loc, scale)
         scale += tf.zeros_like(loc)
         return tf.stack([loc, scale] if mask is None else [loc, scale, tf.cast(mask, tf.float32)], axis=-1)
-
-    def distribution(self, params: tf.Tensor) -> tfp.distributions.Distribution:
-        """Returns a distribution of float32 actions `[..., *output_shape]`."""
-        loc, scale, *mask = tf.unstack(params, axis=-1)
-        mask = tf.cast(mask[0], tf.bool) if mask else None
-        event_ndims = len(self.action_shape)
-        if self.hard_bounds:
-            return BoundedNormal(loc, scale, self.low, self.high, event_ndims=event_ndims, mask=mask)
-        normal = tfd.Normal(loc, scale)
-        if mask is not None:
-            normal = tfd.Masked(normal, mask, safe_sample_fn=tfd.Distribution.mode)
-        return tfd.Independent(normal, event_ndims)
-
-    def action(self, raw: tf.Tensor) -> tf.Tensor:
-        """The action `[..., *action_shape]` of a raw sample of the policy; with hard bounds the sample is squashed."""
-        return self._standard_like(raw).squash(raw) if self.hard_bounds else raw
-
-    def raw(self, action: tf.Tensor) -> tf.Tensor:
-        """The raw sample of an action `[..., *action_shape]`; with hard bounds the tanh is inverted."""
-        return self._standard_like(action).unsquash(tf.cast(action, tf.float32)) if self.hard_bounds else action
-
-    def _standard_like(self, x):
-        """A distribution with arbitrary parameters, for its bounds."""
-        return BoundedNormal(tf.zeros_like(x, tf.float32), 1.0, self.low, self.high)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape of the parameters."""
@@ -144,12 +186,8 @@ class DenseNormal(Head):
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "bounds": self.bounds,
-            "hard_bounds": self.hard_bounds,
             "state_dependent_scale": self.state_dependent_scale,
-            "loc_activation": keras.activations.serialize(self.loc_activation),
             "scale_activation": keras.activations.serialize(self.scale_activation),
-            "initial_scale": self.initial_scale,
         }
 
 

@@ -76,6 +76,10 @@ class Head(keras.layers.Layer):
         """Returns the `tfd.Distribution` of these parameters, whose batch shape is the leading axes of `params`."""
         raise NotImplementedError
 
+    def explored(self, params: tf.Tensor, sample: tf.Tensor) -> tf.Tensor:
+        """The raw action `[..., *action_shape]` that an agent takes while it explores: a sample of the distribution."""
+        return sample
+
     def action(self, raw: tf.Tensor) -> tf.Tensor:
         """The action `[..., *action_shape]` of a raw sample of the policy."""
         return raw

@@ -92,9 +92,14 @@ class Budget(keras.callbacks.Callback):
             raise StopIteration
 
 
-def checked_steps(env_steps: Any, steps_per_epoch: Any) -> Any:
-    """Returns the argument `env_steps` of `fit`; raises a `ValueError` if it is invalid, or `steps_per_epoch` is given too."""
+def checked_steps(env_steps: Any, steps_per_epoch: Any, collectors: Any = None) -> Any:
+    """Returns the argument `env_steps` of `fit`; raises a `ValueError` if it is invalid or does not fit the others."""
     env_steps = checks.integer("env_steps", env_steps, none=True)
+    if env_steps is not None and not getattr(collectors, "makes_env_steps", True):
+        raise ValueError(
+            f"`env_steps` must be `None` with `collectors={type(collectors).__name__}(...)`, which makes none: use "
+            f"`steps_per_epoch`. Received: env_steps={env_steps}"
+        )
     if env_steps is not None and steps_per_epoch is not None:
         raise ValueError(
             "`steps_per_epoch` must be `None` with `env_steps`, which the epochs divide evenly. "

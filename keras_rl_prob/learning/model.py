@@ -30,6 +30,9 @@ class LearningModel(PersistentModel):
         failure: int32 variable, a constant of `keras_rl_prob.learning.failures`; unless it is `NONE`, weights are not updated.
     """
 
+    training_networks: tuple[str, ...] = ()
+    """Names of attributes with networks whose layers, such as `Dropout`, are in training mode while the agent learns."""
+
     rollouts_per_execution = 1
     """Number of rollouts that are collected and learned from before callbacks are called."""
 

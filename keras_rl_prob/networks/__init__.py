@@ -4,7 +4,7 @@ Their heads apply the observation's `"action_mask"`, if there is one; see `keras
 """
 
 from keras_rl_prob.networks.action_values import q_network
-from keras_rl_prob.networks.critics import critic, deterministic_actor, stochastic_actor
+from keras_rl_prob.networks.critics import critic, deterministic_actor, shared_encoder, stochastic_actor
 from keras_rl_prob.networks.encoder import encoder
 from keras_rl_prob.networks.heads import heads
 from keras_rl_prob.networks.linear import linear_q
@@ -23,5 +23,6 @@ __all__ = [
     "q_network",
     "recurrent",
     "regularize",
+    "shared_encoder",
     "stochastic_actor",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import checks, masks, spaces
-from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseNormal
+from keras_rl_prob.layers import DenseBernoulli, DenseCategorical, DenseGSDE, DenseNormal
 from keras_rl_prob.networks.encoder import check_classes
 from keras_rl_prob.types import Nest
 
@@ -20,6 +20,7 @@ def heads(
     state_dependent_scale: bool = False,
     initial_scale: float | None = None,
     gain: float = 0.01,
+    noise_steps: int | None = None,
 ) -> Nest:
     """Creates a head for every component of an action space and returns their outputs.
 
@@ -35,21 +36,27 @@ def heads(
         state_dependent_scale: Whether the scale of a normal distribution depends on the features or is a learned vector.
         initial_scale: Scale of normal distributions before training, as in `DenseNormal`, or `None` for its default.
         gain: Gain of the kernels' orthogonal initialisation: near 0, the first policy hardly depends on the features.
+        noise_steps: `None` for noise that is new in each step; a number for the state-dependent noise of `DenseGSDE` in Box
+            components, kept for so many steps. Its scale depends on the state whatever `state_dependent_scale`.
 
     Returns:
         A nest of parameter tensors with the structure of the space.
 
     Raises:
-        ValueError: The mask does not fit the action space, or there is an `initial_scale` but no Box to act in.
+        ValueError: The mask does not fit the action space, or there is an `initial_scale` or `noise_steps` but no Box to act
+            in.
     """
     parts = iter(masks.align(action_space, mask, leading=1))
     options: dict[str, Any] = {"state_dependent_scale": checks.flag("state_dependent_scale", state_dependent_scale)}
+    if noise_steps is not None:
+        options = {"noise_steps": noise_steps}
     if initial_scale is not None:
         options["initial_scale"] = initial_scale
-        if not any(isinstance(leaf, gym_spaces.Box) for leaf in spaces.leaves(action_space)):
+    for name, value in (("initial_scale", initial_scale), ("noise_steps", noise_steps)):
+        if value is not None and not any(isinstance(leaf, gym_spaces.Box) for leaf in spaces.leaves(action_space)):
             raise ValueError(
-                "`initial_scale` must be `None` unless an action is a Box, whose distribution has a scale. "
-                f"Received: initial_scale={initial_scale!r} for {action_space}"
+                f"`{name}` must be `None` unless an action is a Box, whose distribution has a scale. "
+                f"Received: {name}={value!r} for {action_space}"
             )
     gain = checks.number("gain", gain)
     return spaces.map_structure(lambda leaf: apply(_head(leaf, gain, options), x, next(parts)), action_space)
@@ -69,9 +76,10 @@ def _head(leaf, gain, options):
     with np.errstate(over="ignore"):
         bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
         bounded = np.isfinite(bounds[..., 1] - bounds[..., 0]).all()
+    made = DenseGSDE if "noise_steps" in options else DenseNormal
     if not bounded:
-        return DenseNormal(leaf.shape, kernel_initializer=start, **options)
-    return DenseNormal(leaf.shape, bounds.tolist(), hard_bounds=True, kernel_initializer=start, **options)
+        return made(leaf.shape, kernel_initializer=start, **options)
+    return made(leaf.shape, bounds=bounds.tolist(), hard_bounds=True, kernel_initializer=start, **options)
 
 
 def apply(head: keras.layers.Layer, x: keras.KerasTensor, mask: Nest) -> keras.KerasTensor:

@@ -26,6 +26,7 @@ def feed_forward(
     noisy: str | None = None,
     initial_scale: float | None = None,
     gain: float = 0.01,
+    noise_steps: int | None = None,
 ) -> keras.Model:
     """A network without memory: separate tanh layers for the policy and for the value.
 
@@ -39,12 +40,13 @@ def feed_forward(
         noisy: `"factorized"` or `"independent"` noise on the policy's hidden layers (`krp.layers.NoisyDense`), or `None`.
         initial_scale: Scale of normal distributions before training, see `krp.layers.DenseNormal`; `None` for its default.
         gain: Gain of the orthogonal initialisation of the policy's last layer.
+        noise_steps: `None`, or the steps for which state-dependent noise of `krp.layers.DenseGSDE` is kept.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": ..., "value": [B, 1]}`.
 
     Raises:
-        ValueError: An argument is none of these, or there is an `initial_scale` but no Box to act in.
+        ValueError: An argument is none of these, or there is an `initial_scale` or `noise_steps` but no Box to act in.
     """
     observation_space, action_space = spaces_of(env)
     value, noisy = checks.flag("value", value), noise_kind("noisy", noisy, none=True)
@@ -55,7 +57,7 @@ def feed_forward(
     for i in range(max(len(widths), len(value_widths))):
         policy = policy if i >= len(widths) else _hidden(widths[i], noisy)(policy)
         critic = critic if i >= len(value_widths) else dense(value_widths[i])(critic)
-    options: dict[str, Any] = {"initial_scale": initial_scale, "gain": gain}
+    options: dict[str, Any] = {"initial_scale": initial_scale, "gain": gain, "noise_steps": noise_steps}
     if not value:
         return keras.Model(inputs, {"action": heads(action_space, policy, mask_of(inputs), **options)})
     return _network(inputs, policy, critic, action_space, **options)

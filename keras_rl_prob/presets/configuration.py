@@ -248,7 +248,7 @@ def _arguments(path, entries):
             keys[f"{path}.{name}"] = default
             if is_object(entries.get(name)):
                 keys |= _arguments(f"{path}.{name}", entries[name])
-            elif is_object(default):
+            elif is_object(default) and not _is_number(entries.get(name)):
                 keys |= {f"{path}.{name}.{field}": value for field, value in default.items()}
     return keys
 
@@ -303,7 +303,7 @@ def _fits(default, value):
     if isinstance(default, bool):
         return isinstance(value, bool) or is_object(value)
     if isinstance(default, dict):
-        return isinstance(value, dict)
+        return isinstance(value, dict) or (is_object(default) and _is_number(value))  # such as a temperature
     if isinstance(value, dict):
         return is_object(value)
     if isinstance(default, int | float):

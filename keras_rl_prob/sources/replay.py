@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_rl_prob.drivers import Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Prioritized
@@ -116,6 +117,7 @@ class ReplaySource(RolloutSource):
         drawn = tf.zeros((self._draws, settings.batch_size), tf.int32)
         self._pending = tf.Variable(drawn, trainable=False, name="pending")  # items of the last updates
         self._count = tf.Variable(0, trainable=False, name="count")  # of these updates
+        self._recorded: list[Any] | None = None  # episodes to learn from without further rollouts
 
     def _check_capacity(self, rows):
         settings, rollout_steps = self._settings, self.agent.rollout_steps
@@ -156,8 +158,8 @@ class ReplaySource(RolloutSource):
             self.priorities.clear()
         for variable in (self._pending, self._count):
             variable.assign(tf.zeros_like(variable))
-        if self.agent.experience:
-            self.load(self.agent.experience)
+        if self._recorded or self.agent.experience:
+            self.load(self._recorded or self.agent.experience)
 
     # ---- storing ----------------------------------------------------------------------------------------------
 
@@ -165,6 +167,8 @@ class ReplaySource(RolloutSource):
         """Collects and stores a rollout, and more of them until learning may start; returns the report on them."""
         if self.priorities:
             tf.cond(self._count > 0, self._settle, lambda: None)
+        if self._recorded:
+            return dict.fromkeys(self.follower.reported, tf.constant(0.0))
 
         def another(count, report):
             rollout = self.play()
@@ -214,6 +218,33 @@ class ReplaySource(RolloutSource):
             }
         )
         return report
+
+    def learn_from(self, episodes: Iterable[Any]) -> None:
+        """Makes recorded episodes all that the ring buffer will ever have, unless it has them as that of a resumed training.
+
+        Args:
+            episodes: As in `load`.
+
+        Raises:
+            ValueError: The buffer is too small for the episodes, or they are too few for a sample.
+        """
+        rows, capacity = recorded_rows(self.agent, episodes), self.ring.capacity * self._num_envs
+        if len(rows["reward"]) > capacity:
+            raise ValueError(
+                f"`capacity` must hold the recorded episodes, {len(rows['reward'])} rows. Received: {capacity}"
+            )
+        self._recorded = list(episodes)
+        if int(self.ring.size.numpy()):
+            return
+        self.load(episodes)
+        for layer, x in zip(self.agent.observation_normalizers, tf.nest.flatten(rows["observation"]), strict=False):
+            if isinstance(layer, RunningNormalization):
+                layer.update(x)
+        if not bool(self._ready(0)):
+            raise ValueError(
+                f"`episodes` must have the steps of a sample for each of {self._num_envs} environments; `num_envs=1` needs the "
+                f"fewest. Received: {len(rows['reward'])}, final observations included"
+            )
 
     def load(self, episodes: Iterable[Any]) -> None:
         """Adds recorded episodes to the ring buffer, only the last ones if there are too many.
@@ -272,11 +303,10 @@ class ReplaySource(RolloutSource):
     def _item(self, places, envs):
         return places // self._stride * self._num_envs + envs
 
-    def _ready(self):
-        """Whether there are enough rows to sample from."""
-        steps = max(
-            -(-self._settings.learning_starts // self._num_envs), self._history + (self._span + 1) * self._stride
-        )
+    def _ready(self, learning_starts=None):
+        """Whether there are enough rows to sample from, and for the learning to start."""
+        learning_starts = self._settings.learning_starts if learning_starts is None else learning_starts
+        steps = max(-(-learning_starts // self._num_envs), self._history + (self._span + 1) * self._stride)
         enough = self.ring.size >= steps
         return enough & (self.priorities.tree.total > 0.0) if self.priorities else enough
 

@@ -82,7 +82,11 @@ TABLE = {
     krp.QRDQN: {"quantiles": COUNT},
     krp.RecurrentDQN: REPLAY | SEQUENCES | {"replay": [None, krp.ReplaySettings()]},
     krp.SAC: ACTOR_CRITIC | {"temperature": [-1, None, "1", float("inf"), SCHEDULED, krp.Boltzmann(0.5)]},
-    krp.LearnedTemperature: {"target_entropy": ["1", float("nan"), [1], SCHEDULED], "initial": [0, -1, None, "1"]},
+    krp.LearnedTemperature: {
+        "target_entropy": ["1", float("nan"), [1], SCHEDULED],
+        "initial": [0, -1, None, "1"],
+        "discrete_target": FRACTION,
+    },
     krp.TD3: ACTOR_CRITIC
     | {"policy_period": COUNT, "target_noise": [-1, None, "1"], "noise_clip": [-1, None, "1", float("inf")]},
     krp.RecurrentSAC: ACTOR_CRITIC | {"replay": [None, krp.ReplaySettings()], "previous_action_and_reward": [1, None]},

@@ -259,7 +259,7 @@ def test_exploration_of_td3_is_in_units_of_half_the_range(td3):
 
 
 WRONG = {
-    "discrete actions": (lambda make: make().build("tf/CartPole-v1"), "`env` must have continuous actions"),
+    "bits": (lambda make: make().build((OBSERVATIONS, gymnasium.spaces.MultiBinary(2))), "`env` must have "),
     "no action": (
         lambda make: make(critic=krp.networks.feed_forward("tf/Pendulum-v1", (4,))).build("tf/Pendulum-v1"),
         '`critic` must be a Functional `keras.Model` with the inputs `{"observation"',
@@ -269,6 +269,18 @@ WRONG = {
             (OBSERVATIONS, ACTIONS)
         ),
         r"input 'action' must have the shapes of the space Box.*Expected: \[\(2,\)\]. Received: \[\(3,\)\]",
+    ),
+    "one value": (
+        lambda make: make().build((OBSERVATIONS, gymnasium.spaces.Box(np.array([-1.0, 2.0]), np.array([1.0, 2.0])))),
+        "`env` must have continuous actions with every low bound below its high one.*Received: Box",
+    ),
+    "late start": (
+        lambda make: make(replay=krp.ReplaySettings(capacity=900, learning_starts=901)).build((OBSERVATIONS, ACTIONS)),
+        "`learning_starts` must be at most `capacity`.*Received: learning_starts=901, capacity=900",
+    ),
+    "small memory": (
+        lambda make: make(replay=krp.ReplaySettings(capacity=10, batch_size=11)),
+        "`capacity` must be at least `batch_size`",
     ),
     "no model": (lambda make: make(critic=3), "`critic` must be"),
     "target": (lambda make: make(target_update=0), "`target_update` must be a positive integer"),
@@ -290,3 +302,18 @@ def test_actions_without_bounds_are_for_sac():
     agent = krp.SAC()
     agent.build(spaces)
     assert agent.distribution(agent.network(tf.zeros((1, 3)))["action"]).log_prob(tf.zeros((1, 2))).shape == (1,)
+
+
+def test_a_squashed_policy_needs_actions_with_bounds():
+    unbounded = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    network = krp.networks.stochastic_actor((OBSERVATIONS, ACTIONS), (4,))
+    with pytest.raises(
+        ValueError, match=r"must have no hard bounds.*DenseNormal\(\(2,\)\).*TransformAction.*Received: bounds="
+    ):
+        krp.SAC(network).build((OBSERVATIONS, unbounded))
+    krp.SAC(krp.networks.stochastic_actor((OBSERVATIONS, unbounded), (4,))).build((OBSERVATIONS, unbounded))
+
+
+def test_td3_refuses_discrete_actions():
+    with pytest.raises(ValueError, match="`env` must have continuous actions"):
+        krp.TD3().build("tf/CartPole-v1")

@@ -23,7 +23,7 @@ def test_names_are_sorted_and_cover_the_native_classics():
 @pytest.mark.parametrize("module", FILES)
 def test_settings_are_literals(module):
     tree = ast.parse(pathlib.Path(module.__file__).read_text(encoding="utf-8"))
-    allowed = (ast.Module, ast.Expr, ast.Assign, ast.Name, ast.Store, ast.Load, ast.Dict, ast.Constant)
+    allowed = (ast.Module, ast.Expr, ast.Assign, ast.Name, ast.Store, ast.Load, ast.Dict, ast.List, ast.Constant)
     assert all(isinstance(node, allowed) for node in ast.walk(tree))
 
 
@@ -91,11 +91,11 @@ def shortened(name):
 
 # One preset for each class of agent and kind of environment; all of them are built and stepped below.
 TRAINED = [
-    "bipedal_walker", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_a3c", "cartpole_acer",
-    "cartpole_dqn", "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_qrdqn", "cartpole_reinforce",
-    "cheetah", "doom_basic", "doom_deathmatch", "football_run_to_score", "lunarlander_acer", "lunarlander_dqn",
-    "mountaincar_linear_q", "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong", "pong_a2c", "pong_dqn",
-    "pong_impala", "pong_reinforce",
+    "bipedal_walker", "bipedal_walker_sac", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_a3c",
+    "cartpole_acer", "cartpole_dqn", "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_qrdqn",
+    "cartpole_reinforce", "cheetah", "cheetah_sac", "doom_basic", "doom_deathmatch", "football_run_to_score",
+    "lunarlander_acer", "lunarlander_dqn", "mountaincar_linear_q", "pendulum_novel_sac", "pendulum_sac", "pendulum_td3",
+    "pong", "pong_a2c", "pong_dqn", "pong_impala", "pong_reinforce",
 ]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 27
+    assert len({kind(name) for name in presets.names()}) == 29
 
 
 # Each class once, and each kind of environment once.

@@ -194,6 +194,16 @@ def test_number_of_environments_is_the_agents_own_when_left_out():
         )
 
 
+def test_a_number_may_stand_for_an_object():
+    config = presets.get("pendulum_sac")
+    presets.assign(config, "agent.temperature", 0.2)
+    assert presets.build(config).temperature == 0.2
+    assert presets.complete(config)["agent"]["temperature"] == 0.2
+    presets.assign(config, "agent.replay", 3)
+    with pytest.raises(ValueError, match=r"`replay` must be `krp.ReplaySettings\(...\)`. Received: replay=3"):
+        presets.build(config)
+
+
 def test_objects_of_exploration_and_replay():
     epsilon = {"class": "PolynomialDecay", "initial_learning_rate": 1.0, "decay_steps": 50, "end_learning_rate": 0.1}
     agent = presets.build(

@@ -8,17 +8,19 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.actor_critic.critics import check_critic
+from keras_rl_prob.agents.actor_critic.critics import check_critic, check_squashes, encoder_of, with_shared_encoder
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import check_has_no_memory
 from keras_rl_prob.agents.replaying import ReplayingModel
-from keras_rl_prob.distributions import Joint
+from keras_rl_prob.distributions import ActionParts, Joint
 from keras_rl_prob.envs.factory import EnvOrSpaces
+from keras_rl_prob.keras_internals import seed_generators
 from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import checked_update, target_of, update
-from keras_rl_prob.networks.critics import check_continuous
+from keras_rl_prob.networks.critics import check_ranges
 from keras_rl_prob.ops.masking import masked_mean
+from keras_rl_prob.ops.temporal_difference import chosen
 from keras_rl_prob.replay.settings import ReplaySettings
 from keras_rl_prob.types import Loss, Nest
 
@@ -41,11 +43,13 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     Attributes:
         target_critic: The critic that follows `critic` slowly.
+        parts_of_actions: `keras_rl_prob.distributions.ActionParts` of the action space.
     """
 
     wants_memory = False
     rollouts_per_epoch = 125
     default_num_envs = 8
+    training_networks = ("critic", "target_critic")
 
     def __init__(
         self,
@@ -61,7 +65,8 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         name: str | None,
     ) -> None:
         super().__init__(network, normalize_observations=normalize_observations, name=name)
-        self.critic = checks.instance("critic", critic, (keras.Model,))
+        critic = checks.instance("critic", critic, (keras.Model,))
+        self.critic = with_shared_encoder(critic, network)
         self.set_replay(rollout_steps, updates, replay)
         self.discount = checks.fraction("discount", discount)
         self.target_update = checked_update(target_update)
@@ -69,11 +74,18 @@ class ReplayedActorCritic(ReplayingModel, Agent):
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
     ) -> None:
-        """Checks in addition that actions are continuous, and that the critic takes observations and actions."""
-        check_continuous(action_space)
+        """Checks in addition that the critic takes observations and actions."""
+        self.parts_of_actions = ActionParts(action_space)
+        check_ranges(action_space)
         super().check_network(network, observation_space, action_space)
+        check_squashes(network, action_space)
+        if self.replay.learning_starts > self.replay.capacity:
+            raise ValueError(
+                "`learning_starts` must be at most `capacity`, or learning would never start. "
+                f"Received: learning_starts={self.replay.learning_starts}, capacity={self.replay.capacity}"
+            )
         if self.critic is not None:
-            check_critic(self.critic, observation_space, action_space)
+            check_critic(self.critic, observation_space, self.parts_of_actions)
         if not self.wants_memory:
             advice = f"Use `krp.Recurrent{type(self).__name__}`, which replays sequences."
             check_has_no_memory(network, type(self).__name__, advice)
@@ -82,7 +94,8 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def build_networks(self, env: EnvOrSpaces) -> None:
         """Creates the critics, if the constructor was given none, and their target network."""
-        self.critic = networks.critic(env) if self.critic is None else self.critic
+        if self.critic is None:
+            self.critic = networks.critic(env, encoder=encoder_of(self.network))
 
     def build(self, env: EnvOrSpaces) -> None:
         """Creates the target network besides what every agent has."""
@@ -122,11 +135,11 @@ class ReplayedActorCritic(ReplayingModel, Agent):
     # ---- learning ---------------------------------------------------------------------------------------------
 
     def parts(self) -> list[Part]:
-        """The critics, then the policy."""
-        return [
-            Part("critic", self.critic.trainable_variables, self.critic_loss),
-            Part("actor", self.network.trainable_variables, self.actor_loss),
-        ]
+        """The critics with the encoder that both share, if there is one, then the policy."""
+        of_critic = self.critic.trainable_variables
+        known = set(map(id, of_critic))
+        of_actor = [variable for variable in self.network.trainable_variables if id(variable) not in known]
+        return [Part("critic", of_critic, self.critic_loss), Part("actor", of_actor, self.actor_loss)]
 
     def next_value(self, data: Nest) -> tf.Tensor:
         """Values of the next observations of `Transitions`, `[N]`."""
@@ -138,6 +151,7 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def critic_loss(self, data: Nest) -> Loss:
         """The sum over critics of their weighted mean of half the squared errors, and a dict of scalars to be reported."""
+        self.reseed(data.seed)
         values, target, mask = self.values_and_targets(data)
         errors = tf.stop_gradient(target)[..., None] - values
         size, mean = tf.reduce_mean(tf.abs(errors), -1), functools.partial(masked_mean, mask=mask)
@@ -145,9 +159,18 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         loss = mean(data.weight * tf.reduce_sum(0.5 * tf.square(errors), -1))
         return loss, {"q_value": mean(tf.reduce_mean(values, -1)), "td_error": mean(size)}
 
+    def reseed(self, seed: tf.Tensor) -> None:
+        """Sets the random states of layers of the critics, such as `Dropout`, for one gradient step; `seed`: int32 `[2]`.
+
+        So they depend on nothing but the seed of `fit`, and a resumed training goes on exactly.
+        """
+        for index, generator in enumerate([*seed_generators(self.critic), *seed_generators(self.target_critic)]):
+            generator.state.assign(tf.cast(tf.bitcast(seed + [index, 17], tf.uint32), generator.state.dtype))
+
     def values_and_targets(self, data: Nest) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The critics' values `[N, n]` of a batch's actions, what they are to be, `[N]`, and which rows count, bool `[N]`."""
-        values = self.values(self.critic, data, self.environment_action(data.action))
+        action = self.environment_action(data.action)
+        values = self.chosen(self.values(self.critic, data, self.parts_of_actions.continuous(action)), action)
         return values, data.reward + data.discount * self.next_value(data), data.weight > 0.0
 
     def values(self, critic: keras.Model, data: Nest, action: Nest, following: bool = False) -> tf.Tensor:
@@ -156,18 +179,34 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         Args:
             critic: `self.critic` or `self.target_critic`.
             data: `Transitions`.
-            action: Nest `[N, ...]`, as the environment takes it.
+            action: The continuous parts, nest `[N, ...]`, as the environment takes them.
             following: Whether to take `data.next_observation`.
 
         Returns:
-            float32 `[N, n]`.
+            float32 `[N, n]`, or `[N, n, combinations]` if there are discrete parts. Layers such as `Dropout` are in training
+            mode.
         """
-        inputs = {"observation": self.normalize(_observations(data, following)), "action": action}
-        return tf.cast(critic(inputs, training=False), tf.float32)
+        inputs = self.critic_inputs(_observations(data, following), action)
+        return tf.cast(critic(inputs, training=True), tf.float32)
+
+    def critic_inputs(self, observation: Nest, action: Nest) -> dict[str, Nest]:
+        """What critics take: observations as environments return them, normalised, and the continuous parts of actions."""
+        inputs = {"observation": self.normalize(observation)}
+        return inputs if self.parts_of_actions.continuous_space is None else {**inputs, "action": action}
+
+    def chosen(self, values: tf.Tensor, action: Nest) -> tf.Tensor:
+        """Of the values `[..., n, combinations]` those of the discrete parts of actions `[..., *shape]`, `[..., n]`."""
+        if not self.parts_of_actions.discrete:
+            return values
+        return chosen(values, tf.broadcast_to(self.parts_of_actions.index(action)[..., None], values.shape[:-1]))
 
     def policy_at(self, network: keras.Model, data: Nest, following: bool = False) -> Joint:
         """The distribution of actions, `[N, ...]`, of a policy network at the observations of a batch, or at the following."""
-        return self.distribution(network(self.normalize(_observations(data, following)), training=False)["action"])
+        return self.distribution(self.parameters_at(network, data, following))
+
+    def parameters_at(self, network: keras.Model, data: Nest, following: bool = False) -> Nest:
+        """The outputs of a policy network's heads, nest `[N, ...]`, at the observations of a batch, or at the following."""
+        return network(self.normalize(_observations(data, following)), training=False)["action"]
 
     def priority(self, errors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """What becomes the priorities `[N]`: the absolute errors `[N]`."""

@@ -8,9 +8,8 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import networks
-from keras_rl_prob.agents.actor_critic.critics import check_memory_without_action
+from keras_rl_prob.agents.actor_critic.critics import check_memory_without_action, encoder_of
 from keras_rl_prob.agents.network_checks import check_has_memory
-from keras_rl_prob.distributions import Joint
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
 from keras_rl_prob.layers import Unrolled
 from keras_rl_prob.ops.masking import masked_mean
@@ -28,6 +27,8 @@ class RecurrentActorCritic(Mixin):
     """
 
     critic: Any
+    network: Any
+    parts_of_actions: Any
     replay: Any
 
     wants_memory = True
@@ -48,7 +49,8 @@ class RecurrentActorCritic(Mixin):
 
     def build_networks(self, env: EnvOrSpaces) -> None:
         """Creates critics with an LSTM, if the constructor was given none."""
-        self.critic = networks.critic(env, (128, 128), cell="lstm") if self.critic is None else self.critic
+        if self.critic is None:
+            self.critic = networks.critic(env, (128, 128), cell="lstm", encoder=encoder_of(self.network))
 
     def build(self, env: EnvOrSpaces) -> None:
         """Prepares all networks for sequences besides what every agent has."""
@@ -62,21 +64,32 @@ class RecurrentActorCritic(Mixin):
     def values_and_targets(self, data: Nest) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The critics' values `[L, N, n]`, what they are to be, `[L, N]`, and which rows count, bool `[L, N]`."""
         action = self.environment_action(self._after_burn_in(data.action))
-        values = self.values(self.critic, data, action)[: self.replay.sequence_length]
+        values = self.values(self.critic, data, self.parts_of_actions.continuous(action))
+        values = self.chosen(values, action)[: self.replay.sequence_length]
         reward, discount, next_value, counted = n_step_targets(data, self.next_value(data), self.discount, self.replay)
         return values, reward + discount * next_value, counted
 
     def values(self, critic: keras.Model, data: Nest, action: Nest, following: bool = False) -> tf.Tensor:
-        """Values `[L + n, N, n_critics]` that critics give actions, nests `[L + n, N, ...]`, at the rows of sequences."""
-        before = self.environment_action(tf.nest.map_structure(lambda x: x[: self.replay.burn_in], data.action))
-        action = tf.nest.map_structure(lambda x, y: tf.concat([tf.cast(x, y.dtype), y], 0), before, action)
-        inputs = {"observation": self.normalize(data.observation), "action": action}
-        return tf.cast(self._run(critic, inputs, data, None), tf.float32)
+        """Values that critics give the continuous parts of actions, nests `[L + n, N, ...]`, at the rows of sequences.
 
-    def policy_at(self, network: keras.Model, data: Nest, following: bool = False) -> Joint:
-        """The distribution of actions, `[L + n, N, ...]`, of a policy network at the rows of sequences."""
-        outputs = self._run(network, self.normalize(data.observation), data, data.state)
-        return self.distribution(outputs["action"])
+        Args:
+            critic: `self.critic` or `self.target_critic`.
+            data: `StoredSequences`.
+            action: Nest `[L + n, N, ...]`, as the environment takes it.
+            following: Not used: the next observations are rows.
+
+        Returns:
+            float32 `[L + n, N, n_critics]`, or `[L + n, N, n_critics, combinations]` if there are discrete parts.
+        """
+        before = self.environment_action(tf.nest.map_structure(lambda x: x[: self.replay.burn_in], data.action))
+        before = self.parts_of_actions.continuous(before)
+        action = tf.nest.map_structure(lambda x, y: tf.concat([tf.cast(x, y.dtype), y], 0), before, action)
+        inputs = self.critic_inputs(data.observation, action)
+        return tf.cast(self._run(critic, inputs, data, None, training=True), tf.float32)
+
+    def parameters_at(self, network: keras.Model, data: Nest, following: bool = False) -> Nest:
+        """The outputs of a policy network's heads, nest `[L + n, N, ...]`, at the rows of sequences."""
+        return self._run(network, self.normalize(data.observation), data, data.state)["action"]
 
     def priority(self, errors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """What becomes the priorities `[N]` of sequences."""
@@ -86,11 +99,11 @@ class RecurrentActorCritic(Mixin):
         """Function from numbers `[L + n, N]` to their mean over the rows that are not final observations."""
         return functools.partial(masked_mean, mask=self._after_burn_in(data.valid))
 
-    def _run(self, model, inputs, data, state):
+    def _run(self, model, inputs, data, state, training=False):
         """Outputs `[L + n, N, ...]` of a network; its memory starts from `state`, or from zeros for `None`."""
         run = self._runs[id(model)]
         state = run.initial_state(data.is_first.shape[1]) if state is None else state
-        return run.after_burn_in(inputs, data.is_first, state, self.replay.burn_in)
+        return run.after_burn_in(inputs, data.is_first, state, self.replay.burn_in, training)
 
     def _after_burn_in(self, rows):
         return tf.nest.map_structure(lambda x: x[self.replay.burn_in :], rows)

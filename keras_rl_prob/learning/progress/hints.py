@@ -138,9 +138,11 @@ def hint_at_inert(agent: keras.Model) -> None:
     """Gives a hint about layers and outputs of an agent's networks that have no effect.
 
     Agents run their networks in inference mode: the update must use the network that acted, or the probability ratio of the
-    first update would not be 1; and the rows of a rollout depend on each other, so batch statistics would be wrong.
+    first update would not be 1; and the rows of a rollout depend on each other, so batch statistics would be wrong. The critics
+    of actions, which do not act, run in training mode.
     """
-    layers = [layer for network in agent.networks for layer in layers_of(network)]
+    active = [getattr(agent, name, None) for name in agent.training_networks]
+    layers = [x for network in agent.networks if network not in active for x in layers_of(network)]
     cures = {layer.name: cure for layer in layers if (cure := _cure_of_inert(layer))}
     if cures:
         found = "; ".join(f"{name!r}: {cure}" for name, cure in cures.items())

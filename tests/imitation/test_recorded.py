@@ -1,0 +1,123 @@
+"""`Recorded`: agents that learn from recorded episodes alone; the bytes of a replay buffer of continuous data."""
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import keras_rl_prob as krp
+from keras_rl_prob.trajectory import Episode
+
+OBSERVATIONS, ACTIONS = spaces.Box(-9.0, 9.0, (2,), np.float32), spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+
+class Refuses(gymnasium.Env):
+    """An environment that can be reset but not stepped, unless it `runs`."""
+
+    observation_space, action_space, runs = OBSERVATIONS, ACTIONS, False
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        assert self.runs, "the environment was stepped"
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+
+def recorded(count, rng=None):
+    """Episodes of 10 steps, whose reward is minus the squared distance of the action from half the first observation."""
+    rng, episodes = rng or np.random.default_rng(0), []
+    for _ in range(count):
+        observations = rng.uniform(-1.0, 1.0, (11, 2)).astype(np.float32) + [0.0, 5.0]
+        actions = rng.uniform(-0.9, 0.9, (10, 1)).astype(np.float32)
+        rewards = -((actions[:, 0] - 0.5 * observations[:-1, 0]) ** 2)
+        ended = np.arange(10) == 9
+        episodes.append(Episode(observations.astype(np.float32), actions, rewards, ended, np.zeros(10, bool)))
+    return episodes
+
+
+def made(kind=krp.SAC, **arguments):
+    keras.utils.set_random_seed(1)
+    pair = (OBSERVATIONS, ACTIONS)
+    actor = krp.networks.stochastic_actor if kind is krp.SAC else krp.networks.deterministic_actor
+    settings = {"updates": 4, "discount": 0.0, "replay": krp.ReplaySettings(capacity=2000, batch_size=64)}
+    agent = kind(actor(pair, (16,)), krp.networks.critic(pair, (16,)), **settings | arguments)
+    agent.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    return agent
+
+
+@pytest.mark.parametrize("kind", [krp.SAC, krp.TD3])
+def test_an_agent_learns_the_best_recorded_actions_without_acting(kind):
+    agent = made(kind, **({"temperature": 0.01} if kind is krp.SAC else {}))
+    history = agent.fit(
+        Refuses, epochs=2, steps_per_epoch=200, num_envs=2, seed=0, verbose=0, collectors=krp.imitation.Recorded(recorded(60))
+    ).history  # fmt: skip
+    observations = np.random.default_rng(3).uniform(-1.0, 1.0, (50, 2)).astype(np.float32) + np.float32([0.0, 5.0])
+    actions = agent.predict(observations, verbose=0)[:, 0]
+    assert np.mean(np.abs(actions - 0.5 * observations[:, 0])) < 0.12
+    assert history["env_steps"] == [0, 0]
+    assert np.isnan(history["return"]).all()
+    assert history["replay_size"] == [660.0, 660.0]
+
+
+def test_only_the_recorded_rows_are_sampled_and_their_statistics_are_those_of_normalisation():
+    agent, episodes = made(normalize_observations=True), recorded(8)
+    agent.fit(
+        Refuses, epochs=1, steps_per_epoch=4, num_envs=2, seed=0, verbose=0, collectors=krp.imitation.Recorded(episodes)
+    )
+    seen = np.concatenate([episode.observations for episode in episodes])
+    (layer,) = agent.observation_normalizers
+    np.testing.assert_allclose(layer.mean, seen.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.variance, seen.var(0), rtol=1e-3)
+
+
+def test_what_does_not_fit_is_said_in_one_sentence():
+    episodes = recorded(8)
+    fit = {"num_envs": 2, "verbose": 0}
+    with pytest.raises(
+        ValueError, match=r"`env_steps` must be `None` with `collectors=Recorded\(...\)`, which makes none"
+    ):
+        made().fit(Refuses, env_steps=100, collectors=krp.imitation.Recorded(episodes), **fit)
+    ppo = krp.PPO()
+    ppo.compile()
+    with pytest.raises(ValueError, match=r"needs an agent with a replay buffer.*Received: a PPO"):
+        ppo.fit(Refuses, collectors=krp.imitation.Recorded(episodes), **fit)
+    small = made(replay=krp.ReplaySettings(capacity=64, batch_size=8, learning_starts=8))
+    with pytest.raises(ValueError, match=r"`capacity` must hold the recorded episodes, 88 rows\. Received: 64"):
+        small.fit(Refuses, collectors=krp.imitation.Recorded(episodes), **fit)
+    agent = made()
+    agent.add_experience(episodes)
+    with pytest.raises(ValueError, match=r"must have all episodes.*8 others from `add_experience`"):
+        agent.fit(Refuses, collectors=krp.imitation.Recorded(episodes), **fit)
+
+
+@pytest.mark.parametrize("kind", [krp.SAC, krp.TD3])
+def test_a_million_transitions_of_half_cheetah_are_below_130_megabytes(kind, monkeypatch):
+    """17 numbers of an observation, 6 of an action and the reward in float32, 4 flags: 100 bytes, no next observation."""
+    seen, make_ring = [], krp.agents.Agent.make_ring
+
+    def record(agent, specs, capacity):
+        seen.append((specs, capacity))
+        return make_ring(agent, specs, 100)
+
+    class Cheetah(Refuses):
+        observation_space, action_space = spaces.Box(-np.inf, np.inf, (17,), np.float64), spaces.Box(-1.0, 1.0, (6,))
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(17), {}
+
+        def step(self, action):
+            return np.zeros(17), 0.0, False, False, {}
+
+    monkeypatch.setattr(krp.agents.Agent, "make_ring", record)
+    agent = kind(
+        critic=krp.networks.critic(Cheetah(), (4,)),
+        replay=krp.ReplaySettings(capacity=1_000_000, learning_starts=8),
+        updates=1,
+    )
+    agent.compile(run_eagerly=True)
+    agent.fit(Cheetah, steps_per_epoch=1, num_envs=8, verbose=0)
+    ((specs, rows),) = seen
+    total = rows * sum(int(np.prod(spec.shape)) * spec.dtype.size for spec in keras.tree.flatten(specs))
+    assert (rows, total) == (125_000, 100_000_000)
