@@ -57,6 +57,7 @@ class PersistentModel(HookedModel):
             "jit_compile": self._requested_jit_compile,
             "steps_per_execution": self._requested_steps_per_execution,
             "run_eagerly": self.run_eagerly,
+            "metrics": list(self.watched),
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
