@@ -39,7 +39,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("error", UserWarning)
     import keras_rl_prob
     import keras_rl_prob.envs.games.gfootball
+try:  # as a program limits the memory of a GPU
+    cpu, halves = tensorflow.config.list_physical_devices("CPU")[0], [tensorflow.config.LogicalDeviceConfiguration()] * 2
+    tensorflow.config.set_logical_device_configuration(cpu, halves)
+    configured = len(tensorflow.config.list_logical_devices("CPU"))
+except RuntimeError as error:
+    configured = str(error)
 print(json.dumps({{
+    "configured": configured,
     "refused": refused,
     "asked": asked,
     "ids": sorted(set(gymnasium.registry) - known),
@@ -109,6 +116,10 @@ def test_no_optional_library_is_imported(loaded):
 def test_programs_are_not_imported_and_execution_stays_eager(loaded):
     assert not [name for name in loaded["loaded"] if name.startswith("keras_rl_prob.cli")]
     assert loaded["eager"]
+
+
+def test_devices_can_be_configured_after_the_import(loaded):
+    assert loaded["configured"] == 2
 
 
 def test_importing_registers_the_environments_and_nothing_else(loaded):

@@ -18,6 +18,8 @@ HEAD = {
     "kernel_regularizer": keras.regularizers.L2(0.1),
     "bias_regularizer": keras.regularizers.L1(0.2),
     "name": "head",
+    "kernel_constraint": keras.constraints.MaxNorm(0.5),
+    "bias_constraint": keras.constraints.NonNeg(),
 }
 AGENT = {
     "rollout_steps": 64,
@@ -110,6 +112,9 @@ TABLE = {
         "loc_activation": "tanh",
         "scale_activation": "exponential",
         "initial_scale": 0.5,
+        "scale_initializer": keras.initializers.Constant(0.5),
+        "scale_regularizer": keras.regularizers.L1(0.3),
+        "scale_constraint": keras.constraints.MaxNorm(0.4),
         **HEAD,
     },
     layers.DenseGSDE: lambda: {

@@ -25,6 +25,7 @@ from keras_rl_prob.learning.callbacks import begin, prepared
 from keras_rl_prob.learning.model import LearningModel
 from keras_rl_prob.learning.progress import end_line
 from keras_rl_prob.learning.progress.hints import hint_at_inert
+from keras_rl_prob.learning.reports import checked_metrics
 from keras_rl_prob.learning.training import Training
 from keras_rl_prob.networks.normalization import normalized_spaces, observation_normalizers
 from keras_rl_prob.python_calls import interruptible, raising_as_itself
@@ -160,6 +161,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         steps_per_execution: int | None = None,
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
+        metrics: list[str] | tuple[str, ...] = (),
         **unsupported: Any,
     ) -> None:
         """Configures the agent for training.
@@ -173,7 +175,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
             jit_compile: Whether to compile with XLA. `"auto"` compiles unless a network has convolutions and there is no GPU:
                 TensorFlow's own kernels for them are faster on a CPU. The loops of LSTM and GRU are compiled even then.
             run_eagerly: Whether `train_step` runs as plain Python, for debugging.
-            **unsupported: Raise a `TypeError`: `loss`, `metrics` and the like belong to the agent.
+            metrics: Names of what is to be computed too: `"gradient_norm"` (before clipping), `"gradient_norm_of_layers"`, and,
+                for PPO, `"row_kl"`, which is in `last_rollout`.
+            **unsupported: Raise a `TypeError`: `loss` and the like belong to the agent.
         """
         reject_unknown(Agent.compile, unsupported)
         network_checks.check_no_strategy()
@@ -181,9 +185,9 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         jit_compile = checks.flag("jit_compile", jit_compile, "auto")
         run_eagerly = checks.flag("run_eagerly", run_eagerly)
         optimizer = self.default_optimizer() if optimizer is None else arguments.checked_optimizer(optimizer)
-        self.optimizers = (
-            optimizer if isinstance(optimizer, dict) else {}
-        )  # Keras saves `optimizer` first, being first by name
+        self.watched = checked_metrics(self, metrics)
+        # Keras saves `optimizer` first, being first by name.
+        self.optimizers = optimizer if isinstance(optimizer, dict) else {}
         optimizer = next(iter(self.optimizers.values()), optimizer)
         self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution
         super().compile(optimizer, jit_compile=False, run_eagerly=run_eagerly)

@@ -58,7 +58,7 @@ SYNONYMS = {
     "device": ("`tf.device`",),
     "tensorboard_log": ("`fit(callbacks=[keras.callbacks.TensorBoard(...)])`",),
     "loss": ("nothing: the loss belongs to the agent",),
-    "metrics": ("nothing: the metrics belong to the agent",),
+    "metrics": ("metrics", "nothing: the metrics belong to the agent"),
 }
 SUPERVISED = {
     "x",

@@ -11,6 +11,7 @@ from keras_rl_prob.callbacks.plot_learning_curve import PlotLearningCurve
 from keras_rl_prob.callbacks.plot_learning_curves import plot_learning_curves
 from keras_rl_prob.callbacks.rollout_histograms import RolloutHistograms
 from keras_rl_prob.callbacks.run_log import RunLog
+from keras_rl_prob.callbacks.stop_on_signal import StopOnSignal
 
 __all__ = [
     "Backup",
@@ -22,6 +23,7 @@ __all__ = [
     "RecordVideo",
     "RolloutHistograms",
     "RunLog",
+    "StopOnSignal",
     "WatchEpisode",
     "plot_learning_curves",
     "record_episode",

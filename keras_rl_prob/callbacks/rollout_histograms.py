@@ -15,12 +15,13 @@ class RolloutHistograms(keras.callbacks.Callback):
     """Writes all logs of the epoch and histograms of its last rollout for TensorBoard, over environment steps.
 
     Histograms, all below `rollout/`: `advantage`, `value`, `target` (of the value), `log_prob`, for agents that have these,
-    and for each head `action` (as passed to the environment), `entropy` (for action values, that of their softmax) and, for
-    continuous heads, `mean` and `stddev` of the policy. With several heads the names end in the head's place in the action
-    space, as in the logs: `action_tool`, `entropy_arm_0`. Scalars, below
-    `logs/`: all numbers of Keras' `History`, except those that are NaN, as `return` where no episode ended; below
-    `training/`: `learning_rate`, `env_steps_per_second` (of collecting and learning, without validation and callbacks)
-    and, with a `KLPenalty`, `kl_beta`. There are no histograms where collectors send gradients in place of rollouts (`A3C`).
+    `kl` with `compile(metrics=["row_kl"])`, and for each head `action` (as passed to the environment), `entropy` (for action
+    values, that of their softmax) and, for continuous heads, `mean` and `stddev` of the policy. With several heads the names
+    end in the head's place in the action space, as in the logs: `action_tool`, `entropy_arm_0`. Scalars, below `logs/`: all
+    numbers of Keras' `History`, the terms of the loss and what `compile(metrics=...)` asked for among them, except those that
+    are NaN, as `return` where no episode ended; below `training/`: `learning_rate`, `env_steps_per_second` (of collecting and
+    learning, without validation and callbacks) and, with a `KLPenalty`, `kl_beta`. There are no histograms where collectors
+    send gradients in place of rollouts (`A3C`).
 
     Keras' own `TensorBoard` writes the logs over epochs, and weights; both can be used together. Needs TensorBoard:
     `pip install "keras_rl_prob[tensorboard]"`.
@@ -86,7 +87,7 @@ class RolloutHistograms(keras.callbacks.Callback):
         """Dict of arrays with the values of all rows that are environment steps."""
         valid = rollout["valid"]
         rows = keras.tree.map_structure(lambda x: x[valid], rollout)  # [T, B, ...] to [rows, ...]
-        histograms = {name: rows[name] for name in ("advantage", "value", "target", "log_prob") if name in rows}
+        histograms = {name: rows[name] for name in ("advantage", "value", "target", "log_prob", "kl") if name in rows}
         joint = self.model.distribution(rows["parameters"])
         heads = zip(
             spaces.graph_names(self.model.action_space),

@@ -12,7 +12,6 @@ from keras_rl_prob.agents import Agent
 from keras_rl_prob.agents.arguments import evaluation_envs
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import UserError, blaming
-from keras_rl_prob.cli.interrupts import StopOnSignal
 from keras_rl_prob.distributed import RayCollectors
 from keras_rl_prob.types import Logs
 
@@ -70,7 +69,7 @@ def fit(agent: Agent, folder: pathlib.Path, config: dict[str, Any], address: str
     broken = f"Training in {folder} failed. To continue: keras-rl-prob train --resume {folder}. The reason"
     reasons = OSError, tf.errors.ResourceExhaustedError  # a full disk raises either
     with (
-        StopOnSignal() as stop,
+        callbacks.StopOnSignal() as stop,
         blaming(f"{folder} cannot be resumed", RestoreError),
         blaming(broken, *reasons),
     ):

@@ -25,7 +25,10 @@ class RemoteDriver:
         kind: Class of the collectors' drivers.
         steps: Rows in a rollout, `T`.
         seed: Integer that determines everything random.
-        **settings: The other arguments of `Driver`.
+        **settings: The other arguments of `Driver`, except `episodes` and `observers`.
+
+    Raises:
+        ValueError: One of these is given.
 
     Attributes:
         steps: `T`.
@@ -39,6 +42,11 @@ class RemoteDriver:
     def __init__(
         self, agent: keras.Model, env: RemoteEnv, kind: type[Driver], *, steps: int, seed: int, **settings: Any
     ) -> None:
+        if settings.keys() & {"episodes", "observers"}:
+            raise ValueError(
+                "`collectors` in other processes collect rollouts of a fixed number of rows, without observers. Received: "
+                f"{ {name: settings[name] for name in ('episodes', 'observers') if name in settings} }"
+            )
         self._agent, self._env, self.steps, self.num_envs = agent, env, steps, env.num_envs
         self._order = Order.of(agent, kind, {"steps": steps, **settings})
         self._count = len(env.crew.seats)

@@ -1,11 +1,13 @@
 """The in-graph loop between an agent and a batch of environments."""
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import keras
 import tensorflow as tf
 
+from keras_rl_prob import checks
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.trajectory import TimeStep
 from keras_rl_prob.types import Nest
@@ -71,6 +73,26 @@ class Driver:
         seed: Integer seed of the environments' resets and the actions.
         jit_compile: Whether to compile the loop with XLA if the environments are native. With Python environments the agent
             acts in the plain graph, where calling a compiled function at every step would cost more than it saves.
+        episodes: A rollout ends with the row in which this number of episodes have ended since it began, in all environments
+            together; then `T` differs, up to `steps`. `None` for rollouts of `steps` rows.
+        observers: Callables that `collect` calls with each `Rollout`, in the graph. They may be Keras metrics, whose
+            `update_state` takes a rollout; `fit` reports these with its own.
+
+    Raises:
+        ValueError: `episodes` is no positive integer, or is given with several sequences in a rollout of an agent with memory.
+        TypeError: An observer cannot be called.
+
+    Example:
+    >>> env = krp.envs.make("tf/CartPole-v1", num_envs=4)
+    >>> agent = krp.RandomAgent()
+    >>> agent.build(env)
+    >>> settings = {"steps": 500, "sequence_length": 500, "seed": 0, "jit_compile": False}
+    >>> def count(rollout):
+    ...     print(int(tf.math.count_nonzero(rollout.ended)), "episodes")
+    >>> driver = Driver(agent, env, **settings, episodes=3, observers=[count])
+    >>> len(driver.collect().reward) < 500
+    3 episodes
+    True
 
     Attributes:
         steps: `T`.
@@ -81,14 +103,32 @@ class Driver:
     others = 0
 
     def __init__(
-        self, agent: Actor, env: BatchEnv, *, steps: int, sequence_length: int, seed: int, jit_compile: bool = True
+        self,
+        agent: Actor,
+        env: BatchEnv,
+        *,
+        steps: int,
+        sequence_length: int,
+        seed: int,
+        jit_compile: bool = True,
+        episodes: int | None = None,
+        observers: Sequence[Callable[[Rollout], Any]] = (),
     ) -> None:
         self._agent, self._env = agent, env
+        self._episodes, self._observers = checks.integer("episodes", episodes, none=True), list(observers)
+        for observer in self._observers:
+            if not callable(observer):
+                raise TypeError(f"`observers` must be callables that take a rollout. Received: {observer!r}")
         self.steps, self.num_envs, self._sequence_length = steps, env.num_envs, sequence_length
         self._rollout = self._loop
         if jit_compile and env.compilable:
             self._rollout = tf.function(self._loop, jit_compile=True, autograph=False)
         carry, key = self._start(env, seed)
+        if self._episodes and tf.nest.flatten(carry[2]) and sequence_length != steps:
+            raise ValueError(
+                "`sequence_length` must be `steps` with `episodes`, where a rollout is a single sequence. "
+                f"Received: sequence_length={sequence_length}, steps={steps}, episodes={episodes}"
+            )
         self._specs = self._row_specs(*carry)
         self._variables = tf.nest.map_structure(lambda x: tf.Variable(x, trainable=False), carry)
         self._key = tf.Variable(key, trainable=False, name="key")
@@ -116,8 +156,8 @@ class Driver:
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """List of Keras metrics that `collect` updates; none."""
-        return []
+        """List of the Keras metrics that `collect` updates: those among the observers."""
+        return [x for x in self._observers if isinstance(x, keras.metrics.Metric)]
 
     @property
     def record_specs(self) -> Nest:
@@ -135,19 +175,26 @@ class Driver:
         return self._key.read_value()
 
     def collect(self) -> Rollout:
-        """Collects a `Rollout` of `steps` rows with the current policy."""
+        """Collects a `Rollout` of `steps` rows, or until enough `episodes` have ended, with the current policy."""
+        rollout = self._next()
+        for observer in self._observers:
+            observer(rollout)
+        return rollout
+
+    def _next(self):
         carry = tf.nest.map_structure(lambda variable: variable.read_value(), self._variables)
-        rows, carry, final_value, states = self._rollout(carry, self._key.read_value())
+        rows, carry, states, count = self._rollout(carry, self._key.read_value())
         tf.nest.map_structure(lambda variable, value: variable.assign(value), self._variables, carry)
         with tf.control_dependencies(tf.nest.flatten(carry)):  # not if an environment has raised an exception
-            self._key.assign_add([0, self.steps])
-        observation, is_first, valid, record, reward, discount, ended = rows
-        return Rollout(
-            observation, is_first, valid, record, reward, discount, ended, final_value, states, carry[1], carry[2]
-        )
+            self._key.assign_add([0, count if self._episodes else self.steps])
+        if self._episodes:
+            rows = tf.nest.map_structure(lambda x: x[:count], rows)
+        return Rollout._make([*rows, states, carry[1], carry[2]])
 
     def _loop(self, carry, key):
-        """`steps` rows as `steps / sequence_length` sequences, the recurrent state kept at the start of each."""
+        """`steps` rows as `steps / sequence_length` sequences, the recurrent state kept at the start of each; their number."""
+        if self._episodes:
+            return self._until_episodes(carry, key)
         length = self._sequence_length if tf.nest.flatten(carry[2]) else self.steps  # no state without memory
         sequences = self.steps // length
         row_specs, state_specs = self._specs
@@ -165,8 +212,24 @@ class Driver:
             stacked = tf.nest.map_structure(lambda s: tf.TensorSpec((length, *s.shape), s.dtype), row_specs)
             carry_after, (rows, states) = _stack_loop(sequences, sequence, carry, (stacked, state_specs))
             rows = tf.nest.map_structure(lambda x: tf.reshape(x, (self.steps, *x.shape[2:])), rows)
-        *rows, final_value = rows
-        return tuple(rows), carry_after, final_value, states
+        return tuple(rows), carry_after, states, self.steps
+
+    def _until_episodes(self, carry, key):
+        """Rows until `episodes` have ended, with zeros up to `steps` rows; the number of rows."""
+
+        def step(t, counted):
+            carry, ended, _ = counted
+            carry, row = self._row(carry, key + [0, t])
+            return (carry, ended + tf.math.count_nonzero(row[6], dtype=tf.int32), t + 1), row
+
+        counted, rows = _stack_loop(
+            self.steps,
+            step,
+            (carry, tf.constant(0), tf.constant(0)),
+            self._specs[0],
+            goes_on=lambda counted: counted[1] < self._episodes,
+        )
+        return tuple(rows), counted[0], tf.nest.map_structure(lambda x: x[None], carry[2]), counted[2]
 
     def _row(self, carry, seed):
         """One step of agent and environments; the row has the observation, the record of the action, and its results."""
@@ -233,8 +296,11 @@ def _has_final_rows(step):
     return isinstance(step.final_observation, tuple) and not step.final_observation
 
 
-def _stack_loop(length, step, carry, specs):
-    """Runs `step(t, carry) -> (carry, row)` `length` times; returns the last carry and the rows stacked on axis 0."""
+def _stack_loop(length, step, carry, specs, goes_on=lambda carry: True):
+    """Runs `step(t, carry) -> (carry, row)` `length` times; returns the last carry and the rows stacked on axis 0.
+
+    If the carry does not go on, the remaining rows are zeros.
+    """
     arrays = [tf.TensorArray(spec.dtype, length, element_shape=spec.shape) for spec in tf.nest.flatten(specs)]
 
     def body(t, carry, arrays):
@@ -242,6 +308,10 @@ def _stack_loop(length, step, carry, specs):
         return t + 1, carry, [array.write(t, x) for array, x in zip(arrays, tf.nest.flatten(row), strict=True)]
 
     _, carry, arrays = tf.while_loop(
-        lambda t, *_: t < length, body, (0, carry, arrays), maximum_iterations=length, parallel_iterations=1
+        lambda t, carry, _: (t < length) & goes_on(carry),
+        body,
+        (0, carry, arrays),
+        maximum_iterations=length,
+        parallel_iterations=1,
     )
     return carry, tf.nest.pack_sequence_as(specs, [array.stack() for array in arrays])

@@ -121,8 +121,13 @@ class DenseNormal(NormalHead):
         loc_activation: Keras activation or `None`, for the location, before bounds.
         scale_activation: Keras activation that is positive and increasing, such as "softplus" or "exponential".
         initial_scale: float above 0.001, the scale before training (where the kernel adds nothing).
-        **kwargs: arguments of `Head` (`use_bias`, `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
-            `bias_regularizer`) and of `keras.layers.Layer`.
+        scale_initializer: Keras initializer of what the scale is learned from: the vector, or with `state_dependent_scale` the
+            scale's columns of the kernel. `None` is zeros, or for the columns what the others have.
+        scale_regularizer: Keras regularizer of the same or `None`. With this, `scale_initializer` or `scale_constraint`, the
+            arguments for the kernel are for the location's columns alone.
+        scale_constraint: Keras constraint of the same or `None`.
+        **kwargs: arguments of `Head` (`use_bias`, and initializer, regularizer and constraint of `kernel` and `bias`) and of
+            `keras.layers.Layer`.
 
     Attributes:
         low, high: float32 arrays `output_shape`, the bounds, or `None`.
@@ -142,9 +147,15 @@ class DenseNormal(NormalHead):
         loc_activation: str | Callable[..., Any] | None = None,
         scale_activation: str | Callable[..., Any] = "softplus",
         initial_scale: float = 1.0,
+        scale_initializer: str | keras.initializers.Initializer | None = None,
+        scale_regularizer: str | keras.regularizers.Regularizer | None = None,
+        scale_constraint: str | keras.constraints.Constraint | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(output_shape, bounds, hard_bounds, loc_activation, initial_scale, **kwargs)
+        self.scale_initializer = keras.initializers.get(scale_initializer)
+        self.scale_regularizer = keras.regularizers.get(scale_regularizer)
+        self.scale_constraint = keras.constraints.get(scale_constraint)
         self.state_dependent_scale = checks.flag("state_dependent_scale", state_dependent_scale)
         self.scale_activation = keras.activations.get(scale_activation)
         with tf.init_scope():
@@ -161,7 +172,41 @@ class DenseNormal(NormalHead):
         """Creates the weights."""
         super().build(input_shape)
         if not self.state_dependent_scale:
-            self.scale = self.add_weight(name="scale", shape=self.mask_shape, initializer="zeros", autocast=False)
+            self.scale = self.add_weight(
+                name="scale",
+                shape=self.mask_shape,
+                initializer=self.scale_initializer or "zeros",
+                regularizer=self.scale_regularizer,
+                constraint=self.scale_constraint,
+                autocast=False,
+            )
+
+    def _kernel_options(self):
+        """Those of `Head`, or both those of the location and those of the scale for their columns of the kernel."""
+        options = super()._kernel_options()
+        own = self.scale_initializer, self.scale_regularizer, self.scale_constraint
+        if not self.state_dependent_scale or own == (None, None, None):
+            return options
+        initializer, regularizer, constraint = options.values()
+        own_initializer = self.scale_initializer or initializer
+
+        def initial(shape, dtype=None):
+            half = (shape[0], shape[1] // 2)
+            return _interleaved(initializer(half, dtype), own_initializer(half, dtype))
+
+        def penalty(kernel):
+            terms = zip((regularizer, self.scale_regularizer), (kernel[:, ::2], kernel[:, 1::2]), strict=True)
+            return tf.add_n([tf.zeros([], kernel.dtype), *(penalise(x) for penalise, x in terms if penalise)])
+
+        def constrained(kernel):
+            halves = zip((constraint, self.scale_constraint), (kernel[:, ::2], kernel[:, 1::2]), strict=True)
+            return _interleaved(*(constrain(x) if constrain else x for constrain, x in halves))
+
+        return {
+            "initializer": initial,
+            "regularizer": penalty if regularizer or self.scale_regularizer else None,
+            "constraint": constrained if constraint or self.scale_constraint else None,
+        }
 
     def call(self, inputs: Nest) -> tf.Tensor:
         """Returns location, scale and, if there is one, the mask, float32 `[..., *output_shape, 2 or 3]`."""
@@ -188,7 +233,17 @@ class DenseNormal(NormalHead):
             **super().get_config(),
             "state_dependent_scale": self.state_dependent_scale,
             "scale_activation": keras.activations.serialize(self.scale_activation),
+            "scale_initializer": keras.initializers.serialize(self.scale_initializer)
+            if self.scale_initializer
+            else None,
+            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
+            "scale_constraint": keras.constraints.serialize(self.scale_constraint),
         }
+
+
+def _interleaved(location, scale):
+    """`[features, n]` each as the columns of a kernel, `[features, 2 n]`."""
+    return tf.reshape(tf.stack([location, scale], -1), (location.shape[0], -1))
 
 
 def _split_bounds(bounds, shape):

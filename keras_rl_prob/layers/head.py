@@ -34,6 +34,8 @@ class Head(keras.layers.Layer):
         bias_initializer: Keras initializer.
         kernel_regularizer: Keras regularizer or `None`.
         bias_regularizer: Keras regularizer or `None`.
+        kernel_constraint: Keras constraint or `None`, which optimizers apply after each step.
+        bias_constraint: Keras constraint or `None`.
         **kwargs: arguments of `keras.layers.Layer`, such as `name`.
 
     Attributes:
@@ -52,6 +54,8 @@ class Head(keras.layers.Layer):
         bias_initializer: str | keras.initializers.Initializer = "zeros",
         kernel_regularizer: str | keras.regularizers.Regularizer | None = None,
         bias_regularizer: str | keras.regularizers.Regularizer | None = None,
+        kernel_constraint: str | keras.constraints.Constraint | None = None,
+        bias_constraint: str | keras.constraints.Constraint | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +65,8 @@ class Head(keras.layers.Layer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
 
     @property
     def action_shape(self) -> tuple[int, ...]:
@@ -96,8 +102,7 @@ class Head(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(features_shape[-1], math.prod(self.projection_shape)),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
+            **self._kernel_options(),
         )
         if self.use_bias:
             self.bias = self.add_weight(
@@ -105,8 +110,17 @@ class Head(keras.layers.Layer):
                 shape=self.projection_shape,
                 initializer=self.bias_initializer,
                 regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
                 autocast=False,
             )
+
+    def _kernel_options(self):
+        """Initializer, regularizer and constraint of the kernel."""
+        return {
+            "initializer": self.kernel_initializer,
+            "regularizer": self.kernel_regularizer,
+            "constraint": self.kernel_constraint,
+        }
 
     def project(self, inputs: Nest) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Applies the linear map.
@@ -141,6 +155,8 @@ class Head(keras.layers.Layer):
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
 
 

@@ -42,6 +42,8 @@ def begin(callbacks: Any, training: Training, env: Env, made: BatchEnv) -> None:
         made: The environments that were made from it.
     """
     more = "`num_envs`" if is_owned(env) else "an id or a callable as `env`" if training.num_envs == 1 else ""
+    given = callbacks.callbacks if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks
+    training.backups = [x for x in keras.tree.flatten(given) if isinstance(x, keras.callbacks.BackupAndRestore)]
     for callback in [] if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks:
         if isinstance(callback, Hints):
             callback.begin(training, made, lambda: end_line(callbacks))

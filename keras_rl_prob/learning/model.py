@@ -13,7 +13,7 @@ from keras_rl_prob.learning import failures
 from keras_rl_prob.learning.gradients import Gradient
 from keras_rl_prob.learning.parts import Part, check_parts, check_reported, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
-from keras_rl_prob.learning.reports import Reports
+from keras_rl_prob.learning.reports import GRADIENT_NORMS, Reports, gradient_norms
 from keras_rl_prob.types import Loss, Nest, Shape
 
 
@@ -35,6 +35,12 @@ class LearningModel(PersistentModel):
 
     rollouts_per_execution = 1
     """Number of rollouts that are collected and learned from before callbacks are called."""
+
+    optional_metrics: tuple[str, ...] = GRADIENT_NORMS
+    """Names that `compile(metrics=...)` takes, of numbers that are only computed if they are asked for."""
+
+    watched: tuple[str, ...] = ()
+    """Those that `compile` was given."""
 
     @abc.abstractmethod
     def metric_names(self) -> list[str]:
@@ -107,7 +113,9 @@ class LearningModel(PersistentModel):
 
         `"action"` as the environment received it and the policy's `"parameters"`, both nests like the action space;
         `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False for rows that are not
-        environment steps. `None` also where collectors send gradients in place of rollouts.
+        environment steps. For PPO with `compile(metrics=["row_kl"])` also `"kl"`, float32: the KL divergence in nats of
+        the policy that acted from that before the last gradient step in which the row was used. `None` also where collectors
+        send gradients in place of rollouts.
         """
         return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
 
@@ -137,10 +145,14 @@ class LearningModel(PersistentModel):
 
     def regularized(self, part: Part, loss: tf.Tensor) -> tf.Tensor:
         """Adds to the loss of a part the regularisation losses of the networks that it changes."""
+        penalty = self._regularization(part, loss.dtype)
+        return loss if penalty is None else loss + penalty
+
+    def _regularization(self, part, dtype):
         changed = set(map(id, part.variables))
         networks = [x for x in self.networks if changed & set(map(id, x.trainable_variables))]
-        losses = [tf.cast(x, loss.dtype) for network in networks for x in network.losses]
-        return loss + tf.add_n(losses) if losses else loss
+        losses = [tf.cast(x, dtype) for network in networks for x in network.losses]
+        return tf.add_n(losses) if losses else None
 
     def train_step(self, data: Nest) -> dict[str, tf.Tensor]:
         """Takes one gradient step, part by part; changes nothing if a number is not finite."""
@@ -151,7 +163,7 @@ class LearningModel(PersistentModel):
         before = _values(earlier)
         for part in parts:
             loss, more, updates = self._learn(part, data)
-            more = {"loss" if len(parts) == 1 else f"{part.name}_loss": loss, **more}
+            more = {self._name_in_logs(part, "loss"): loss, **more}
             # Losses that are not finite are logged, too.
             logs, counted = (
                 logs | more,
@@ -181,7 +193,9 @@ class LearningModel(PersistentModel):
             return data.loss, data.logs, [x * tf.cast(factor, x.dtype) for x in data.gradients]
         with tf.GradientTape() as tape:
             loss, logs = checked_loss(self, part, part.loss(data))
-            loss = self.regularized(part, loss)
+            penalty = self._regularization(part, loss.dtype)
+            if penalty is not None:
+                loss, logs = loss + penalty, {**logs, self._name_in_logs(part, "regularization_loss"): penalty}
             scaled = optimizer.scale_loss(loss)
         # In eager mode, only the values of Keras variables can have zero gradients.
         sources = [variable.value for variable in part.variables]
@@ -192,11 +206,18 @@ class LearningModel(PersistentModel):
         optimizer = self.optimizers[part.name]
         loss, logs, gradients = self.loss_and_gradient(part, data)
         self._follow_failure(data.report["failure"], loss, gradients, optimizer)
+        if self.watched:
+            scale = tf.cast(optimizer.scale_loss(1.0), tf.float32)
+            norms = gradient_norms(self.watched, gradients, part.variables, scale)
+            logs = {**logs, **{self._name_in_logs(part, name): norm for name, norm in norms.items()}}
         updates = tf.equal(self.failure, failures.NONE) & self.allows_update(data, logs)
         if part.period > 1:
             updates &= tf.equal(self.optimizer.iterations % part.period, 0)
         tf.cond(updates, lambda: self._apply(optimizer, gradients, part.variables), lambda: None)
         return loss, logs, updates
+
+    def _name_in_logs(self, part, name):
+        return name if len(self.optimizers) == 1 else f"{part.name}_{name}"
 
     def _apply(self, optimizer, gradients, variables):
         """Applies gradients, and undoes the step if it makes weights that are not finite."""

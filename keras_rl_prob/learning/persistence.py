@@ -57,6 +57,7 @@ class PersistentModel(HookedModel):
             "jit_compile": self._requested_jit_compile,
             "steps_per_execution": self._requested_steps_per_execution,
             "run_eagerly": self.run_eagerly,
+            "metrics": list(self.watched),
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -148,8 +149,23 @@ class PersistentModel(HookedModel):
         finally:
             self._training, self._ended, self._position = kept
 
+    @property
+    def is_training(self) -> bool:
+        """Whether `fit` is running."""
+        return self._training is not None
+
+    def interrupt(self) -> None:
+        """Stops a running `fit` after the current epoch, called by a callback, and keeps the backups of the training.
+
+        `stop_training = True` alone says that training is complete: then `BackupAndRestore` deletes its backup.
+        """
+        self.stop_training = True
+        if self._training:
+            self._training.keep_backups()
+
     def _end_training(self):
         """Called after `fit`, even if it was interrupted: the training run can be continued."""
+        self._training.release_backups()
         if self._training.has_begun:
             self._ended, self._position = self._training, None
         self._training = None

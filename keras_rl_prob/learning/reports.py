@@ -1,10 +1,12 @@
-"""Metrics of `fit`: means over the episodes and updates of an epoch."""
+"""Metrics of `fit`: means over the episodes and updates of an epoch, and those that `compile(metrics=...)` adds."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+GRADIENT_NORMS = ("gradient_norm", "gradient_norm_of_layers")
 
 
 class ScalarMean(keras.metrics.Mean):
@@ -86,3 +88,44 @@ def _named(name, metrics):
         with tf.init_scope():
             metrics[name] = ScalarMean(name=name)
     return metrics[name]
+
+
+def checked_metrics(agent: keras.Model, names: Any) -> tuple[str, ...]:
+    """Returns the argument `metrics` of `compile`, each name once.
+
+    Raises:
+        ValueError: It is not a list of names of the agent's `optional_metrics`.
+    """
+    known = list(agent.optional_metrics)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name in known for name in names):
+        raise ValueError(
+            f"`metrics` must be a list of names of {known}; the others belong to `{type(agent).__name__}` and are always there."
+            f" Received: metrics={names!r}"
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def gradient_norms(
+    names: Sequence[str], gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], scale: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Euclidean norms of the gradient of a part, before the optimizer clips it.
+
+    Args:
+        names: Those of `GRADIENT_NORMS` that are wanted: the norm of the whole gradient, and that for each layer.
+        gradients: List of the scaled gradients.
+        variables: List of their variables.
+        scale: Scalar by which the loss was scaled.
+
+    Returns:
+        Dict of float32 scalars: `"gradient_norm"`, and `"gradient_norm_<layer>"` for each layer.
+    """
+    groups: dict[str, list] = {}
+    for gradient, variable in zip(gradients, variables, strict=True):
+        layer = variable.path.rpartition("/")[0].replace("/", "_") or variable.name
+        groups.setdefault(f"gradient_norm_{layer}", []).append(gradient)
+    norms = {}
+    if "gradient_norm" in names:
+        norms["gradient_norm"] = tf.linalg.global_norm(gradients)
+    if "gradient_norm_of_layers" in names:
+        norms |= {name: tf.linalg.global_norm(group) for name, group in groups.items()}
+    return {name: norm / scale for name, norm in norms.items()}

@@ -26,6 +26,7 @@ class Training:
         num_envs: See above.
         rollouts_per_epoch: See above.
         resumed_epoch: Epoch from which `restore` continued, or `None`.
+        backups: List of the callbacks `BackupAndRestore`.
     """
 
     def __init__(
@@ -35,6 +36,20 @@ class Training:
         self.rollouts_per_epoch, self._initial_epoch = rollouts_per_epoch, initial_epoch
         self._rollouts_before, self.budget = source.rollouts, budget
         self.resumed_epoch: int | None = None
+        self.backups: list[keras.callbacks.BackupAndRestore] = []
+        self._kept: list[keras.callbacks.BackupAndRestore] = []
+
+    def keep_backups(self) -> None:
+        """Lets the backups stay at the end of this `fit`."""
+        for callback in self.backups:
+            if callback.delete_checkpoint:
+                callback.delete_checkpoint = False
+                self._kept.append(callback)
+
+    def release_backups(self) -> None:
+        """Sets the callbacks back, for another `fit` with them."""
+        while self._kept:
+            self._kept.pop().delete_checkpoint = True
 
     @property
     def steps_per_epoch(self) -> int:

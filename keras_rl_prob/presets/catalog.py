@@ -1,7 +1,7 @@
 """Presets by name."""
 
-import copy
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from keras_rl_prob import checks
@@ -30,4 +30,8 @@ def get(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name.lower(), names())
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(f"`name` must be that of a preset.{hint} There are {names()}. Received: name={name!r}")
-    return {"name": name, **copy.deepcopy(PRESETS[name])}
+    return {"name": name, **_copy(PRESETS[name])}
+
+
+def _copy(entries):
+    return {key: _copy(x) if isinstance(x, Mapping) else x for key, x in entries.items()}

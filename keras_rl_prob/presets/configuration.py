@@ -25,7 +25,7 @@ PLAIN: dict[str, dict[str, Any]] = {
         "collectors": None,
         "processes": None,
     },
-    "compile": {"steps_per_execution": None, "jit_compile": "auto", "run_eagerly": False},
+    "compile": {"steps_per_execution": None, "jit_compile": "auto", "run_eagerly": False, "metrics": ()},
     "fit": {
         "epochs": 10,
         "steps_per_epoch": None,
@@ -50,7 +50,7 @@ def check(config: dict[str, Any]) -> None:
     * `agent`, `optimizer`: `class`, its name in `krp` or `keras.optimizers`, and arguments of its constructor. Your own agent
         has the name `"package>Name"` under which `keras.saving.register_keras_serializable("package")` registered it.
     * `network`: `builder`, a function of `krp.networks`, and its arguments; default: the agent's default network.
-    * `compile`: `steps_per_execution`, `jit_compile`, `run_eagerly`.
+    * `compile`: `steps_per_execution`, `jit_compile`, `run_eagerly`, `metrics`.
     * `fit`: `epochs`, `steps_per_epoch` or `env_steps`, `validation_episodes`, `validation_freq`.
     * `name`, `description`, `seed`, `version`: for the record.
 

@@ -41,19 +41,19 @@ def register_collectors(make: Callable[[int], Collectors]) -> None:
 def opened_by(
     collectors: Collectors | None, agent: keras.Model, env: Env, num_envs: int | None, env_processes: int | None = None
 ) -> contextlib.AbstractContextManager[BatchEnv]:
-    """Context manager that returns the environments from which `collectors` collect, or worker processes if given.
+    """Context manager that returns the environments from which `collectors` collect, in worker processes if given.
 
     Raises:
-        ValueError: Both are given.
+        ValueError: Worker processes are given, but the collectors have their own.
     """
+    own: Any = getattr(collectors, "opened", None)
     if env_processes is not None:
-        if collectors is not None:
+        if own is not None:
             raise ValueError(
-                "`env_processes` must be `None` with `collectors`, which step their environments in processes of their own. "
+                "`env_processes` must be `None` with `collectors` that step their environments in processes of their own. "
                 f"Received: env_processes={env_processes!r} and collectors={collectors!r}"
             )
         env = in_processes(env, env_processes, num_envs, agent.default_num_envs)
-    own: Any = getattr(collectors, "opened", None)
     return opened(env, num_envs, agent.default_num_envs) if own is None else own(agent, env, num_envs)
 
 

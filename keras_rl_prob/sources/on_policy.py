@@ -30,6 +30,7 @@ class Minibatch(NamedTuple):
         index: int32 scalar; number of earlier updates on this rollout.
         report: Dict of float32 scalars that describe the rollout.
         weight: float32 `[L, R]`, weights of the rows in losses; `()` for equal weights.
+        picked: int32 `[R]`; which sequences of the rollout these are.
     """
 
     observation: Any
@@ -45,6 +46,7 @@ class Minibatch(NamedTuple):
     index: tf.Tensor
     report: dict
     weight: Any = ()
+    picked: Any = ()
 
 
 class Sequences(NamedTuple):
@@ -77,7 +79,7 @@ class Sequences(NamedTuple):
         rows, weight = tf.nest.map_structure(lambda x: tf.gather(x, picked, axis=1), (self.rows, self.weight))
         states = self.renewed(index) if self.renewed else self.state
         state = tf.nest.map_structure(lambda x: tf.gather(x, picked), states)
-        return Minibatch._make([*rows, state, index, self.report, weight])
+        return Minibatch._make([*rows, state, index, self.report, weight, picked])
 
 
 class Collected(NamedTuple):
@@ -166,6 +168,10 @@ class Preparation(RolloutFollower):
         self._initial_state = getattr(getattr(agent, "dealing", None), "initial_state", "stored")
         renews = self._initial_state == "refreshed" and tf.nest.flatten(agent.initial_state(1))
         self._states = RenewedStates(agent, driver, sequence_length) if renews else None
+        self._kl: Any = None
+        if "row_kl" in agent.watched:
+            sequences = driver.steps // sequence_length * driver.num_envs
+            self._kl = tf.Variable(tf.zeros((sequences, sequence_length)), trainable=False, name="row_kl")
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -201,6 +207,19 @@ class Preparation(RolloutFollower):
             state = tf.nest.map_structure(tf.zeros_like, state)
         renewed = self._states.following(observation, rollout, state) if self._states else None
         return Sequences(rows, state, collected.order, report, weight, renewed)
+
+    def keep_kl(self, data: Minibatch, kl: tf.Tensor) -> None:
+        """Keeps the KL divergence of each row of a `Minibatch`, float32 `[L, R]`, for `last_rollout`."""
+        kept = tf.tensor_scatter_nd_update(self._kl.read_value(), data.picked[:, None], tf.transpose(kl * data.valid))
+        self._kl.assign(kept)
+
+    def last_rollout(self) -> dict[str, Nest]:
+        """See `Agent.last_rollout`; with `"kl"` if it is kept."""
+        kept = super().last_rollout()
+        if self._kl is not None:
+            kl = tf.reshape(self._kl, (-1, self._num_envs, self._sequence_length))  # [T / L, B, L]
+            kept["kl"] = tf.reshape(tf.transpose(kl, (0, 2, 1)), (self._steps, self._num_envs)).numpy()
+        return kept
 
     def _weight(self, rollout, observation):
         """float32 `[T, B]`, or `()`: the agent's weights of the rows."""

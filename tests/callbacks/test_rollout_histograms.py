@@ -51,7 +51,8 @@ def run(tmp_path_factory):
     agent = krp.PPO(
         hybrid_network(), rollout_steps=16, minibatches=2, update_epochs=1, kl_penalty=krp.KLPenalty(initial_beta=0.75)
     )
-    agent.compile(keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 1, 0.5)), run_eagerly=True)
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 1, 0.5))
+    agent.compile(optimizer, run_eagerly=True, metrics=["gradient_norm", "row_kl"])
     agent.fit(
         krp.testing.HybridTask,
         epochs=EPOCHS,
@@ -82,6 +83,7 @@ def test_tags(run):
         "value",
         "target",
         "log_prob",
+        "kl",
         "action_0",
         "entropy_0",
         "mean_0",
@@ -100,7 +102,7 @@ def test_histograms_hold_the_rows_that_are_environment_steps(run):
         valid = rollout["valid"]
         assert 0 < valid.sum() < valid.size
         pointer, tool = policy.distributions
-        expected = {name: rollout[name] for name in ("advantage", "value", "target", "log_prob")}
+        expected = {name: rollout[name] for name in ("advantage", "value", "target", "log_prob", "kl")}
         expected |= {"action_0": rollout["action"][0], "action_1": rollout["action"][1]}
         expected |= {"entropy_0": pointer.entropy(), "entropy_1": tool.entropy()}
         expected |= {"mean_0": pointer.mean(), "stddev_0": pointer.stddev()}
@@ -117,7 +119,7 @@ def test_histograms_hold_the_rows_that_are_environment_steps(run):
 
 def test_scalars(run):
     written = events(run[1] / "rollouts")
-    for name in ("return", "val_return", "loss"):
+    for name in ("return", "val_return", "loss", "gradient_norm", "kl_penalty", "kl_cutoff"):
         expected = [(steps, np.float32(logs[name])) for steps, *_, logs in run[0] if not np.isnan(logs[name])]
         assert [(step, value) for step, value in written[f"logs/{name}"]] == expected
     rates = [rate for _, rate in written["training/learning_rate"]]

@@ -25,6 +25,7 @@ from runs import (
 
 import keras_rl_prob as krp
 from keras_rl_prob.distributed.crew import seed_of
+from keras_rl_prob.distributed.drivers import RemoteDriver
 from keras_rl_prob.drivers import Driver, EpisodeDriver
 
 ALL = [(make, env) for make in (a2c, ppo, recurrent_ppo, reinforce, dqn, recurrent_dqn) for env in (NATIVE, GYMNASIUM)]
@@ -183,6 +184,11 @@ def test_the_number_of_collectors_must_be_positive(wrong):
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         krp.distributed.RayCollectors(2, **arguments)
+
+
+def test_rollouts_of_collectors_have_a_fixed_number_of_rows():
+    with pytest.raises(ValueError, match=r"`collectors` .* fixed number of rows.* Received: {'episodes': 2}"):
+        RemoteDriver(None, None, Driver, steps=4, seed=0, episodes=2)
 
 
 def test_numbers_of_environments_must_fit():

@@ -184,12 +184,32 @@ def test_wrong_numbers_and_environments(agent, env, arguments, message):
 
 
 def test_collectors_have_processes_of_their_own(agent):
-    class Mine:
-        def make_source(self, agent, env, seed):
-            """Never called."""
+    with pytest.raises(ValueError, match="`env_processes` must be `None` with `collectors` that step their environ"):
+        agent[0].fit("CartPole-v1", env_processes=2, collectors=2, verbose=0)
 
-    with pytest.raises(ValueError, match="`env_processes` must be `None` with `collectors`"):
-        agent[0].fit("CartPole-v1", env_processes=2, collectors=Mine(), verbose=0)
+
+def test_collectors_that_step_the_environments_of_fit_can_have_them_in_worker_processes():
+    """Bots in processes: the same rows as without."""
+
+    def memory(env_processes):
+        keras.utils.set_random_seed(0)
+        settings = krp.ReplaySettings(capacity=200, batch_size=4, learning_starts=4)
+        learner = krp.DQN(krp.networks.q_network("CartPole-v1", (4,)), rollout_steps=4, updates=1, replay=settings)
+        learner.compile(run_eagerly=True)
+        bots = krp.imitation.Bots(lambda observation: int(observation[2] > 0), envs=1)
+        learner.fit(
+            functools.partial(gymnasium.make, "CartPole-v1"),
+            steps_per_epoch=2,
+            num_envs=2,
+            seed=0,
+            verbose=0,
+            collectors=bots,
+            env_processes=env_processes,
+        )
+        return learner.get_weights()
+
+    for x, y in zip(memory(None), memory(2), strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
 def test_a_callable_must_make_an_environment():

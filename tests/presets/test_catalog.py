@@ -1,6 +1,7 @@
 """Presets: their names, and that each is a valid configuration of an agent for its environment."""
 
 import ast
+import dataclasses
 import json
 import pathlib
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 import keras_rl_prob as krp
 from keras_rl_prob import presets
-from keras_rl_prob.catalog.presets import FILES
+from keras_rl_prob.catalog.presets import FILES, PRESETS
 
 
 def test_names_are_sorted_and_cover_the_native_classics():
@@ -39,6 +40,17 @@ def test_get_gives_a_copy_of_its_own():
     assert again["optimizer"]["learning_rate"]["decay_steps"] is None
     assert again["env"]["num_envs"] == 32
     assert presets.get("acrobot")["optimizer"]["learning_rate"]["decay_steps"] is None  # the same literal there
+
+
+def test_the_catalog_itself_is_read_only():
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        PRESETS["cartpole"] = {}
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        PRESETS["cartpole"]["env"]["num_envs"] = 1
+    penalty = krp.KLPenalty()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        penalty.target = 0.5
+    assert json.loads(json.dumps(presets.get("cartpole"))) == presets.get("cartpole")  # plain dicts
 
 
 def test_unknown_preset_lists_all_and_names_the_nearest():

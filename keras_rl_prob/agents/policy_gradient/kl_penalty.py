@@ -46,9 +46,9 @@ class KLPenalty(Settings):
             name: checks.number(name, getattr(self, name), above=0.0 if name == "target" else None) for name in names
         }
 
-    def loss(self, kl: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
-        """The penalty for a mean KL, scalars."""
-        return beta * kl + kl_cutoff(kl, self.target, self.cutoff_factor, self.cutoff_coef)
+    def terms(self, kl: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The two terms of the penalty for a mean KL, scalars: that with beta, and the cutoff."""
+        return beta * kl, kl_cutoff(kl, self.target, self.cutoff_factor, self.cutoff_coef)
 
     def adapted(self, beta: tf.Tensor, kl: tf.Tensor) -> tf.Tensor:
         """Beta for the next rollout, given the mean KL of the last pass over this one."""

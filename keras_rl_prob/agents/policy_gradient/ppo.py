@@ -66,6 +66,7 @@ class PPO(PolicyGradient):
     """
 
     settings_classes: ClassVar = {"minibatches": Minibatches, "clip_ratio": Clipping}
+    optional_metrics = (*PolicyGradient.optional_metrics, "row_kl")
 
     @accepts_moved
     def __init__(
@@ -124,7 +125,8 @@ class PPO(PolicyGradient):
         """Names of the metrics besides `return` and `length`."""
         by_sequence = ["kl_max"] if self.dealing.kl_by_sequence else []
         by_sequence += ["kl_left_out"] if by_sequence and self.dealing.target_kl is not None else []
-        return [*super().metric_names(), "kl", "clip_fraction", *self.names_for_heads("kl"), *by_sequence]
+        penalty = ["kl_penalty", "kl_cutoff"] if self.kl_penalty else []
+        return [*super().metric_names(), "kl", "clip_fraction", *self.names_for_heads("kl"), *by_sequence, *penalty]
 
     # ---- learning ---------------------------------------------------------------------------------------------
 
@@ -134,7 +136,10 @@ class PPO(PolicyGradient):
         if bound is not None:
             log_prob, old = (tf.clip_by_value(x, -bound, bound) for x in (log_prob, old))
         log_ratio, clip_ratio = log_prob - old, self.now(self.clipping.clip_ratio)
-        kls = [masked_mean(kl, data.valid) for kl in self.distribution(data.parameters).kl_divergences(policy)]
+        row_kls = self.distribution(data.parameters).kl_divergences(policy)
+        kls = [masked_mean(kl, data.valid) for kl in row_kls]
+        if "row_kl" in self.watched:
+            self._preparation.keep_kl(data, tf.stop_gradient(tf.add_n(row_kls)))
         clipped = 0.0 if clip_ratio is None else tf.cast(tf.abs(tf.exp(log_ratio) - 1.0) > clip_ratio, tf.float32)
         return -clipped_surrogate(log_ratio, advantage, clip_ratio), {
             "kl": tf.add_n(kls),
@@ -169,7 +174,10 @@ class PPO(PolicyGradient):
     def loss_and_logs(self, data: Nest) -> Loss:
         """The loss for a `Minibatch`, and a dict of its terms, scalars."""
         loss, logs = super().loss_and_logs(data)
-        return loss if self.kl_penalty is None else loss + self.kl_penalty.loss(logs["kl"], self.kl_beta), logs
+        if self.kl_penalty is None:
+            return loss, logs
+        penalty, cutoff = self.kl_penalty.terms(logs["kl"], self.kl_beta)
+        return loss + (penalty + cutoff), {**logs, "kl_penalty": penalty, "kl_cutoff": cutoff}
 
     def allows_update(self, data: Nest, logs: dict[str, tf.Tensor]) -> tf.Tensor:
         """False after the KL divergence has exceeded `target_kl` on this rollout; adapts the KL penalty."""
