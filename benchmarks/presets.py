@@ -18,6 +18,7 @@ import pathlib
 import subprocess
 import sys
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -62,7 +63,7 @@ def library(config):
     name = config["env"]["id"]
     if "/" in name or name.startswith("Vizdoom"):
         return name.split("/")[0][:7]
-    return gymnasium.spec(name).entry_point.split(".")[2]
+    return str(gymnasium.spec(name).entry_point).split(".")[2]
 
 
 def minutes(config, scale):
@@ -148,7 +149,7 @@ def one(name, seed, scale):
 
 def rows(folder):
     """The lines of `presets.jsonl` by preset, the one with the most time of each; a line that was cut off is left out."""
-    best = {}
+    best: dict[str, dict[str, Any]] = {}
     path = folder / "presets.jsonl"
     for line in path.read_text().splitlines() if path.is_file() else ():
         try:
