@@ -37,8 +37,8 @@ PUBLISHED = {  # return and environment steps: rl-baselines3-zoo's benchmark.md,
     "pendulum_sac": (-157.0, 20_000),
     "pendulum_td3": (-152.0, 20_000),
 }
-LONG = "mujoco", "Vizdoom", "krp", "ALE"  # have three times the time, in this order
-EPISODES = {"tf": 100, "box2d": 20, "mujoco": 20, "Vizdoom": 20, "krp": 20, "ALE": 4}  # of an evaluation
+EPISODES = {"tf": 100, "box2d": 20, "mujoco": 20, "Vizdoom": 20, "krp": 20, "ALE": 4}  # of an evaluation; in this order
+LONG = "mujoco", "Vizdoom", "krp", "ALE"  # have three times the time
 TICKS = os.sysconf("SC_CLK_TCK")
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -84,7 +84,7 @@ def one(name, seed, scale):
 
     config = krp.presets.complete(krp.presets.get(name))
     limit = 60.0 * minutes(config, scale)
-    episodes = EPISODES.get(library(config), 20)
+    episodes = EPISODES[library(config)]
 
     class Clock(keras.callbacks.Callback):
         """Stops the training when its processor time is over."""
@@ -196,8 +196,8 @@ def main():
     args.results.mkdir(parents=True, exist_ok=True)
     configs = {name: presets.get(name) for name in args.names or presets.names() if name not in args.skip}
     budgets = {name: minutes(config, args.scale) for name, config in configs.items()}
-    order = {name: (budgets[name], (*LONG, kind).index(kind)) for name in configs for kind in [library(configs[name])]}
-    for name in [] if args.table else sorted(order, key=lambda name: (order[name], name)):
+    order = [*EPISODES]
+    for name in [] if args.table else sorted(configs, key=lambda name: (order.index(library(configs[name])), name)):
         before = rows(args.results).get(name)
         if before is None or before["budget"] < budgets[name]:
             print(json.dumps(separate(name, args, budgets[name])), flush=True)
