@@ -93,7 +93,8 @@ def shortened(name):
 TRAINED = [
     "bipedal_walker", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_a3c", "cartpole_acer",
     "cartpole_dqn", "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_qrdqn", "cartpole_reinforce",
-    "cheetah", "doom_basic", "doom_deathmatch", "football_run_to_score", "lunarlander_acer", "lunarlander_dqn",
+    "cheetah", "doom_basic", "doom_basic_dqn", "doom_deathmatch", "football_run_to_score",
+    "football_run_to_score_dqn", "lunarlander_acer", "lunarlander_dqn",
     "mountaincar_linear_q", "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong", "pong_a2c", "pong_dqn",
     "pong_impala", "pong_reinforce",
 ]  # fmt: skip
@@ -110,7 +111,7 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 27
+    assert len({kind(name) for name in presets.names()}) == 29
 
 
 # Each class once, and each kind of environment once.
