@@ -2,10 +2,10 @@
 
     python benchmarks/presets.py [cartpole doom_basic ...] [--skip pong ...] [--scale 1.0] [--seed 1] [--results FOLDER]
 
-Each preset has a process of its own, and at most 10 minutes of processor time for training, or 30 on MuJoCo, Atari, VizDoom and
-football: 5 and 15 minutes of two cores, which other work may share. The time counts from the beginning of `fit`, with
-compilation, and with the processes of environments and collectors. A training that reaches the preset's end is shorter; one
-that is cut off has the large learning rates of its beginning. Deterministic episodes, the same for both, give the returns.
+Each preset has a process of its own, and at most 10 minutes of processor time for training, or 30 on MuJoCo, Bullet, Atari,
+VizDoom and football: 5 and 15 minutes of two cores, which other work may share. The time counts from the beginning of `fit`,
+with compilation, and with the processes of environments and collectors. A training that reaches the preset's end is shorter;
+one that is cut off has the large learning rates of its beginning. Deterministic episodes, the same for both, give the returns.
 Each preset then has a line in `presets.jsonl` in the folder; one that has a line for as much time is skipped, so that the
 command may be stopped at any time and started again. Output of the trainings: `NAME.log` there. Prints the table in the end;
 with `--table` it does nothing else. Linux only.
@@ -37,8 +37,16 @@ PUBLISHED = {  # return and environment steps: rl-baselines3-zoo's benchmark.md,
     "pendulum_sac": (-157.0, 20_000),
     "pendulum_td3": (-152.0, 20_000),
 }
-EPISODES = {"tf": 100, "box2d": 20, "mujoco": 20, "Vizdoom": 20, "krp": 20, "ALE": 4}  # of an evaluation; in this order
-LONG = "mujoco", "Vizdoom", "krp", "ALE"  # have three times the time
+EPISODES = {
+    "tf": 100,
+    "box2d": 20,
+    "mujoco": 20,
+    "bullet": 20,
+    "Vizdoom": 20,
+    "krp": 20,
+    "ALE": 4,
+}  # of an evaluation; in this order
+LONG = "mujoco", "bullet", "Vizdoom", "krp", "ALE"  # have three times the time
 TICKS = os.sysconf("SC_CLK_TCK")
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,13 +60,13 @@ parser.add_argument("--one", action="store_true", help="train the first preset, 
 
 
 def library(config):
-    """What the environment of a preset comes from: `"tf"`, `"box2d"`, `"mujoco"`, `"ALE"`, `"Vizdoom"` or `"krp"`."""
+    """What the environment of a preset comes from, one of the keys of `EPISODES`."""
     import gymnasium  # noqa: PLC0415
 
     name = config["env"]["id"]
     if "/" in name or name.startswith("Vizdoom"):
         return name.split("/")[0][:7]
-    return str(gymnasium.spec(name).entry_point).split(".")[2]
+    return "bullet" if "Bullet" in name else str(gymnasium.spec(name).entry_point).split(".")[2]
 
 
 def minutes(config, scale):
