@@ -177,6 +177,12 @@ def separate(name, args, budget):
     return row
 
 
+def not_learned(row):
+    """A note, unless the return is above that of the random agent by more than two standard errors of their difference."""
+    error = ((row["return_std"] ** 2 + row["random_std"] ** 2) / row["episodes"]) ** 0.5
+    return "" if row["return"] > row["random"] + 2 * error else ", not learned at this budget"
+
+
 def table(found):
     """The rows as lines of a table."""
     yield "| preset | agent | steps | minutes | return | random agent | published |"
@@ -188,7 +194,7 @@ def table(found):
         published = "{:,.1f} ({:,})".format(*PUBLISHED[name]) if name in PUBLISHED else ""
         steps = f"{row['steps']:,}{'' if row['complete'] else ', cut off'}"
         yield (
-            f"| `{name}` | {row['agent']} | {steps} | {row['minutes']:.1f} | {row['return']:,.1f} | "
+            f"| `{name}` | {row['agent']} | {steps} | {row['minutes']:.1f} | {row['return']:,.1f}{not_learned(row)} | "
             f"{row['random']:,.1f} | {published} |"
         )
 

@@ -2,7 +2,7 @@
 
 SETTINGS = {
     "cartpole_linear_q": {
-        "description": "cartpole with values linear in radial basis features; 150,000 environment steps",
+        "description": "cartpole with values linear in radial basis features; half a million environment steps",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},
         "agent": {
             "class": "LinearQ",
@@ -26,7 +26,7 @@ SETTINGS = {
                 "end_learning_rate": 0.02,
             },
         },
-        "fit": {"epochs": 10, "env_steps": 150_000},
+        "fit": {"epochs": 10, "env_steps": 500_000},
     },
     "football_run_to_score_dqn": {
         "description": "football_run_to_score with double DQN without memory; 200,000 environment steps",
@@ -80,7 +80,7 @@ SETTINGS = {
                 "capacity": 50000,
                 "batch_size": 128,
                 "learning_starts": 1000,
-                "n_step": 5,  # with 1 or 3 it does not learn to reach the hill in this time
+                "n_step": 5,
             },
             "exploration": {
                 "class": "EpsilonGreedy",
