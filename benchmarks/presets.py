@@ -166,7 +166,7 @@ def rows(folder):
 
 def separate(name, args, budget):
     """Trains a preset in a process of its own and appends its line."""
-    command = [sys.executable, __file__, name, "--one", "--seed", str(args.seed), "--scale", str(args.scale)]
+    command = [sys.executable, "-u", __file__, name, "--one", "--seed", str(args.seed), "--scale", str(args.scale)]
     row = {"preset": name, "seed": args.seed, "budget": budget}
     with open(args.results / f"{name}.log", "w") as log:
         done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
