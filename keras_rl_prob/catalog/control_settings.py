@@ -1,4 +1,4 @@
-"""Presets for MuJoCo and Box2D: PPO with normalised observations and rewards, actions squashed into their bounds."""
+"""Presets for MuJoCo, Bullet and Box2D: PPO with normalised observations and rewards, actions squashed into their bounds."""
 
 ADAM = {
     "class": "Adam",
@@ -33,6 +33,13 @@ SETTINGS = {
     "ant": {
         "description": "make a quadruped run; 2 million steps",
         "env": {"id": "Ant-v5", "num_envs": 8},
+        "agent": PPO,
+        "optimizer": ADAM,
+        "fit": {"epochs": 40, "steps_per_epoch": 7680},
+    },
+    "ant_bullet": {
+        "description": "make a heavier quadruped run, with the physics of Bullet; 2 million steps",
+        "env": {"id": "AntBulletEnv-v0", "num_envs": 8},
         "agent": PPO,
         "optimizer": ADAM,
         "fit": {"epochs": 40, "steps_per_epoch": 7680},

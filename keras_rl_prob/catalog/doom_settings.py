@@ -1,4 +1,4 @@
-"""Presets for VizDoom: a small grey screen and the game variables, with memory."""
+"""Presets for VizDoom: a small grey screen and the game variables, with memory unless it is DQN."""
 
 ADAM = {
     "class": "Adam",
@@ -18,6 +18,23 @@ RECURRENT_PPO = {
     "minibatches": {"class": "Minibatches", "sequence_length": 16},
     "normalize_observations": True,
 }
+DQN = {
+    "class": "DQN",
+    "double": True,
+    "rescale_values": True,
+    "target_update": 200,
+    "replay": {"class": "ReplaySettings", "capacity": 20000, "n_step": 3},
+    "exploration": {
+        "class": "EpsilonGreedy",
+        "epsilon": {
+            "class": "PolynomialDecay",
+            "initial_learning_rate": 1.0,
+            "decay_steps": 20000,
+            "end_learning_rate": 0.05,
+        },
+    },
+    "normalize_observations": True,
+}
 MEMORY = {"builder": "nature_cnn", "cell": "lstm", "units": 128}
 FIT = {"epochs": 40, "steps_per_epoch": 160, "validation_episodes": 16, "validation_freq": 5}
 
@@ -29,6 +46,13 @@ SETTINGS = {
         "network": MEMORY,
         "optimizer": ADAM,
         "fit": {**FIT, "epochs": 10, "validation_freq": 2},
+    },
+    "doom_basic_dqn": {
+        "description": "doom_basic with 3-step double DQN, from single frames without memory; 60 thousand steps",
+        "env": {"id": "VizdoomBasic-v1", "num_envs": 8, "kwargs": SCREEN},
+        "agent": DQN,
+        "optimizer": {**ADAM, "global_clipnorm": 10.0},
+        "fit": {"epochs": 10, "env_steps": 60_000, "validation_episodes": 16, "validation_freq": 2},
     },
     "doom_deadly_corridor": {
         "description": "run to the armour at the end of a corridor of enemies",

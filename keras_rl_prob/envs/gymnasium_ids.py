@@ -1,6 +1,7 @@
 """Gymnasium environments by id: with settings, single or vectorised; imports the libraries that register them."""
 
 import copy
+import fnmatch
 import importlib
 import os
 from typing import Any
@@ -13,10 +14,11 @@ from keras_rl_prob.envs.games import atari
 from keras_rl_prob.envs.processes.separate import SeparateEnv
 from keras_rl_prob.envs.single import SingleEnv
 
-# Start of an id -> the module that registers such ids, and the extra that installs it.
+# Pattern of ids -> the module that registers them, and the extra that installs it.
 PLUGINS = {
-    "ALE/": ("ale_py", "atari"),
-    "Vizdoom": ("vizdoom.gymnasium_wrapper", "vizdoom"),
+    "ALE/*": ("ale_py", "atari"),
+    "Vizdoom*": ("vizdoom.gymnasium_wrapper", "vizdoom"),
+    "*BulletEnv-v0": ("pybullet_envs_gymnasium", "bullet"),
 }
 # Module of an environment -> the extra that installs what it needs.
 EXTRAS = {"gymnasium.envs.box2d": "box2d", "gymnasium.envs.mujoco": "mujoco", "gymnasium.envs.classic_control": "video"}
@@ -85,8 +87,8 @@ def make_many(env: str | EnvSpec, count: int) -> gymnasium.vector.VectorEnv:
 def _registered(env_id):
     if not isinstance(env_id, str):
         raise TypeError(f"`env` must be the id of an environment or an EnvSpec. Received: env={env_id!r}")
-    for start, (module, extra) in PLUGINS.items():
-        if env_id.startswith(start):
+    for pattern, (module, extra) in PLUGINS.items():
+        if fnmatch.fnmatchcase(env_id, pattern):
             try:
                 importlib.import_module(module)
             except ImportError as error:

@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 import keras_rl_prob as krp
 from keras_rl_prob import presets
-from keras_rl_prob.envs.games import gfootball
+from keras_rl_prob.envs.games import football_observations, gfootball
 from keras_rl_prob.envs.games.football_pitch import ACTIVE, BALL, GRASS, LEFT, RIGHT, draw_pitch
 
 CLOSE = "krp/Football-academy_empty_goal_close-v0"
@@ -87,8 +87,20 @@ def test_without_the_game_the_error_says_how_to_get_it(monkeypatch):
 
 @pytest.mark.parametrize("argument", ["representation", "rewards", "render_mode"])
 def test_arguments_are_checked_first(argument):
-    with pytest.raises(ValueError, match=rf"`{argument}` must be one of \(.*\)\. Received: {argument}='raw'"):
-        gfootball.GFootballEnv("academy_empty_goal_close", **{argument: "raw"})
+    with pytest.raises(ValueError, match=rf"`{argument}` must be one of \(.*\).*\. Received: {argument}='pixels'"):
+        gfootball.GFootballEnv("academy_empty_goal_close", **{argument: "pixels"})
+
+
+@pytest.mark.parametrize("names", ["raw,raw", "raw,", "raw, extracted", "", None, ["raw"]])
+def test_representations_are_different_ones_with_commas_between_them(names):
+    with pytest.raises(ValueError, match=r"`representation` must be .*Received: representation="):
+        gfootball.GFootballEnv("academy_empty_goal_close", representation=names)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "hard", True])
+def test_difficulty_is_a_fraction(value):
+    with pytest.raises(ValueError, match=r"`difficulty` must be .*Received: difficulty="):
+        gfootball.GFootballEnv("academy_empty_goal_close", difficulty=value)
 
 
 def test_the_stand_in_for_gym_leaves_a_real_one_alone(monkeypatch):
@@ -124,7 +136,7 @@ def test_pitch_shows_who_is_where():
 
 
 @with_engine
-@pytest.mark.parametrize("representation", gfootball.SPACES)
+@pytest.mark.parametrize("representation", [*football_observations.SPACES, ",".join(football_observations.SPACES)])
 def test_environment_checker_passes_and_leaves_no_stand_in(make, representation):
     env = make(CLOSE, representation=representation, render_mode="rgb_array")
     with warnings.catch_warnings():

@@ -36,7 +36,11 @@ def test_a_spec_goes_where_an_id_goes():
 
 @pytest.mark.parametrize(
     ("env_id", "module", "extra"),
-    [("ALE/Pong-v5", "ale_py", "atari"), ("VizdoomBasic-v1", "vizdoom.gymnasium_wrapper", "vizdoom")],
+    [
+        ("ALE/Pong-v5", "ale_py", "atari"),
+        ("VizdoomBasic-v1", "vizdoom.gymnasium_wrapper", "vizdoom"),
+        ("AntBulletEnv-v0", "pybullet_envs_gymnasium", "bullet"),
+    ],
 )
 def test_a_missing_library_is_named_with_its_extra(monkeypatch, env_id, module, extra):
     monkeypatch.setitem(sys.modules, module, None)

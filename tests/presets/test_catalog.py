@@ -103,11 +103,12 @@ def shortened(name):
 
 # One preset for each class of agent and kind of environment; all of them are built and stepped below.
 TRAINED = [
-    "bipedal_walker", "bipedal_walker_sac", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c", "cartpole_a3c",
-    "cartpole_acer", "cartpole_dqn", "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn", "cartpole_qrdqn",
-    "cartpole_reinforce", "cheetah", "cheetah_sac", "doom_basic", "doom_deathmatch", "football_run_to_score",
-    "lunarlander_acer", "lunarlander_dqn", "mountaincar_linear_q", "pendulum_novel_sac", "pendulum_sac", "pendulum_td3",
-    "pong", "pong_a2c", "pong_dqn", "pong_impala", "pong_reinforce",
+    "ant_bullet", "bipedal_walker", "bipedal_walker_sac", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c",
+    "cartpole_a3c", "cartpole_acer", "cartpole_dqn", "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn",
+    "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "cheetah_sac", "doom_basic", "doom_basic_dqn", "doom_deathmatch",
+    "football_run_to_score", "football_run_to_score_dqn", "lunarlander_acer", "lunarlander_dqn", "mountaincar_linear_q",
+    "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong", "pong_a2c", "pong_dqn", "pong_impala",
+    "pong_reinforce",
 ]  # fmt: skip
 
 
@@ -115,19 +116,19 @@ def kind(name):
     """The class of a preset's agent, and the library that its environment comes from."""
     config = presets.get(name)
     id, known = config["env"]["id"], gymnasium.registry.get(config["env"]["id"])
-    if "/" in id or known is None:
-        return config["agent"]["class"], id.split("/")[0][:7]  # ALE, krp, tf, Vizdoom
+    if known is None or not str(known.entry_point).startswith("gymnasium.envs."):
+        return config["agent"]["class"], id.split("/")[0][:7]  # ALE, krp, tf, Vizdoom, AntBull
     return config["agent"]["class"], known.entry_point.split(".")[2]  # gymnasium.envs.box2d, gymnasium.envs.mujoco
 
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 29
+    assert len({kind(name) for name in presets.names()}) == 32
 
 
 # Each class once, and each kind of environment once.
 SHORT = {
-    "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_a3c", "cartpole_impala", "cartpole_novel_dqn",
+    "ant_bullet", "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_a3c", "cartpole_impala", "cartpole_novel_dqn",
     "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q",
     "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong_dqn",
 }  # fmt: skip

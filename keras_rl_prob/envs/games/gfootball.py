@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
+from keras_rl_prob import checks
+from keras_rl_prob.envs.games.football_observations import SPACES, raw_observation, space_of
 from keras_rl_prob.envs.games.football_pitch import draw_pitch
 from keras_rl_prob.types import GymReset, GymStep
 
@@ -33,10 +35,6 @@ LEVELS = (
     "academy_single_goal_versus_lazy",
     "test_example_multiagent",
 )
-SPACES: dict[str, gymnasium.Space] = {
-    "simple115v2": gymnasium.spaces.Box(-np.inf, np.inf, (115,), np.float32),
-    "extracted": gymnasium.spaces.Box(0, 255, (72, 96, 4), np.uint8),
-}
 REWARDS = ("scoring", "scoring,checkpoints")
 
 
@@ -60,11 +58,15 @@ class GFootballEnv(gymnasium.Env):
             left team and their directions, the same for the right team, -1 for missing players; position and direction (x, y,
             z) of the ball; who has it (nobody, left, right; one-hot); which player is active (one-hot); the game mode
             (one-hot). The field is 2 long and 0.84 wide around (0, 0). `"extracted"`: uint8 `[72, 96, 4]`, four maps of the
-            field with 255 where there are players of the left team, of the right team, the ball, the active player.
+            field with 255 where there are players of the left team, of the right team, the ball, the active player. `"raw"`:
+            a Dict of all that the game tells, by the names that it has there (see References), for eleven players; missing ones
+            have -1, and 0 where there is a bit for each.
+            Several names with commas between them, such as `"simple115v2,extracted"`: a Dict of these.
         rewards: `"scoring"`, 1 for a goal and -1 for one of the opponents, or `"scoring,checkpoints"`, which adds 0.1 for each
             of ten distances to the opponents' goal that the active player reaches with the ball; a goal earns the remaining
             ones.
         render_mode: `"rgb_array"` for a plain picture of the field from above, or `None`.
+        difficulty: Skill of the opponents, from 0 to 1; `None` is that of the level.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: The game is not installed.
@@ -73,6 +75,7 @@ class GFootballEnv(gymnasium.Env):
     References:
         - [Kurach et al. (2020), Google Research Football: A Novel Reinforcement Learning
           Environment](https://arxiv.org/abs/1907.11180)
+        - [The game's observations](https://github.com/google-research/football/blob/master/gfootball/doc/observation.md)
 
     Example:
     ```python
@@ -89,9 +92,16 @@ class GFootballEnv(gymnasium.Env):
         representation: str = "simple115v2",
         rewards: str = "scoring",
         render_mode: str | None = None,
+        difficulty: float | None = None,
     ) -> None:
+        names = checks.text("representation", representation).split(",")
+        if len({*names}) < len(names) or not {*names} <= {*SPACES}:
+            raise ValueError(
+                f"`representation` must be one of {tuple(SPACES)}, or different ones with commas between them. "
+                f"Received: representation={representation!r}"
+            )
+        self.difficulty = checks.number("difficulty", difficulty, 0.0, 1.0, none=True)
         for name, value, known in (
-            ("representation", representation, tuple(SPACES)),
             ("rewards", rewards, REWARDS),
             ("render_mode", render_mode, (None, *self.metadata["render_modes"])),
         ):
@@ -102,9 +112,11 @@ class GFootballEnv(gymnasium.Env):
         if level not in levels:  # else the game would end the process
             raise ValueError(f"`level` must be one of {levels}. Received: level={level!r}")
         self.level, self.representation, self.rewards, self.render_mode = level, representation, rewards, render_mode
-        self.observation_space = SPACES[representation]
+        self._names = tuple(names)
+        self.observation_space = space_of(self._names)
         self.action_space = gymnasium.spaces.Discrete(19)
         self._config = self._library.config.Config({"level": level, "game_engine_random_seed": 0})
+        _set_difficulty(self._config, self.difficulty)
         self._game = self._library.football_env.FootballEnv(self._config)
         self._checkpoints = self._library.wrappers.CheckpointRewardWrapper(self._game)
 
@@ -140,9 +152,27 @@ class GFootballEnv(gymnasium.Env):
         self._game.close()
 
     def _observation(self, raw):
-        if self.representation == "extracted":
+        seen = {name: self._represented(raw, name) for name in self._names}
+        return seen if len(seen) > 1 else seen[self._names[0]]
+
+    def _represented(self, raw, name):
+        if name == "raw":
+            return raw_observation(raw)
+        if name == "extracted":
             return self._library.observation_preprocessing.generate_smm([raw])[0]
         return self._library.wrappers.Simple115StateWrapper.convert_observation([raw], True)[0]
+
+
+def _set_difficulty(config, difficulty):
+    """Lets the configuration of a game give the opponents of each of its scenarios, of which each game has one, this skill."""
+    new_scenario = config.NewScenario
+
+    def new_scenario_of_that_difficulty(*args: Any, **kwargs: Any) -> None:
+        new_scenario(*args, **kwargs)
+        config.ScenarioConfig().right_team_difficulty = difficulty
+
+    if difficulty is not None:
+        config.NewScenario = new_scenario_of_that_difficulty
 
 
 def _info(raw, score_reward):
