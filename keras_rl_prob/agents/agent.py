@@ -186,9 +186,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         run_eagerly = checks.flag("run_eagerly", run_eagerly)
         optimizer = self.default_optimizer() if optimizer is None else arguments.checked_optimizer(optimizer)
         self.watched = checked_metrics(self, metrics)
-        self.optimizers = (
-            optimizer if isinstance(optimizer, dict) else {}
-        )  # `optimizer` is saved first, being first by name
+        self.optimizers = optimizer if isinstance(optimizer, dict) else {}  # Keras saves it after `optimizer`
         optimizer = next(iter(self.optimizers.values()), optimizer)
         self._requested_jit_compile, self._requested_steps_per_execution = jit_compile, steps_per_execution
         super().compile(optimizer, jit_compile=False, run_eagerly=run_eagerly)
