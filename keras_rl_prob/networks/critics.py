@@ -155,14 +155,14 @@ def critic(
     return keras.Model(inputs, x if parts.discrete else layers.Reshape((count,))(x))
 
 
-def shared_encoder(env: EnvOrSpaces) -> keras.Model:
+def shared_encoder(observation_space: gymnasium.Space) -> keras.Model:
     """What default networks of actor-critics with a replay buffer make of images before policy and critics part.
 
     A model of this name in the networks of an agent is a single one: gradients of the critics change it, those of the policy do
     not, as they would spoil what the critics need.
 
     Args:
-        env: Anything that `fit` accepts, or a pair `(observation_space, action_space)` of Gymnasium spaces.
+        observation_space: A Gymnasium space.
 
     Returns:
         A Functional `keras.Model` with the name `"encoder"` from an observation `[B, ...]` to features `[B, F]`: the
@@ -174,15 +174,11 @@ def shared_encoder(env: EnvOrSpaces) -> keras.Model:
 
     Example:
     >>> spaces = gym_spaces.Box(0, 255, (64, 64, 3), np.uint8), gym_spaces.Box(-1.0, 1.0, (2,))
-    >>> encoder = krp.networks.shared_encoder(spaces)
+    >>> encoder = krp.networks.shared_encoder(spaces[0])
     >>> actor, critic = krp.networks.stochastic_actor(spaces, encoder=encoder), krp.networks.critic(spaces, encoder=encoder)
     >>> actor.get_layer("encoder") is critic.get_layer("encoder")
     True
     """
-    return _as_encoder(spaces_of(env)[0])
-
-
-def _as_encoder(observation_space):
     return keras.Model(*features_of(observation_space), name="encoder")
 
 
@@ -190,7 +186,7 @@ def _encoded(observation_space, encoder, prefix=None):
     """Inputs and features for an observation, by an encoder or, unless there are images, by none."""
     if encoder is None and not any(map(is_image, spaces.leaves(observation_space))):
         return features_of(observation_space, prefix)
-    encoder = encoder or _as_encoder(observation_space)
+    encoder = encoder or shared_encoder(observation_space)
 
     def like(x):
         name = x.name if prefix in (None, x.name) else f"{prefix}.{x.name}"

@@ -21,7 +21,7 @@ def encoders(agent):
 def made(kind=krp.SAC, rates=(0.1, 0.1)):
     keras.utils.set_random_seed(0)
     pair = (BOTH, ACTIONS)
-    encoder = krp.networks.shared_encoder(pair)
+    encoder = krp.networks.shared_encoder(BOTH)
     actor = krp.networks.stochastic_actor if kind is krp.SAC else krp.networks.deterministic_actor
     options = {"temperature": 0.1} if kind is krp.SAC else {"policy_period": 1}
     agent = kind(actor(pair, (4,), encoder=encoder), krp.networks.critic(pair, (4,), encoder=encoder), **options)
