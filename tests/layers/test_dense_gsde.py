@@ -66,13 +66,21 @@ def test_the_distribution_is_that_of_actions_over_matrices():
     raw = np.random.default_rng(2).normal(size=(ROWS, 2))
     with exploration(tf.constant([1, 2])):
         params = head(tf.constant(X, tf.float32))
-    loc, scale = X @ kernel + bias, np.sqrt(X**2 @ sigma**2 + 1e-6)
+    loc, scale = np.clip(X @ kernel + bias, -2.0, 2.0), np.sqrt(X**2 @ sigma**2 + 1e-6)
     normal = -0.5 * ((raw - loc) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
     expected = np.sum(normal - np.log(2.0 / np.cosh(raw) ** 2), -1)
     np.testing.assert_allclose(
         head.distribution(params).log_prob_raw(tf.constant(raw, tf.float32)), expected, rtol=1e-4
     )
     np.testing.assert_allclose(head.explored(params, None), loc + noise_of(head, X, [1, 2]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_location_stays_within_reach_of_hard_bounds():
+    head, kernel, bias, _ = trained(bounds=[-2.0, 2.0], hard_bounds=True)
+    far = 20.0 * X
+    loc = head(tf.constant(far, tf.float32))[..., 0].numpy()
+    np.testing.assert_allclose(loc, np.clip(far @ kernel + bias, -2.0, 2.0), rtol=1e-4)
+    assert np.abs(loc).max() == 2.0
 
 
 def test_soft_bounds_scale_everything():
