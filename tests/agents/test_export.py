@@ -281,10 +281,16 @@ KINDS = {
     "Boltzmann": lambda: krp.DQN(exploration=krp.Boltzmann(0.5), normalize_observations=True),
     "LinearQ": lambda: krp.LinearQ(),
     "RandomAgent": lambda: krp.RandomAgent(),
+    "QRDQN": lambda: krp.QRDQN(quantiles=3, dueling=True, noisy="factorized"),
+    "SAC": lambda: krp.SAC(),
+    "TD3": lambda: krp.TD3(),
+    "RecurrentSAC": lambda: krp.RecurrentSAC(),
+    "RecurrentTD3": lambda: krp.RecurrentTD3(),
 }
+CONTINUOUS = {"SAC", "TD3", "RecurrentSAC", "RecurrentTD3"}
 
 
-LIKE_ANOTHER = {"A3C", "IMPALA", "ACER", "Reinforce"}  # they act as A2C does
+LIKE_ANOTHER = {"A3C", "IMPALA", "ACER", "Reinforce", "RecurrentTD3"}  # they act as A2C or TD3 does
 
 
 @pytest.mark.parametrize(
@@ -293,7 +299,8 @@ LIKE_ANOTHER = {"A3C", "IMPALA", "ACER", "Reinforce"}  # they act as A2C does
 def test_every_agent_exports_what_it_predicts(kind, tmp_path):
     agent = KINDS[kind]()
     observation_space = spaces.Box(-1.0, 1.0, (4,)) if kind == "LinearQ" else ODD
-    built(agent, observation_space, spaces.Discrete(5, start=3))
+    action_space = spaces.Box(-2.0, 3.0, (2,)) if kind in CONTINUOUS else spaces.Discrete(5, start=3)
+    built(agent, observation_space, action_space)
     agent.export(tmp_path / "saved")
     policy, session = tf.saved_model.load(tmp_path / "saved"), None
     if kind == "RandomAgent":
@@ -307,7 +314,8 @@ def test_every_agent_exports_what_it_predicts(kind, tmp_path):
         (observation,), _ = experience(agent, steps=1, rows=rows)
         expected, starts = agent.predict(observation, rows, verbose=0), np.ones(rows, bool)
         state = policy.initial_state(rows)
-        np.testing.assert_array_equal(policy.serve(observation, starts, state)[0], expected)
+        tolerance = {"rtol": 1e-5, "atol": 1e-5} if kind in CONTINUOUS else {"rtol": 0.0}
+        np.testing.assert_allclose(policy.serve(observation, starts, state)[0], expected, **tolerance)
         if session is not None:
             given = {f"state_{i}": x.numpy() for i, x in enumerate(tf.nest.flatten(state))} | {"is_first": starts}
             flat = [np.asarray(x) for _, x in krp.spaces.pairs(agent.observation_space, observation)]
@@ -315,10 +323,10 @@ def test_every_agent_exports_what_it_predicts(kind, tmp_path):
             given |= {spec.name: x for spec, x in tensors}
             wanted = {x.name for x in session.get_inputs()}
             result = session.run(["action"], {key: x for key, x in given.items() if key in wanted})[0]
-            np.testing.assert_array_equal(result, expected)
+            np.testing.assert_allclose(result, expected, **tolerance)
         sampled, _ = policy.sample(observation, starts, state, [1, 2])
         assert all(agent.action_space.contains(x) for x in (*np.asarray(sampled), *np.asarray(expected)))
-        actions += [*map(int, expected)]
+        actions += np.asarray(expected).ravel().tolist()
     assert len(set(actions)) > 1
 
 

@@ -168,3 +168,16 @@ def test_without_keras_tuner_it_names_the_extra(capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "keras_tuner", None)
     assert main(TUNE) == 2
     assert 'pip install "keras_rl_prob[tuner]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["cartpole_dqn", "pendulum_sac", "cartpole_acer"])
+def test_the_default_search_has_what_the_agent_of_any_preset_has(preset):
+    args = usage.parse(["tune", "--config", preset])
+    tuning = tune._asked(args)
+    assert set(tuning["search"]) <= set(tune.SEARCH)
+    assert "agent.discount" in tuning["search"]
+    assert "agent.clip_ratio" not in tuning["search"]
+    hp = keras_tuner.HyperParameters()
+    agent = tune._agent(tuning, hp)
+    assert set(hp.values) == set(tuning["search"])
+    assert agent.discount == hp.get("agent.discount")
