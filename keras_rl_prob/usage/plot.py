@@ -29,3 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--smoothing", type=arguments.positive, default=1, metavar="N", help="epochs to average over; default: 1"
     )
     parser.add_argument("--band", choices=("range", "deviation"), default="range", help="of the seeds; default: range")
+    parser.add_argument(
+        "--colours", nargs="+", metavar="COLOUR", help="Matplotlib's colours of the curves, such as tab:blue or #d55e00"
+    )

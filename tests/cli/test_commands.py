@@ -90,7 +90,7 @@ def test_plot_draws_one_picture_of_all_runs(finished, copy, tmp_path, capsys):
 
 
 PLAIN = {"metric": None, "smoothing": 1, "band": "range"}
-CHANGED = ["--metric", "entropy", "--smoothing", "3", "--band", "deviation"]
+CHANGED = ["--metric", "entropy", "--smoothing", "3", "--band", "deviation", "--colours", "tab:red", "#d55e00"]
 
 
 def test_plot_hands_over_the_logs_by_configuration(finished, copy, monkeypatch):
@@ -107,7 +107,8 @@ def test_plot_hands_over_the_logs_by_configuration(finished, copy, monkeypatch):
     logs = [finished / "log.csv", copy / "log.csv"]
     assert given[0] == ({"cartpole": logs}, pathlib.Path("curve.png"), "tf/CartPole-v1", PLAIN)
     apart = {"cartpole clip_ratio=0.2": logs[:1], "cartpole clip_ratio=0.1": logs[1:]}
-    assert given[1] == (apart, pathlib.Path("x.pdf"), "T", {"metric": "entropy", "smoothing": 3, "band": "deviation"})
+    changed = {"metric": "entropy", "smoothing": 3, "band": "deviation", "colours": ["tab:red", "#d55e00"]}
+    assert given[1] == (apart, pathlib.Path("x.pdf"), "T", changed)
 
 
 def test_labels_tell_configurations_apart_by_what_differs():

@@ -15,7 +15,8 @@ from keras_rl_prob.types import Path
 def run(args: argparse.Namespace) -> None:
     """Plots and prints the path."""
     folders = [run for folder in args.runs for run in runs.runs_in(folder)]
-    draw(folders, args.out, args.title, metric=args.metric, smoothing=args.smoothing, band=args.band)
+    colours = {"colours": args.colours} if args.colours else {}
+    draw(folders, args.out, args.title, metric=args.metric, smoothing=args.smoothing, band=args.band, **colours)
     print(f"Wrote {args.out}")
 
 
