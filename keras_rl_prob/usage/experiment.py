@@ -34,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=arguments.positive, default=1, metavar="N", help="runs that train at a time; default: 1"
     )
-    parser.add_argument("--band", choices=("range", "deviation"), default="range", help="of curve.png; default: range")
+    parser.add_argument(
+        "--band",
+        choices=("range", "deviation"),
+        default="range",
+        metavar="KIND",
+        help="of curve.png: range (default) or deviation",
+    )
     parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
     parser.add_argument(
         "--resume", type=pathlib.Path, metavar="EXPERIMENT", help="the folder of an experiment to resume"
