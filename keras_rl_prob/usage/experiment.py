@@ -5,10 +5,10 @@ What is trained: ENV with the defaults of --agent, or the preset or file of
 The folder <logdir>/<time>-<name>-experiment holds a run folder for each seed
 (seed_1, ...) and curve.png, the mean of their learning curves with a band from
 the worst to the best. With --processes N runs train side by side, each in a
-process of its own, and print into output.txt of their folder. The table has the
-mean return of the final agent of each seed over deterministic episodes, and the
-95 % bootstrap confidence interval of the mean. After Ctrl-C or SIGTERM, --resume continues with the interrupted seed
-and the remaining ones.
+process of its own, and print into output.txt of their folder. The table has
+the mean return of the final agent of each seed over deterministic episodes,
+and the 95 % bootstrap confidence interval of the mean. After Ctrl-C or
+SIGTERM, --resume continues with the interrupted seed and the remaining ones.
 
 Examples:
   keras-rl-prob experiment CartPole-v1 --agent A2C --seeds 3
