@@ -128,24 +128,27 @@ def test_environments_of_fit_are_shared_and_those_of_collectors_are_not(engine):
         assert env.num_envs == 5 * 3
 
 
-def test_a_collector_explores_as_ape_x_says():
+def test_collectors_explore_as_ape_x_says_the_more_of_them_there_are():
     from keras_rl_prob.distributed.collector import explorer
 
     base = krp.EpsilonGreedy(0.4)
     values = [float(explorer(base, i, 8).value(tf.constant(0, tf.int64))) for i in range(8)]
-    assert values == pytest.approx([0.4 ** (1 + 7 * i / 7) for i in range(8)], rel=1e-5)
+    assert values == pytest.approx([0.4 ** (1 + 5.25 * i / 7) for i in range(8)], rel=1e-5)
+    assert [float(explorer(base, i, 2).value(tf.constant(0, tf.int64))) for i in range(2)] == pytest.approx([0.4, 0.4])
+    last = float(explorer(base, 359, 360).value(tf.constant(0, tf.int64)))
+    assert last == pytest.approx(0.4**8, rel=0.05)  # Ape-X's 360 actors
     falling = krp.EpsilonGreedy(keras.optimizers.schedules.PolynomialDecay(1.0, 100, 0.1), minimum=0.01)
     slow = explorer(falling, 1, 3)
     received = [float(slow.value(tf.constant(step, tf.int64))) for step in (0, 50, 100)]
-    assert received == pytest.approx([1.0, 0.55**4.5, 0.01], rel=1e-5)
+    assert received == pytest.approx([1.0, 0.55 ** (1 + 7 / 6), 0.1 ** (1 + 7 / 6)], rel=1e-5)
 
 
 def test_collectors_of_a_replaying_agent_have_epsilons_of_their_own(engine, stack):
     agent = compiled(lambda: dqn(exploration=krp.EpsilonGreedy(0.5)))
-    driver = source_of(agent, NATIVE, krp.distributed.RayCollectors(2), stack).driver
+    driver = source_of(agent, NATIVE, krp.distributed.RayCollectors(4), stack).driver
     driver.collect()
     values = [float(x._agent.exploration_in_use.value(tf.constant(0, tf.int64))) for x in engine.collectors]
-    assert values == pytest.approx([0.5, 0.5**8])
+    assert values == pytest.approx([0.5 ** (1 + 3.5 * i / 3) for i in range(4)])
     reported = agent.exploration_report()["epsilon"]
     assert float(reported) == 0.5
 
