@@ -140,7 +140,7 @@ def test_collectors_explore_as_ape_x_says_the_more_of_them_there_are():
     falling = krp.EpsilonGreedy(keras.optimizers.schedules.PolynomialDecay(1.0, 100, 0.1), minimum=0.01)
     slow = explorer(falling, 1, 3)
     received = [float(slow.value(tf.constant(step, tf.int64))) for step in (0, 50, 100)]
-    assert received == pytest.approx([1.0, 0.55 ** (1 + 7 / 6), 0.1 ** (1 + 7 / 6)], rel=1e-5)
+    assert received == pytest.approx([1.0, 0.55 ** (1 + 7 / 6), 0.01], rel=1e-5)
 
 
 def test_collectors_of_a_replaying_agent_have_epsilons_of_their_own(engine, stack):
