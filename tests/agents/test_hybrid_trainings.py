@@ -199,8 +199,6 @@ def table(agent, actions):
 
 def test_recordings_alone_are_learned_from(trained, recorded):
     name = trained[0]
-    if name == "recurrent":
-        pytest.skip("`Recorded` needs transitions")
     agent, before = small(name), small(name).get_weights()
     history = fit(agent, name, epochs=1, collectors=krp.imitation.Recorded(recorded))
     assert history["env_steps"] == [0]

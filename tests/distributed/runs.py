@@ -53,6 +53,13 @@ def dqn(**arguments):
     return krp.DQN(krp.networks.q_network(NATIVE, (8,)), rollout_steps=4, updates=2, replay=replay, **arguments)
 
 
+def sac(**arguments):
+    """With discrete actions."""
+    replay = krp.ReplaySettings(capacity=200, batch_size=8, learning_starts=8, n_step=2)
+    networks = krp.networks.stochastic_actor(NATIVE, (8,)), krp.networks.critic(NATIVE, (8,))
+    return krp.SAC(*networks, rollout_steps=4, updates=2, replay=replay, **arguments)
+
+
 def recurrent_dqn(**arguments):
     replay = krp.SequenceReplaySettings(
         capacity=64, batch_size=4, learning_starts=32, sequence_length=4, burn_in=0, period=4, n_step=1

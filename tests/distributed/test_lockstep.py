@@ -18,6 +18,7 @@ from runs import (
     reinforce,
     remembering_ppo,
     run,
+    sac,
     same,
     source_of,
     train,
@@ -29,8 +30,8 @@ from keras_rl_prob.distributed.drivers import RemoteDriver
 from keras_rl_prob.drivers import Driver, EpisodeDriver
 
 ALL = [(make, env) for make in (a2c, ppo, recurrent_ppo, reinforce, dqn, recurrent_dqn) for env in (NATIVE, GYMNASIUM)]
-ALL += [(remembering_ppo, GYMNASIUM)]
-FEW = [(ppo, NATIVE), (remembering_ppo, GYMNASIUM)]
+ALL += [(remembering_ppo, GYMNASIUM), (sac, GYMNASIUM)]
+FEW = [(ppo, NATIVE), (sac, GYMNASIUM), (remembering_ppo, GYMNASIUM)]
 
 
 @pytest.mark.parametrize(
