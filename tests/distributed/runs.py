@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import keras_rl_prob as krp
+from keras_rl_prob.testing import HybridTask
 
 NATIVE, GYMNASIUM = "tf/CartPole-v1", "CartPole-v1"
 COLLECTING = {"env_steps_per_second", "queue_wait", "collector_restarts", "policy_lag", "dropped_rollouts"}
@@ -54,9 +55,9 @@ def dqn(**arguments):
 
 
 def sac(**arguments):
-    """With discrete actions."""
+    """With a continuous and a discrete part of actions."""
     replay = krp.ReplaySettings(capacity=200, batch_size=8, learning_starts=8, n_step=2)
-    networks = krp.networks.stochastic_actor(NATIVE, (8,)), krp.networks.critic(NATIVE, (8,))
+    networks = krp.networks.stochastic_actor(HybridTask(), (8,)), krp.networks.critic(HybridTask(), (8,))
     return krp.SAC(*networks, rollout_steps=4, updates=2, replay=replay, **arguments)
 
 
