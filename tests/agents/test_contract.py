@@ -97,6 +97,7 @@ AGENTS = {
         {**ACTOR_CRITIC, "normalize_observations": True},
         CONTINUOUS,
     ),
+    "SAC, discrete": (krp.SAC, lambda: krp.networks.stochastic_actor(ENV, (8,)), ACTOR_CRITIC, ENV),
     "TD3": (krp.TD3, lambda: krp.networks.deterministic_actor(CONTINUOUS, (8,)), ACTOR_CRITIC, CONTINUOUS),
     "RecurrentSAC": (
         krp.RecurrentSAC,
@@ -118,7 +119,8 @@ AGENTS = {
     ),
     "RandomAgent": (krp.RandomAgent, None, {"rollout_steps": 8}, ENV),
 }
-VARIANTS = {"A3C", "Reinforce with baseline", "DQN without its replay"}  # A3C is A2C, see test_gradients.py
+# A3C is A2C, see test_gradients.py; discrete actions of SAC are in test_hybrid_trainings.py.
+VARIANTS = {"A3C", "Reinforce with baseline", "DQN without its replay", "SAC, discrete"}
 
 
 def of(*names):

@@ -283,6 +283,7 @@ KINDS = {
     "RandomAgent": lambda: krp.RandomAgent(),
     "QRDQN": lambda: krp.QRDQN(quantiles=3, dueling=True, noisy="factorized"),
     "SAC": lambda: krp.SAC(),
+    "SAC, discrete": lambda: krp.SAC(),  # mixed ones: test_hybrid_trainings.py
     "TD3": lambda: krp.TD3(),
     "RecurrentSAC": lambda: krp.RecurrentSAC(),
     "RecurrentTD3": lambda: krp.RecurrentTD3(),
@@ -290,7 +291,7 @@ KINDS = {
 CONTINUOUS = {"SAC", "TD3", "RecurrentSAC", "RecurrentTD3"}
 
 
-LIKE_ANOTHER = {"A3C", "IMPALA", "ACER", "Reinforce", "RecurrentTD3"}  # they act as A2C or TD3 does
+LIKE_ANOTHER = {"A3C", "IMPALA", "ACER", "Reinforce", "SAC, discrete", "RecurrentTD3"}  # they act as A2C or TD3 does
 
 
 @pytest.mark.parametrize(

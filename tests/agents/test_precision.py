@@ -26,6 +26,7 @@ AGENTS = {
     "QRDQN": lambda: krp.QRDQN(quantiles=5, **VALUES),
     "RecurrentDQN": lambda: krp.RecurrentDQN(sequence_length=2, burn_in=1, period=1, n_step=1, **VALUES),
     "SAC": lambda: krp.SAC(**CONTINUOUS),
+    "SAC, discrete": lambda: krp.SAC(**CONTINUOUS),
     "TD3": lambda: krp.TD3(policy_period=1, **CONTINUOUS),
     "LinearQ": lambda: krp.LinearQ(krp.networks.linear_q(ENV, components=25, samples=200), rollout_steps=3),
 }
@@ -91,6 +92,7 @@ def in_float32(name):
 SHORT = {(name, "mixed_float16") for name in AGENTS if name not in ("A2C", "IMPALA", "Reinforce")}
 SHORT |= {
     ("SAC", "mixed_bfloat16"),
+    ("SAC, discrete", "mixed_bfloat16"),
     ("TD3", "float64"),
     ("RecurrentDQN", "mixed_bfloat16"),
     ("RecurrentPPO", "float64"),
@@ -99,7 +101,12 @@ SHORT |= {
 
 # In half precision, the first gradients of a deterministic policy differ in sign, which is all that Adam's first steps are of.
 # In float16, critics and policy scale their losses separately, and skip different steps.
-APART = {("TD3", "mixed_float16"), ("TD3", "mixed_bfloat16"), ("SAC", "mixed_float16")}
+APART = {
+    ("TD3", "mixed_float16"),
+    ("TD3", "mixed_bfloat16"),
+    ("SAC", "mixed_float16"),
+    ("SAC, discrete", "mixed_float16"),
+}
 CASES = [(name, policy) for name in AGENTS for policy in TOLERANCES if (name, policy) not in APART]
 
 
@@ -136,7 +143,7 @@ def test_training_is_that_of_float32_within_its_tolerance(name, policy):
     assert np.isfinite(learned(agent, own[0])[0])
 
 
-@pytest.mark.parametrize("name", ["SAC", "TD3"])
+@pytest.mark.parametrize("name", ["SAC", "SAC, discrete", "TD3"])
 def test_critics_and_policy_learn_in_float16(name):
     with dtype_policy("mixed_float16"):
         agent, source = made(name)

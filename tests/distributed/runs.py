@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import keras_rl_prob as krp
+from keras_rl_prob.testing import HybridTask
 
 NATIVE, GYMNASIUM = "tf/CartPole-v1", "CartPole-v1"
 COLLECTING = {"env_steps_per_second", "queue_wait", "collector_restarts", "policy_lag", "dropped_rollouts"}
@@ -51,6 +52,13 @@ def acer(**arguments):
 def dqn(**arguments):
     replay = krp.ReplaySettings(capacity=200, batch_size=8, learning_starts=8, n_step=2)
     return krp.DQN(krp.networks.q_network(NATIVE, (8,)), rollout_steps=4, updates=2, replay=replay, **arguments)
+
+
+def sac(**arguments):
+    """With a continuous and a discrete part of actions."""
+    replay = krp.ReplaySettings(capacity=200, batch_size=8, learning_starts=8, n_step=2)
+    networks = krp.networks.stochastic_actor(HybridTask(), (8,)), krp.networks.critic(HybridTask(), (8,))
+    return krp.SAC(*networks, rollout_steps=4, updates=2, replay=replay, **arguments)
 
 
 def recurrent_dqn(**arguments):

@@ -18,6 +18,7 @@ from runs import (
     reinforce,
     remembering_ppo,
     run,
+    sac,
     same,
     source_of,
     train,
@@ -27,16 +28,17 @@ import keras_rl_prob as krp
 from keras_rl_prob.distributed.crew import seed_of
 from keras_rl_prob.distributed.drivers import RemoteDriver
 from keras_rl_prob.drivers import Driver, EpisodeDriver
+from keras_rl_prob.testing import HybridTask
 
 ALL = [(make, env) for make in (a2c, ppo, recurrent_ppo, reinforce, dqn, recurrent_dqn) for env in (NATIVE, GYMNASIUM)]
-ALL += [(remembering_ppo, GYMNASIUM)]
-FEW = [(ppo, NATIVE), (remembering_ppo, GYMNASIUM)]
+ALL += [(remembering_ppo, GYMNASIUM), (sac, HybridTask)]
+FEW = [(ppo, NATIVE), (sac, HybridTask), (remembering_ppo, GYMNASIUM)]
 
 
 @pytest.mark.parametrize(
     ("make", "env"),
     [pytest.param(*case, marks=() if case in FEW else pytest.mark.long) for case in ALL],
-    ids=[f"{make.__name__}-{env}" for make, env in ALL],
+    ids=[f"{make.__name__}-{getattr(env, '__name__', env)}" for make, env in ALL],
 )
 def test_one_collector_trains_as_the_agent_does_itself(engine, make, env):
     expected = run(make, env)

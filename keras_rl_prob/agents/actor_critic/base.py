@@ -206,7 +206,8 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def parameters_at(self, network: keras.Model, data: Nest, following: bool = False) -> Nest:
         """The outputs of a policy network's heads, nest `[N, ...]`, at the observations of a batch, or at the following."""
-        return network(self.normalize(_observations(data, following)), training=False)["action"]
+        outputs = network(self.normalize(_observations(data, following)), training=False)
+        return keras.tree.lists_to_tuples(outputs["action"])  # files do not preserve the difference
 
     def priority(self, errors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """What becomes the priorities `[N]`: the absolute errors `[N]`."""
