@@ -218,8 +218,16 @@ def test_too_late(start, monkeypatch, tmp_path):
         RuntimeWarning, match="TensorFlow was imported before `keras_rl_prob`: import `keras_rl_prob` first"
     ):
         assert compilation_cache.start() is None
-    assert not (tmp_path / "cache").exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compilation_cache.start() is None  # it has been said
+    assert not os.environ[compilation_cache.FLAGS]
+
+
+def test_processes_that_another_one_started_say_nothing(start, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
     monkeypatch.setenv(compilation_cache.FLAGS, f"{compilation_cache.FLAG}{tmp_path / 'cache' / 'sessions' / '1-x'}")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert compilation_cache.start() is None  # a process that another one started
+        assert compilation_cache.start() is None
+    assert not (tmp_path / "cache").exists()

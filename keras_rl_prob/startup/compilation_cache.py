@@ -33,7 +33,7 @@ STALE = 14 * 86_400  # seconds after which the session of a process that was kil
 
 
 def start() -> pathlib.Path | None:
-    """Starts a session, unless the cache is off, `TF_XLA_FLAGS` names another one, or TensorFlow is imported already.
+    """Starts a session, unless the cache is off, `TF_XLA_FLAGS` names another, or TensorFlow is imported already (said once).
 
     Returns:
         The folder of the session, or `None`.
@@ -47,7 +47,7 @@ def start() -> pathlib.Path | None:
     if any(x.startswith(FLAG) for x in flags):
         return None
     if "tensorflow" in sys.modules:
-        if not inherited:
+        if not inherited and _is_first_time(root):
             warnings.warn(
                 "What XLA compiles is not kept for later processes, for TensorFlow was imported before `keras_rl_prob`: import "
                 f"`keras_rl_prob` first, or set {VARIABLE}=off.",
@@ -138,6 +138,15 @@ def _private(root):
     if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
         raise PermissionError("the folder belongs to another user, or others can write to it")
     return root
+
+
+def _is_first_time(root):
+    """Whether nobody has been told yet; a file in the cache notes it."""
+    try:
+        (_private(root) / "told").touch(mode=0o600, exist_ok=False)
+    except OSError:  # it is there, or cannot be
+        return False
+    return True
 
 
 def _machine():
