@@ -99,17 +99,21 @@ def _ended(running: dict[pathlib.Path, subprocess.Popen]) -> Iterator[None]:
             process.wait()
 
 
+def environment() -> dict[str, str]:
+    """The environment variables of a process that is this program: it finds the same modules, and shares the GPU."""
+    paths = [path for path in [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)] if path]
+    return {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 def _started(folder):
     """A process that trains the run in a folder, apart from the terminal, whose Ctrl-C is passed on to it."""
-    paths = [path for path in [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)] if path]
-    environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with (folder / OUTPUT).open("ab") as output:
         return subprocess.Popen(  # noqa: S603 (this program)
             [sys.executable, "-m", "keras_rl_prob", "train", "--resume", os.fspath(folder)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=environment(),
             start_new_session=True,
         )
 

@@ -11,7 +11,8 @@ that the agent has:
   agent.entropy_coef=1e-4:3e-2:log        agent.clip_ratio=0.1:0.3
   agent.gae_lambda=0.9,0.95,0.98          agent.discount=0.95,0.99,0.995
   agent.update_epochs=2,4,8
-Every trial has the same seed. Needs the extra `tuner`.
+Every trial has the same seed. More than ten trials run in several processes,
+one after the other, so that memory stays bounded. Needs the extra `tuner`.
 
 Examples:
   keras-rl-prob tune --config pendulum --trials 20 --epochs 3
@@ -36,3 +37,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=arguments.positive, metavar="N", help="how many in all; default: 10")
     parser.add_argument("--logdir", default="runs", type=pathlib.Path, metavar="FOLDER", help="default: runs")
     parser.add_argument("--resume", type=pathlib.Path, metavar="TUNING", help="the folder of a search to resume")
+    parser.add_argument("--part", type=int, help=argparse.SUPPRESS)  # of the processes of a long search

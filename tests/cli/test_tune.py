@@ -56,6 +56,29 @@ def test_going_on_when_nothing_is_left_prints_the_best_again(searched, capsys):
     assert (searched / "best.json").read_text() == before
 
 
+def test_a_long_search_in_processes_is_the_same_search(searched, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(tune, "TRIALS_OF_A_PROCESS", 1)
+    folder = tmp_path / "again"
+    folder.mkdir()
+    (folder / "tuning.json").write_text((searched / "tuning.json").read_text())
+    assert main(["tune", "--resume", str(folder)]) == 0
+    assert sorted(trials(folder), key=str) == sorted(trials(searched), key=str)
+    assert capfd.readouterr().out.count("Best val_return: ") == 1
+    assert (folder / "best.json").read_text() == (searched / "best.json").read_text()
+
+
+def test_a_process_of_a_search_that_fails_ends_it(searched, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(tune, "TRIALS_OF_A_PROCESS", 1)
+    processes = []
+    monkeypatch.setattr(tune, "_search_apart", lambda folder, trials: processes.append(trials) or 2)
+    folder = tmp_path / "failing"
+    folder.mkdir()
+    (folder / "tuning.json").write_text((searched / "tuning.json").read_text())
+    assert main(["tune", "--resume", str(folder), "--trials", "4"]) == 2
+    assert processes == [1]
+    assert "Best" not in capfd.readouterr().out
+
+
 def test_the_values_that_are_drawn():
     hp = keras_tuner.HyperParameters()
     draws = {

@@ -4,12 +4,15 @@ import argparse
 import importlib.util
 import json
 import math
+import os
+import signal
+import subprocess
 import sys
 
 import keras
 
 from keras_rl_prob import presets
-from keras_rl_prob.cli import configs, runs
+from keras_rl_prob.cli import configs, runs, side_by_side
 from keras_rl_prob.cli.errors import UserError, blaming
 from keras_rl_prob.learning.persistence import write_whole
 from keras_rl_prob.presets.configuration import lookup
@@ -24,6 +27,7 @@ SEARCH = {
     "agent.update_epochs": "2,4,8",
 }
 TRIALS, TUNING, BEST = 10, "tuning.json", "best.json"
+TRIALS_OF_A_PROCESS = 10  # TensorFlow keeps what it has compiled, 65 MiB a trial, until its process ends
 SYNTAX = "--search takes KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C"
 
 
@@ -34,16 +38,35 @@ def run(args: argparse.Namespace) -> int | None:
     with blaming(None, *configs.WRONG):
         _agent(tuning, keras_tuner.HyperParameters())  # raises errors before a folder is created
         config = presets.complete(tuning["config"])
+    if args.part:  # a process of a longer search
+        return _search(_tuner(keras_tuner, tuning, config, args.resume, args.part), config, args.resume)
     folder = args.resume or runs.create(args.logdir, f"{config['name']}-tuning")
     _write(folder / TUNING, tuning)
-    tuner = keras_tuner.RandomSearch(
+    tuner, trials = _tuner(keras_tuner, tuning, config, folder, tuning["trials"]), tuning["trials"]
+    ended = len(tuner.oracle.end_order)
+    if trials - ended <= TRIALS_OF_A_PROCESS:
+        status = _search(tuner, config, folder)
+    else:
+        parts = range(ended + TRIALS_OF_A_PROCESS, trials + TRIALS_OF_A_PROCESS, TRIALS_OF_A_PROCESS)
+        status = next(filter(None, (_search_apart(folder, min(part, trials)) for part in parts)), 0)
+        tuner = _tuner(keras_tuner, tuning, config, folder, trials)
+    return status or _report(tuner, tuning, folder)
+
+
+def _tuner(keras_tuner, tuning, config, folder, trials):
+    """The tuner of a search, which goes on where the files in its folder end."""
+    return keras_tuner.RandomSearch(
         lambda hp: _agent(tuning, hp),
         objective=keras_tuner.Objective("val_return", "max"),
-        max_trials=tuning["trials"],
+        max_trials=trials,
         seed=config["seed"],
         directory=folder.parent,
         project_name=folder.name,
     )
+
+
+def _search(tuner, config, folder):
+    """Runs the trials that are missing; returns the exit status."""
     env, validation = presets.make_env(config), presets.make_env(config, validation=True)
     places = {"num_envs": config["env"]["num_envs"], "env_processes": config["env"]["processes"]}
     try:
@@ -53,7 +76,22 @@ def run(args: argparse.Namespace) -> int | None:
         return 130
     except RuntimeError as error:  # too many trials have failed
         raise UserError(str(error).strip().splitlines()[-1]) from error
-    return _report(tuner, tuning, folder)
+    return 0
+
+
+def _search_apart(folder, trials):
+    """Searches in a process of its own until so many trials are done; returns its exit status."""
+    command = [sys.executable, "-m", "keras_rl_prob", "tune", "--resume", os.fspath(folder), "--part", str(trials)]
+    with subprocess.Popen(  # noqa: S603 (this program)
+        command, stdin=subprocess.DEVNULL, env=side_by_side.environment(), start_new_session=True
+    ) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            return process.wait()
+        finally:
+            process.kill()
 
 
 def _asked(args):
