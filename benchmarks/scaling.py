@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 VARIED = {
     "environments": [8, 32, 128, 512, 2048, 4096],
     "rollout steps": [16, 32, 64, 128, 256, 512, 1024],
-    "units": [32, 64, 128, 256],
+    "units": [32, 64, 128, 256, 512],
 }
 USUAL = {"environments": 32, "rollout steps": 128, "units": 64}
 ENV = "tf/CartPole-v1"
