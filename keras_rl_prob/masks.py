@@ -186,5 +186,39 @@ def sample(action_space: gymnasium.Space, batch_size: int, seed: tf.Tensor, mask
     return tf.nest.pack_sequence_as(actions, [legal(*parts) for parts in flat])
 
 
+def for_gymnasium(action_space: gymnasium.Space, mask: Nest) -> Any:
+    """The mask of one observation as `action_space.sample(mask)` takes it.
+
+    Args:
+        action_space: A Gymnasium space.
+        mask: Nest of arrays, nonzero where an entry may be chosen, or `None`.
+
+    Returns:
+        int8 arrays in the containers of the action space, `None` where there is no mask; 2 means a free bit of a MultiBinary.
+
+    Example:
+    >>> from gymnasium.spaces import Box, Discrete, Tuple
+    >>> for_gymnasium(Tuple([Box(-1, 1), Discrete(3)]), {"1": np.array([True, False, True])})
+    (None, array([1, 0, 1], dtype=int8))
+    """
+    if mask is None:
+        return None
+    if isinstance(action_space, gym_spaces.Dict | gym_spaces.Tuple):
+        parts = {key: for_gymnasium(child, mask.get(str(key))) for key, child in children(action_space)}
+        return parts if isinstance(action_space, gym_spaces.Dict) else tuple(parts.values())
+    allowed = (np.asarray(mask) != 0).astype(np.int8)
+    if isinstance(action_space, gym_spaces.MultiBinary):
+        return 2 * allowed
+    if isinstance(action_space, gym_spaces.MultiDiscrete):
+
+        def nested(classes, allowed):
+            if np.ndim(classes) == 0:
+                return allowed[:classes]
+            return tuple(nested(*parts) for parts in zip(classes, allowed, strict=True))
+
+        return nested(action_space.nvec, allowed)
+    return allowed
+
+
 def _strings(path):
     return tuple(map(str, path))

@@ -171,3 +171,29 @@ def test_random_actions_where_nothing_is_allowed_or_nothing_is_masked():
     for mask in (tf.zeros((1000, 3)), None):
         actions = masks.sample(Discrete(3), 1000, tf.constant([1, 2]), mask)
         assert np.bincount(actions).min() > 250
+
+
+@pytest.mark.parametrize(
+    ("actions", "mask", "allowed"),
+    [
+        (Discrete(3, start=5), [0, 1, 2], {6, 7}),
+        (MultiBinary(2), [True, False], {(0, 0), (1, 0)}),
+        (MultiDiscrete([2, 4]), [[0, 1, 1, 1], [1, 0, 0, 1]], {(1, 0), (1, 3)}),
+        (MultiDiscrete([[2, 1], [1, 2]]), [[[1, 1], [1, 0]], [[1, 0], [0, 1]]], {(0, 0, 0, 1), (1, 0, 0, 1)}),
+    ],
+    ids=str,
+)
+def test_gymnasium_draws_what_a_mask_allows(actions, mask, allowed):
+    for space, nest, leaf in [
+        (actions, np.array(mask), lambda x: x),
+        (Dict({"arm": ARM, "do": Tuple([ARM, actions])}), {"do": {"1": np.array(mask)}}, lambda x: x["do"][1]),
+    ]:
+        space.seed(0)
+        given = masks.for_gymnasium(space, nest)
+        drawn = [leaf(space.sample(given)) for _ in range(100)]
+        assert {tuple(x.reshape(-1)) if np.ndim(x) else x for x in drawn} == allowed
+
+
+def test_without_a_mask_gymnasium_draws_all():
+    assert masks.for_gymnasium(NESTED, None) is None
+    assert len({Discrete(3).sample(masks.for_gymnasium(Discrete(3), None)) for _ in range(100)}) == 3

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from keras_rl_prob import checks, spaces
+from keras_rl_prob import checks, masks, spaces
 from keras_rl_prob.envs.gymnasium_ids import make_one
 from keras_rl_prob.envs.playing.episodes import Stop, rows
 from keras_rl_prob.trajectory import Episode
@@ -26,7 +26,8 @@ def record_episodes(
     Args:
         env: A `gymnasium.Env`, which stays open; or an id, a `krp.envs.spec` or a callable that makes an environment.
         policy: Callable from an observation to an action: a bot, or `agent.policy()`, whose `reset` is called at the start of
-            each episode, or a `Keyboard`, with which a person ends the recording before. `None` takes random actions.
+            each episode, or a `Keyboard`, with which a person ends the recording before. `None` takes random actions,
+            only allowed ones where the observation has an `"action_mask"`.
         episodes: Number of episodes.
         seed: Integer for the first reset and for random actions.
 
@@ -54,7 +55,7 @@ def record_episodes(
             return record_episodes(made, policy, episodes, seed)
     recorded = []
     env.action_space.seed(seed)
-    acts = policy or (lambda observation: env.action_space.sample())
+    acts = policy or _at_random(env)
     with contextlib.suppress(Stop):
         for number in range(episodes):
             first, *played = rows(env, acts, seed if number == 0 else None, sys.maxsize)
@@ -70,3 +71,10 @@ def record_episodes(
                 )
             )
     return recorded
+
+
+def _at_random(env):
+    """A policy that draws actions, only allowed ones where the observation has a mask."""
+    if not masks.places(env.observation_space, env.action_space):
+        return lambda observation: env.action_space.sample()
+    return lambda observation: env.action_space.sample(masks.for_gymnasium(env.action_space, observation[masks.KEY]))

@@ -7,6 +7,7 @@ import tensorflow as tf
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
+import keras_rl_prob as krp
 from keras_rl_prob.envs import GymnasiumEnv
 from keras_rl_prob.python_calls import raising_as_itself
 
@@ -136,3 +137,11 @@ def test_other_errors_of_an_environment_stay_as_they_are():
         played([lambda: Rude([SOME] * 3)] * 2, 1)
     with pytest.raises(ValueError, match=r"^not even this\n"):
         played([lambda: Rude([NONE] * 3)] * 2, 1)
+
+
+def test_recorded_random_actions_are_allowed():
+    env = Shown([(0, 1, 1), (1, 0, 0), (0, 0, 1)] * 20)
+    (episode,) = krp.envs.record_episodes(env, seed=1)
+    masks = episode.observations["action_mask"][:-1]
+    assert np.take_along_axis(masks, episode.actions[:, None], 1).all()
+    assert set(episode.actions[::3]) == {1, 2}
