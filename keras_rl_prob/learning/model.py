@@ -202,7 +202,22 @@ class LearningModel(PersistentModel):
         return loss, logs, tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def _learn(self, part, data):
-        """Takes the gradient step of one part; returns its loss and logs, and whether its variables were updated."""
+        """Takes the gradient step of one part if it is due; returns its loss and logs, and whether its variables were updated."""
+        if part.period == 1:
+            return self._learn_now(part, data, True)
+        due = tf.equal(self.optimizer.iterations % part.period, 0)
+        if tf.executing_eagerly():
+            return self._learn_now(part, data, due)
+        learned: list[Any] = []  # the first branch is traced first: the second has the same structure
+
+        def learn():
+            learned[:] = [self._learn_now(part, data, True)]
+            return learned[0]
+
+        return tf.cond(due, learn, lambda: tf.nest.map_structure(lambda x: tf.zeros(x.shape, x.dtype), learned[0]))
+
+    def _learn_now(self, part, data, due):
+        """The same, with a gradient in every case."""
         optimizer = self.optimizers[part.name]
         loss, logs, gradients = self.loss_and_gradient(part, data)
         self._follow_failure(data.report["failure"], loss, gradients, optimizer)
@@ -210,9 +225,7 @@ class LearningModel(PersistentModel):
             scale = tf.cast(optimizer.scale_loss(1.0), tf.float32)
             norms = gradient_norms(self.watched, gradients, part.variables, scale)
             logs = {**logs, **{self._name_in_logs(part, name): norm for name, norm in norms.items()}}
-        updates = tf.equal(self.failure, failures.NONE) & self.allows_update(data, logs)
-        if part.period > 1:
-            updates &= tf.equal(self.optimizer.iterations % part.period, 0)
+        updates = tf.equal(self.failure, failures.NONE) & self.allows_update(data, logs) & due
         tf.cond(updates, lambda: self._apply(optimizer, gradients, part.variables), lambda: None)
         return loss, logs, updates
 

@@ -61,12 +61,20 @@ def test_each_part_changes_its_own_variables_with_its_own_optimizer():
         assert all(same) if name == "critic" else not any(same), name
 
 
-@pytest.mark.parametrize("eager", [True, False])
-def test_a_part_with_a_period_learns_at_every_so_many_gradient_steps(eager):
-    agent = with_parts(lambda agent: [critic(agent), Two.parts(agent)[1]._replace(period=2)])()
-    agent.compile(keras.optimizers.SGD(0.1), run_eagerly=eager, jit_compile=False)
-    agent.fit(ENV, epochs=1, steps_per_epoch=5, num_envs=2, seed=0, verbose=0)
-    assert {name: int(x.iterations) for name, x in agent.optimizers.items()} == {"critic": 5, "actor": 2}
+def test_a_part_with_a_period_learns_and_is_logged_at_every_so_many_gradient_steps():
+    logs, weights = [], []
+    for eager in (True, False):
+        keras.utils.set_random_seed(0)
+        agent = with_parts(lambda agent: [critic(agent), Two.parts(agent)[1]._replace(period=2)])()
+        agent.compile(keras.optimizers.SGD(0.1), run_eagerly=eager, jit_compile=False)
+        history = agent.fit(ENV, epochs=1, steps_per_epoch=5, num_envs=2, seed=0, verbose=0).history
+        assert {name: int(x.iterations) for name, x in agent.optimizers.items()} == {"critic": 5, "actor": 2}
+        logs.append([history[name][0] for name in ("critic_loss", "actor_loss")])
+        weights.append(agent.get_weights())
+    assert logs[0][1] != 0.0
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-5)  # a graph computes nothing in the other steps
+    for x, y in zip(*weights, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
 def test_optimizers_must_be_those_of_the_parts():
