@@ -202,7 +202,7 @@ class LearningModel(PersistentModel):
         return loss, logs, tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def _learn(self, part, data):
-        """Takes the gradient step of one part if it is due; returns its loss and logs, and whether its variables were updated."""
+        """Takes the gradient step of a part if it is due; returns its loss, its logs and whether its variables were updated."""
         if part.period == 1:
             return self._learn_now(part, data, True)
         due = tf.equal(self.optimizer.iterations % part.period, 0)
