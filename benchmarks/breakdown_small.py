@@ -2,7 +2,7 @@
 
     python benchmarks/breakdown_small.py
 
-The settings are those of throughput.py. Every line is a component timed alone, the fastest of five rounds.
+The settings are those of peers.py. Every line is a component timed alone, the fastest of five rounds.
 """
 
 import os
