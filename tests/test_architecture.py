@@ -163,7 +163,7 @@ def test_optional_libraries_are_imported_in_one_module_each_and_only_when_used()
         assert not early & OPTIONAL, path
     for library in OPTIONAL:
         assert len(importers.get(library, ())) <= 1, (library, importers[library])
-    assert importers["matplotlib"] == {"keras_rl_prob.callbacks.plot_learning_curves"}
+    assert importers["matplotlib"] == {"keras_rl_prob.callbacks.plots.plot_learning_curves"}
     assert importers["PIL"] == {"keras_rl_prob.callbacks.episodes.record_episode"}
 
 

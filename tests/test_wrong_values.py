@@ -167,6 +167,10 @@ TABLE = [
         {"runs": [{}, None, 3, ["a.csv"], {"a": "a.csv"}, {"a": []}]},
     ),
     (
+        of(krp.callbacks.plot_exploration, explorations={"a": krp.EpsilonGreedy()}, env_steps=9, path="a.png"),
+        {"explorations": [{}, None, krp.EpsilonGreedy(), [krp.EpsilonGreedy()], {"a": 0.1}], "env_steps": COUNT},
+    ),
+    (
         method("fit", "tf/CartPole-v1"),
         {
             **dict.fromkeys(("epochs", "steps_per_epoch", "validation_episodes", "validation_freq", "num_envs"), COUNT),

@@ -194,6 +194,14 @@ class ActingModel(Mixin):
         """A sample for which `environment_action` returns this action; clipped actions stay as they are."""
         return self._heads.raw(action)
 
+    def record_of_others(self, raw: Nest) -> dict[str, Nest] | None:
+        """What `act` would have recorded of actions that somebody else took; `None` if the agent cannot learn from them.
+
+        Args:
+            raw: Nest `[B, ...]` of the actions, as samples of the policy (`raw_action`).
+        """
+        return None
+
     def _check_built(self, method):
         if not self.built:
             raise ValueError(

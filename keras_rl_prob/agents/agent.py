@@ -176,7 +176,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
                 TensorFlow's own kernels for them are faster on a CPU. The loops of LSTM and GRU are compiled even then.
             run_eagerly: Whether `train_step` runs as plain Python, for debugging.
             metrics: Names of what is to be computed too: `"gradient_norm"` (before clipping), `"gradient_norm_of_layers"`, and,
-                for PPO, `"row_kl"`, which is in `last_rollout`.
+                for on-policy agents and `IMPALA`, `"row_kl"`, which is in `last_rollout`.
             **unsupported: Raise a `TypeError`: `loss` and the like belong to the agent.
         """
         reject_unknown(Agent.compile, unsupported)

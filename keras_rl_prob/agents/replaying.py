@@ -71,6 +71,10 @@ class ReplayingModel(Mixin):
         """The observation itself, which transitions need."""
         return observation
 
+    def record_of_others(self, raw: Nest) -> dict[str, Nest]:
+        """The actions alone, which is all that is stored."""
+        return {"raw": raw}
+
     def add_experience(self, episodes: Iterable[Any]) -> None:
         """Adds recorded episodes to those with which the replay buffer of a new training starts; they are not saved.
 

@@ -7,8 +7,7 @@ from keras_rl_prob.callbacks.episode_window import EpisodeWindow
 from keras_rl_prob.callbacks.episodes import RecordVideo, WatchEpisode, record_episode
 from keras_rl_prob.callbacks.evaluate_return import EvaluateReturn
 from keras_rl_prob.callbacks.inline import show_curve, show_episode
-from keras_rl_prob.callbacks.plot_learning_curve import PlotLearningCurve
-from keras_rl_prob.callbacks.plot_learning_curves import plot_learning_curves
+from keras_rl_prob.callbacks.plots import PlotLearningCurve, plot_exploration, plot_learning_curves
 from keras_rl_prob.callbacks.rollout_histograms import RolloutHistograms
 from keras_rl_prob.callbacks.run_log import RunLog
 from keras_rl_prob.callbacks.stop_on_signal import StopOnSignal
@@ -25,6 +24,7 @@ __all__ = [
     "RunLog",
     "StopOnSignal",
     "WatchEpisode",
+    "plot_exploration",
     "plot_learning_curves",
     "record_episode",
     "show_curve",

@@ -11,8 +11,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob.agents import Agent
 from keras_rl_prob.callbacks.episodes.record_episode import record_episode
-from keras_rl_prob.callbacks.plot_learning_curve import draw
-from keras_rl_prob.callbacks.plot_learning_curves import read_log
+from keras_rl_prob.callbacks.plots.plot_learning_curve import draw
+from keras_rl_prob.callbacks.plots.plot_learning_curves import read_log
 from keras_rl_prob.types import Path
 
 

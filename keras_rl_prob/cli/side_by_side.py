@@ -20,7 +20,8 @@ def train(folders: Sequence[pathlib.Path], processes: int) -> int | None:
 
     Each process is `keras-rl-prob train --resume FOLDER`, whose result is that of the same run by itself; what it prints is in
     `output.txt` of the folder. At a signal, and if one fails, the others end after their epoch, with everything saved; at a
-    second signal all are killed. None is left when this function returns.
+    second signal all are killed. None is left when this function returns, or if this process is killed
+    (`keras_rl_prob.cli.one_of_several`).
 
     Args:
         folders: Run folders.
@@ -39,7 +40,7 @@ def train(folders: Sequence[pathlib.Path], processes: int) -> int | None:
                 print(f"{folder.name}: training, output in {folder / OUTPUT}", flush=True)
             time.sleep(PAUSE)
             for folder, process in [(x, y) for x, y in running.items() if y.poll() is not None]:
-                del running[folder]
+                running.pop(folder).communicate()  # closes its input
                 if process.returncode == 0:
                     print(f"{folder.name}: done", flush=True)
                 elif not signals.received and not failed:
@@ -96,7 +97,7 @@ def _ended(running: dict[pathlib.Path, subprocess.Popen]) -> Iterator[None]:
     finally:
         for process in running.values():
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def environment() -> dict[str, str]:
@@ -109,8 +110,8 @@ def _started(folder):
     """A process that trains the run in a folder, apart from the terminal, whose Ctrl-C is passed on to it."""
     with (folder / OUTPUT).open("ab") as output:
         return subprocess.Popen(  # noqa: S603 (this program)
-            [sys.executable, "-m", "keras_rl_prob", "train", "--resume", os.fspath(folder)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "keras_rl_prob.cli.one_of_several", os.fspath(folder)],
+            stdin=subprocess.PIPE,  # to which nothing is written; it ends with this process
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment(),

@@ -11,7 +11,6 @@ import tensorflow as tf
 from keras_rl_prob import border, checks, masks, spaces
 from keras_rl_prob.agents import Agent, Policy
 from keras_rl_prob.agents.network_checks import check_same_spaces
-from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.drivers import Driver, Rollout
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.python_calls import call
@@ -23,8 +22,9 @@ from keras_rl_prob.types import Nest
 class Bots:
     """Collectors for `fit(collectors=...)`: a bot plays some of the environments, the agent the others, and it learns from all.
 
-    Only agents with a replay buffer can learn from the actions of others: `DQN`, `QRDQN`, `RecurrentDQN`, `SAC`, `TD3`. The
-    transitions of both are in the buffer and are drawn alike. `return` and `length` are those of the agent's own episodes,
+    Only agents with a replay buffer can learn from the actions of others: `DQN`, `QRDQN`, `RecurrentDQN`, `SAC`, `TD3`,
+    `RecurrentSAC`, `RecurrentTD3`, and `ACER`, for which a bot takes its actions with probability 1. What both do is in the
+    buffer and is drawn alike. `return` and `length` are those of the agent's own episodes,
     `env_steps` are those of all environments.
 
     Args:
@@ -66,10 +66,10 @@ class Bots:
 
     def make_source(self, agent: keras.Model, env: BatchEnv, seed: int) -> RolloutSource:
         """The agent's own source, in which the bot plays some of the environments; see `Collectors`."""
-        if not isinstance(agent, ReplayingModel):
+        if type(agent).record_of_others is Agent.record_of_others:
             raise ValueError(
                 "`collectors=Bots(...)` needs an agent with a replay buffer, which can learn from the actions of others: "
-                f"`krp.DQN`, `krp.RecurrentDQN`, `krp.SAC` or `krp.TD3`. Received: a {type(agent).__name__}"
+                f"`krp.DQN`, `krp.RecurrentDQN`, `krp.SAC`, `krp.TD3` or `krp.ACER`. Received: a {type(agent).__name__}"
             )
         if self.envs > env.num_envs:
             raise ValueError(
@@ -148,10 +148,12 @@ class _ActorWithBots:
             action, _, others = bot.act(seen, is_first[:count], state[1], seed + [7, 0], deterministic=True)
         else:
             action = self._asked(agent.observed(first[0]), agent.environment_action(first[1]))
-        raw = tf.nest.map_structure(
-            lambda x, y: tf.concat([tf.cast(x, y.dtype), y[count:]], 0), agent.raw_action(action), record["raw"]
+        raw = tf.nest.map_structure(lambda x, y: tf.cast(x, y.dtype), agent.raw_action(action), first[1])
+        theirs: Any = agent.record_of_others(raw)
+        both = tf.nest.map_structure(
+            lambda x, y: tf.concat([x, y[count:]], 0), theirs, {name: record[name] for name in theirs}
         )
-        return agent.environment_action(raw), {**record, "raw": raw}, (own, others)
+        return agent.environment_action(both["raw"]), {**record, **both}, (own, others)
 
     def final_value(self, observation: Nest, state: Nest) -> Nest:
         return self._agent.final_value(observation, state[0])

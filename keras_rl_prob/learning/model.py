@@ -113,9 +113,9 @@ class LearningModel(PersistentModel):
 
         `"action"` as the environment received it and the policy's `"parameters"`, both nests like the action space;
         `"log_prob"`, `"value"`, `"advantage"`, `"target"` (of the value), float32; `"valid"`, False for rows that are not
-        environment steps. For PPO with `compile(metrics=["row_kl"])` also `"kl"`, float32: the KL divergence in nats of
-        the policy that acted from that before the last gradient step in which the row was used. `None` also where collectors
-        send gradients in place of rollouts.
+        environment steps. With `compile(metrics=["row_kl"])` also `"kl"`, float32: the KL divergence in nats of the policy
+        that acted from that after the last gradient step in which the row was used. `None` also where collectors send gradients
+        in place of rollouts.
         """
         return self._training.source.follower.last_rollout() if self._training and self._training.has_begun else None
 

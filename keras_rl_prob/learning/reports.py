@@ -90,6 +90,9 @@ def _named(name, metrics):
     return metrics[name]
 
 
+ROW_KL = "; 'row_kl' is for agents that learn from each rollout and then forget it, such as `krp.PPO` and `krp.A2C`"
+
+
 def checked_metrics(agent: keras.Model, names: Any) -> tuple[str, ...]:
     """Returns the argument `metrics` of `compile`, each name once.
 
@@ -99,8 +102,8 @@ def checked_metrics(agent: keras.Model, names: Any) -> tuple[str, ...]:
     known = list(agent.optional_metrics)
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name in known for name in names):
         raise ValueError(
-            f"`metrics` must be a list of names of {known}; the others belong to `{type(agent).__name__}` and are always there."
-            f" Received: metrics={names!r}"
+            f"`metrics` must be a list of names of {known}, beside those that `{type(agent).__name__}` always has"
+            f"{ROW_KL if 'row_kl' not in known else ''}. Received: metrics={names!r}"
         )
     return tuple(dict.fromkeys(names))
 

@@ -2,8 +2,8 @@
 
 RUN is a run folder, or a .keras file. The environment is that of the run; a
 file outside of a run folder needs --env. The agent acts deterministically (the
-mode of its policy) unless --stochastic is given. The same --seed gives the same
-episodes.
+mode of its policy) unless --stochastic is given, and at random with probability
+--epsilon. The same --seed gives the same episodes.
 
 Examples:
   keras-rl-prob evaluate runs/20260131T093000-pendulum
@@ -24,4 +24,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=arguments.positive, default=100, metavar="N", help="default: 100")
     parser.add_argument("--checkpoint", default="best", metavar="best|final|FILE", help="which agent; default: best")
     parser.add_argument("--stochastic", action="store_true", help="sample actions from the policy")
+    parser.add_argument("--epsilon", type=float, default=0.0, metavar="P", help="probability of a random action")
     parser.add_argument("--seed", type=arguments.seed, default=0, metavar="N", help="default: 0")

@@ -30,7 +30,7 @@ def scripted(mode="NextStep", scripts=SCRIPTS):
     return krp.envs.make(gymnasium.vector.SyncVectorEnv(makers, autoreset_mode=mode))
 
 
-def begin(env, cell=None, ratio=2, capacity=200, rollout_steps=7, **arguments):
+def begin(env, cell=None, ratio=2, capacity=200, rollout_steps=7, bots=None, **arguments):
     """An agent with large weights that is ready to learn in `env`, its source and an iterator of what that deals out."""
     network = krp.networks.actor_critic(env, (8,), cell=cell, critic="q")
     replay = krp.RolloutReplaySettings(capacity, ratio, learning_starts=0)
@@ -40,7 +40,7 @@ def begin(env, cell=None, ratio=2, capacity=200, rollout_steps=7, **arguments):
     randomize(agent.network, 0)
     agent.begin_training()
     agent._prepare_for(env, agent.updates_per_rollout(env.num_envs))
-    source = agent.make_source(env, 0)
+    source = bots.make_source(agent, env, 0) if bots else agent.make_source(env, 0)
     return agent, source, iter(source.dataset())
 
 
@@ -86,7 +86,7 @@ def definition(data, logits, behaviour, average, q, delta=DELTA, clip=CLIP):
     valid = data["valid"][:steps].astype(bool)
     for t, b in np.argwhere(valid):
         p, m, c, a = pi[t, b], mu[t, b], center[t, b], data["action"][t, b]
-        rho = np.divide(p, m, out=np.zeros_like(p), where=m > 0)
+        rho = np.divide(p, m, out=np.where(p > 0, np.inf, 0.0), where=m > 0)
         log_gradient = np.eye(len(p)) - p  # [b, logits]: d log pi(b) / d logits
         g = min(clip, rho[a]) * (target[t, b] - value[t, b]) * log_gradient[a]
         correction = np.zeros_like(g)
@@ -257,6 +257,37 @@ def test_an_update_on_what_was_played_is_its_definition(cell, mode):
         bounds += [*expected["bound"][arrays["valid"][:-1]]]
     assert updates > 1
     assert 0.0 < np.mean(bounds) < 1.0
+
+
+@pytest.mark.parametrize("cell", [None, pytest.param("gru", marks=pytest.mark.long)])
+def test_an_update_on_what_bots_played_has_them_act_with_probability_one(cell):
+    """The first of two environments is a bot's; the other rows have the parameters of the agent that acted, as ever."""
+    bots = krp.imitation.Bots(lambda observation: int(observation[2]) % 2)
+    agent, _, rollouts = begin(scripted(), cell, bots=bots)
+    next(rollouts)
+    randomize(agent.network, 4)
+    seen, first = [], next(rollouts)
+    for index in range(int(first.updates)):
+        data = first.update(tf.constant(index))
+        now, before = outputs(agent._unrolled, data), outputs(agent._average_unrolled, data)
+        arrays = {name: getattr(data, name).numpy() for name in ("reward", "discount", "ended", "valid")}
+        action, observation = data.raw.numpy(), data.observation.numpy()
+        by_bot = (observation[..., 0] == 0)[..., None]
+        acted = arrays["valid"] & by_bot[..., 0]
+        acted[-1] = False
+        np.testing.assert_array_equal(action[acted], observation[acted][:, 2] % 2)
+        certain = np.where(np.eye(2)[action], 0.0, -np.inf)
+        behaviour = np.where(by_bot, certain, data.parameters.numpy())
+        expected = definition({**arrays, "action": action}, now["action"], behaviour, before["action"], now["q"])
+        heads = last_biases(agent.network)
+        biases = [x.numpy() for x in heads]
+        _, logs = agent.loss_and_logs(data)
+        agent.train_step(data)
+        assert_is(logs, expected)
+        for old, head, name in zip(biases, heads, ("logits", "q"), strict=True):
+            np.testing.assert_allclose(head - old, -0.01 * expected[name].sum((0, 1)), rtol=2e-3, atol=1e-6)
+        seen += [*by_bot[:-1, :, 0][arrays["valid"][:-1]]]
+    assert 0.0 < np.mean(seen) < 1.0
 
 
 def last_biases(network):

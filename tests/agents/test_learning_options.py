@@ -164,6 +164,37 @@ def test_weights_come_from_the_agent_and_reach_the_updates():
         wrong.fit(env, num_envs=3, steps_per_epoch=2, verbose=0)
 
 
+class Selecting(krp.PPO):
+    """Learns the more from a row the faster the cart is."""
+
+    def sample_weight(self, rollout):
+        return tf.abs(rollout.observation[..., 1]) if self.selects else None
+
+
+def test_weights_and_schedules_in_graphs_are_those_of_eager_updates():
+    """Three updates, between which all three coefficients change; without weights or changes the results are others."""
+
+    def trained(eager, selects=True, **constant):
+        keras.utils.set_random_seed(1)
+        changing = {"discount": DECAY(1.0, 4, 0.2), "gae_lambda": DECAY(1.0, 4, 0.2), "value_coef": DECAY(2.0, 4, 0.1)}
+        agent = Selecting(
+            krp.networks.feed_forward("tf/CartPole-v1", (4,)),
+            rollout_steps=6,
+            minibatches=1,
+            update_epochs=1,
+            **{**changing, **constant},
+        )
+        agent.selects = selects
+        agent.compile(keras.optimizers.SGD(0.3), run_eagerly=eager, jit_compile=False)
+        agent.fit("tf/CartPole-v1", num_envs=2, steps_per_epoch=3, verbose=0, seed=0)
+        return np.concatenate([np.ravel(x) for x in agent.network.get_weights()])
+
+    eager, graph = trained(True), trained(False)
+    np.testing.assert_allclose(graph, eager, rtol=1e-4, atol=1e-6)
+    for other in ({"selects": False}, {"discount": 1.0, "gae_lambda": 1.0, "value_coef": 2.0}):
+        assert np.abs(trained(True, **other) - eager).max() > 1e-4, other
+
+
 def sequences(agent, spread):
     """A minibatch of three sequences of two rows, whose policy has moved the more the larger their number in `spread`."""
     flat = minibatch(agent)

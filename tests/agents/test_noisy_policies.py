@@ -9,12 +9,13 @@ import keras_rl_prob as krp
 from keras_rl_prob.layers import DenseCategorical, NoisyDense, StatefulRNN
 
 
-def network(memory=False):
+def network(memory=False, critic="value"):
     x = inputs = keras.Input((4,))
     x = NoisyDense(16, activation="tanh", sigma=2.0)(x)
     if memory:
         x = StatefulRNN(keras.layers.GRUCell(8))(x)
-    return keras.Model(inputs, {"action": DenseCategorical((2,))(x), "value": keras.layers.Dense(1)(x)})
+    value = keras.layers.Dense(1 if critic == "value" else 2)(x)
+    return keras.Model(inputs, {"action": DenseCategorical((2,))(x), critic: value})
 
 
 class Watch(keras.callbacks.Callback):
@@ -65,6 +66,28 @@ def test_the_update_sees_the_noise_that_acted(memory):
     logs = agent.fit("tf/CartPole-v1", num_envs=2, steps_per_epoch=8, seed=1, verbose=0).history
     assert abs(logs["kl"][0]) < 1e-6
     assert logs["clip_fraction"][0] == 0
+
+
+ONCE = {
+    "IMPALA": lambda: krp.IMPALA(network(), rollout_steps=8),
+    "A3C": lambda: krp.A3C(network(), rollout_steps=8),
+    "ACER": lambda: krp.ACER(
+        network(critic="q"), rollout_steps=8, replay=krp.RolloutReplaySettings(ratio=0, learning_starts=0)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_a_single_update_sees_the_noise_that_acted(name):
+    """With a learning rate of 0: importance weights are 1, and the divergence of what acted from what is updated is 0."""
+    agent, watch = ONCE[name](), Watch()
+    agent.compile(keras.optimizers.SGD(0.0), run_eagerly=True, metrics=[] if name == "ACER" else ["row_kl"])
+    logs = agent.fit("tf/CartPole-v1", num_envs=2, steps_per_epoch=3, seed=1, verbose=0, callbacks=[watch]).history
+    assert len({noise.tobytes() for noise in watch.noise}) == 3
+    if name != "A3C":
+        assert logs["importance_weight"][0] == pytest.approx(1.0, abs=1e-5)
+    if name != "ACER":
+        assert max(np.abs(rollout["kl"]).max() for rollout in watch.rollouts) < 1e-6
 
 
 def test_evaluation_and_predictions_are_without_noise():

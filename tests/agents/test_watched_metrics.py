@@ -10,22 +10,32 @@ import keras_rl_prob as krp
 ENV = "tf/CartPole-v1"
 
 
-class Noting(krp.PPO):
-    """Notes, when it runs eagerly, the KL divergence of each row in the last update, by its value and log-probability."""
+class Noting:
+    """Notes, when it runs eagerly, the KL divergence of each row after the last update with it, by its old logits."""
 
-    def policy_loss(self, policy, log_prob, advantage, data):
-        logits = policy.distributions.distribution.logits  # [L, R, 2]
-        old, new = (tf.nn.log_softmax(x).numpy() for x in (data.parameters, logits))
-        kl = np.sum(np.exp(old) * (old - new), -1)  # [L, R]
-        keys = np.stack([data.value.numpy(), data.log_prob.numpy()], -1).reshape(-1, 2).tolist()
-        self.noted |= dict(zip(map(tuple, keys), kl.ravel().tolist(), strict=True))
-        return super().policy_loss(policy, log_prob, advantage, data)
+    def after_update(self, data):
+        super().after_update(data)
+        old = data.parameters.numpy().reshape(-1, 2)
+        new = self.network(tf.reshape(data.observation, (-1, 4)))["action"].numpy()
+        odds, others = (x - np.log(np.exp(x).sum(-1, keepdims=True)) for x in (old.astype(float), new.astype(float)))
+        kl = np.sum(np.exp(odds) * (odds - others), -1)
+        self.noted |= dict(zip(map(tuple, old.tolist()), kl.tolist(), strict=True))
+
+
+ONCE = {"rollout_steps": 8}
+ON_POLICY = {
+    "PPO": (krp.PPO, {"minibatches": krp.Minibatches(2, sequence_length=4), "update_epochs": 2, **ONCE}),
+    "A2C": (krp.A2C, ONCE),
+    "IMPALA": (krp.IMPALA, {"lag": 1, **ONCE}),
+    "Reinforce": (krp.Reinforce, {"max_episode_steps": 8}),
+}
 
 
 def fitted(metrics=(), kind=krp.PPO, optimizer=None, steps=4, run_eagerly=False, **arguments):
     keras.utils.set_random_seed(1)
-    arguments = {"minibatches": 2, "update_epochs": 2, "rollout_steps": 8, **arguments}
-    agent = kind(krp.networks.feed_forward(ENV, (8,)), **arguments)
+    if kind is krp.PPO:
+        arguments = {"minibatches": 2, "update_epochs": 2, "rollout_steps": 8, **arguments}
+    agent = kind(krp.networks.feed_forward(ENV, (8,), value=not issubclass(kind, krp.Reinforce)), **arguments)
     agent.noted = {}
     agent.compile(optimizer or keras.optimizers.SGD(0.5), jit_compile=False, run_eagerly=run_eagerly, metrics=metrics)
     agent.build(ENV)
@@ -68,14 +78,14 @@ def test_the_norm_is_that_of_the_unscaled_loss():
     assert other == pytest.approx(plain, rel=1e-4)
 
 
-def test_the_kl_divergence_of_each_row_is_that_of_the_last_update_with_it():
-    dealing = krp.Minibatches(2, sequence_length=4)
-    agent, _, rollout, _ = fitted(["row_kl"], Noting, run_eagerly=True, minibatches=dealing)
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_the_kl_divergence_of_each_row_is_that_after_the_last_update_with_it(name):
+    kind, arguments = ON_POLICY[name]
+    agent, _, rollout, _ = fitted(["row_kl"], type(name, (Noting, kind), {}), run_eagerly=True, **arguments)
     kl, valid = rollout["kl"], rollout["valid"]
     assert kl.shape == (8, 4)
-    keys = np.stack([rollout["value"], rollout["log_prob"]], -1)
-    expected = [agent.noted[tuple(key)] for key in keys[valid].tolist()]
-    np.testing.assert_allclose(kl[valid], expected, rtol=1e-3, atol=1e-7)
+    expected = [agent.noted[tuple(key)] for key in rollout["parameters"][valid].tolist()]
+    np.testing.assert_allclose(kl[valid], expected, rtol=1e-3, atol=1e-6)
     assert kl.max() > 1e-4
     assert len(set(kl[valid].tolist())) > 20
 
@@ -127,8 +137,11 @@ def test_other_metrics_are_refused(wrong):
         ValueError, match=r"`metrics` must be a list of names of \['gradient_norm', .*Received: metrics="
     ):
         krp.PPO().compile(metrics=wrong)
-    with pytest.raises(ValueError, match=r"belong to `A2C` and are always there"):
-        krp.A2C().compile(metrics=["row_kl"])
+    for kind in (krp.DQN, krp.ACER):
+        with pytest.raises(
+            ValueError, match=r"beside those that `\w+` always has; 'row_kl' is for agents that learn from"
+        ):
+            kind().compile(metrics=["row_kl"])
 
 
 def test_presets_ask_for_metrics_too():

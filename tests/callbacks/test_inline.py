@@ -12,7 +12,7 @@ from PIL import Image
 
 import keras_rl_prob as krp
 from keras_rl_prob.callbacks import inline
-from keras_rl_prob.callbacks.plot_learning_curve import EVALUATION, TRAINING
+from keras_rl_prob.callbacks.plots.plot_learning_curve import EVALUATION, TRAINING
 
 LOGS = {"env_steps": [10, 20, 30], "return": [1.0, 2.0, 4.0], "val_return": [2.0, 3.0, 5.0]}
 

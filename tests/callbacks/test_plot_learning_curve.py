@@ -120,7 +120,11 @@ def test_the_suffix_says_what_the_picture_is(tmp_path):
 
 def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    for use in (krp.callbacks.PlotLearningCurve, lambda path: krp.callbacks.plot_learning_curves({"a": [path]}, path)):
+    for use in (
+        krp.callbacks.PlotLearningCurve,
+        lambda path: krp.callbacks.plot_learning_curves({"a": [path]}, path),
+        lambda path: krp.callbacks.plot_exploration({"a": krp.EpsilonGreedy()}, 9, path),
+    ):
         (tmp_path / "log.csv").write_text("epoch,env_steps,return\n0,1,2\n")
         with pytest.raises(ImportError, match=r'need Matplotlib: pip install "keras_rl_prob\[plot\]"'):
             use(tmp_path / "log.csv")

@@ -47,6 +47,18 @@ def test_evaluate_passes_on_how_to_act_and_the_seed(finished, capsys):
     assert mean_return(printed) == pytest.approx(expected, abs=0.01)
 
 
+def test_evaluate_acts_at_random_as_often_as_asked_for(finished, capsys):
+    agent = keras.saving.load_model(finished / "best.keras")
+    expected = agent.evaluate("tf/CartPole-v1", episodes=4, epsilon=0.5, verbose=0)[0]
+    assert main(["evaluate", str(finished), "--episodes", "4", "--epsilon", "0.5"]) == 0
+    printed = capsys.readouterr().out
+    assert "4 deterministic episodes of best, a random action with probability 0.5:" in printed
+    assert mean_return(printed) == pytest.approx(expected, abs=0.01)
+    assert mean_return(printed) != pytest.approx(agent.evaluate("tf/CartPole-v1", episodes=4, verbose=0)[0], abs=0.01)
+    assert main(["evaluate", str(finished), "--epsilon", "2"]) == 2
+    assert "`epsilon` must be between 0 and 1. Received: epsilon=2.0" in capsys.readouterr().err
+
+
 def test_visualize_records_as_many_episodes_as_were_asked_for(finished, tmp_path, capsys):
     command = ["visualize", str(finished), "--outdir", str(tmp_path), "--episodes", "2", "--format", "gif"]
     assert main([*command, "--max-frames", "9"]) == 0

@@ -1,5 +1,6 @@
 """Runs side by side: the same as one after the other, errors that name the run, and no process left after signals."""
 
+import json
 import os
 import signal
 import subprocess
@@ -128,6 +129,49 @@ def test_no_process_is_left_if_anything_is_raised(tmp_path, started, monkeypatch
         side_by_side.train(folders_of(tmp_path, 2), 2)
     assert len(processes) == 2
     assert all(process.poll() is not None for process in processes)
+
+
+PARENT = """
+import pathlib, runpy, subprocess, sys
+
+class Told(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        print(self.pid, flush=True)
+
+subprocess.Popen = Told
+runpy.run_path(sys.argv[1])["train"]([pathlib.Path(sys.argv[2])], 1)
+"""
+
+
+def test_a_kill_of_the_program_ends_its_processes(copy):
+    """The child trains in earnest; the program around it is `side_by_side` alone, without TensorFlow."""
+    config = json.loads((copy / "config.json").read_text())
+    config["fit"]["epochs"] = 100_000
+    (copy / "config.json").write_text(json.dumps(config))
+    epochs = len(rows(copy))
+    command = [sys.executable, "-c", PARENT, side_by_side.__file__, str(copy)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = next(int(line) for line in parent.stdout if line.strip().isdecimal())
+        until = time.monotonic() + 120
+        while len(rows(copy)) <= epochs:
+            assert time.monotonic() < until, (copy / side_by_side.OUTPUT).read_text()
+            time.sleep(0.1)
+        assert runs_on(child)
+        parent.kill()
+    until = time.monotonic() + 20
+    while runs_on(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    left = runs_on(child)
+    if left:
+        os.kill(child, signal.SIGKILL)
+    assert not left
+
+
+def runs_on(process):
+    """Whether a process is there and has not ended."""
+    state = subprocess.run(["/bin/ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
+    return state.stdout.strip()[:1] not in ("", "Z")
 
 
 def test_a_signal_leaves_the_function_as_ctrl_c_does(experimented, monkeypatch, capsys):

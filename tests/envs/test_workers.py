@@ -1,7 +1,10 @@
 """Worker processes of `AsyncVectorEnv`: any failure in one of them soon stops training with an error message."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -276,3 +279,25 @@ def test_ctrl_c_in_the_middle_of_a_step_ends_the_workers(answering, reaches):
     with pytest.raises(gymnasium.error.ClosedEnvironmentError) as caught:
         fit(env)
     assert "Its worker processes have ended: create it again" in caught.value.__notes__[0]
+
+
+KILLED = """
+import os, signal
+import keras_rl_prob as krp
+from keras_rl_prob.envs.processes.separate import SeparateEnv
+
+envs, other = krp.envs.in_processes("CartPole-v1", 3, num_envs=3)(), SeparateEnv("CartPole-v1")
+print(envs.reset(seed=0)[0].shape, other.reset(seed=0)[0].shape, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_process_that_was_killed():
+    """They have its standard output, too, which ends when all of them have ended."""
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.communicate(timeout=60)[0] == b"(3, 4) (4,)\n"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL

@@ -181,8 +181,6 @@ def test_agents_and_environments_that_do_not_fit():
 
     with pytest.raises(ValueError, match=r"needs an agent with a replay buffer.*Received: a PPO"):
         fitting(krp.PPO(), krp.imitation.Bots(parity))
-    with pytest.raises(ValueError, match=r"needs an agent with a replay buffer.*Received: a ACER"):
-        fitting(krp.ACER(), krp.imitation.Bots(parity))
     with pytest.raises(ValueError, match=r"`envs` of Bots must be at most.*envs=3, num_envs=2"):
         fitting(krp.DQN(), krp.imitation.Bots(parity, envs=3))
     other = krp.A2C()

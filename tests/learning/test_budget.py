@@ -111,6 +111,39 @@ def test_progress_says_of_how_many_steps_and_the_rate_is_known(trained, capsys, 
     assert all(rate > 0 for rate in history["env_steps_per_second"])
 
 
+REPLAY = {"capacity": 500, "batch_size": 8, "learning_starts": 64}
+REPLAYING = {
+    "DQN": (lambda: krp.DQN(krp.networks.q_network(ENV, (4,)), replay=krp.ReplaySettings(**REPLAY)), ENV),
+    "RecurrentDQN": (
+        lambda: krp.RecurrentDQN(
+            krp.networks.q_network(ENV, (4,), cell="gru"),
+            replay=krp.SequenceReplaySettings(**REPLAY, sequence_length=4, burn_in=0),
+        ),
+        ENV,
+    ),
+    "SAC": (lambda: krp.SAC(replay=krp.ReplaySettings(**REPLAY), updates=2), "tf/Pendulum-v1"),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.long if kind != "DQN" else ()) for kind in REPLAYING]
+)  # the others go through the same source
+def test_steps_that_only_fill_a_replay_buffer_count(kind, capsys):
+    make, env = REPLAYING[kind]
+    agent, ends = make(), []
+    agent.compile(jit_compile=False)
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(int(logs["env_steps"])))
+    rows = 4 * agent.rollout_steps
+    history = agent.fit(env, env_steps=300, epochs=2, num_envs=4, seed=0, callbacks=[note], verbose=1).history
+    assert 64 - 4 <= ends[0] < 64 + rows, "the first update follows the rollouts that fill the buffer"
+    assert history["env_steps"] == [min(n for n in ends if n >= part) for part in (150, 300)]
+    assert ends[-2] < 300 <= ends[-1] < 300 + rows
+    assert int(agent.optimizer.iterations) == len(ends) * agent.updates
+    printed = capsys.readouterr().out
+    assert f"Epoch 1/2 {ends[ends.index(history['env_steps'][0])]}/300 steps" in printed
+    assert f"Epoch 2/2 {ends[-1]} steps" in printed
+
+
 def test_a_bar_shows_the_part_of_the_epoch(trained):
     trained[0].env_steps.assign(1000)
     budget = krp.learning.budget.Budget(trained[0], 400, 4, 0)

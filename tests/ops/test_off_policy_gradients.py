@@ -64,6 +64,18 @@ def test_mean_over_the_behaviour_is_the_policy_gradient_wherever_it_is_truncated
     np.testing.assert_allclose(mean, data["q_values"] - values, atol=1e-10)
 
 
+@pytest.mark.parametrize("clip_rho", [0.5, 10.0])
+def test_an_action_that_was_certain_gives_the_policy_gradient_whichever_it_was(clip_rho):
+    """`mu(a) = 1`, and the true value as target: `Q - V` from a single action, the correction has the others."""
+    data = policies()
+    values = (data["probabilities"] * data["q_values"]).sum(-1, keepdims=True)
+    for a in range(4):
+        data["actions"], data["targets"] = np.full((6, 5), a), data["q_values"][..., a]
+        data["behaviour_probabilities"] = np.broadcast_to(np.eye(4)[a], (6, 5, 4))
+        gradient = ops.acer_policy_gradient(**data, clip_rho=clip_rho)
+        np.testing.assert_allclose(gradient, data["q_values"] - values, atol=1e-10)
+
+
 def test_on_policy_there_is_no_correction():
     data = policies()
     data["behaviour_probabilities"] = data["probabilities"]

@@ -13,6 +13,7 @@ from keras_rl_prob.agents.network_checks import reject_q_values
 from keras_rl_prob.distributions import JointActions
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
 from keras_rl_prob.layers import Normalization, Unrolled
+from keras_rl_prob.layers.head import MASKED_LOGIT
 from keras_rl_prob.learning.targets import follow, target_of
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import acer_policy_gradient, retrace, trust_region
@@ -43,6 +44,9 @@ class ACER(Agent):
     `z` are gradients with respect to the logits of all actions, `k = pi - pi'`; the paper's, with respect to the probabilities,
     never limit an increase. Masked actions have probability 0 in all three policies and so do not count in any sum. For a
     MultiDiscrete space every combination is an action.
+
+    A bot (`krp.imitation.Bots`) takes its action with probability 1, `mu(a) = 1`: then `rho = pi(a)`, the target is that of
+    Tree-backup, and the correction has all other actions, with their `Q`. So nobody needs to know how a script decides.
 
     Keras counts `1 + ratio` steps for each rollout, whatever number was sampled.
 
@@ -173,6 +177,11 @@ class ACER(Agent):
         """One step of the policy, see `policy_step`."""
         action, record, _, state = self.policy_step(observation, is_first, state, seed, deterministic)
         return action, record, state
+
+    def record_of_others(self, raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The actions, int32 `[B, ...]`, and the policy that takes them with probability 1, logits `[B, ..., classes]`."""
+        classes = self.network.output["action"].shape[-1]
+        return {"raw": raw, "parameters": tf.one_hot(raw, classes, 0.0, MASKED_LOGIT)}
 
     def final_value(self, observation: Nest, state: Nest) -> Nest:
         """The observation itself, whose value changes until it is replayed."""

@@ -49,6 +49,7 @@ class PolicyGradient(Agent):
     default_has_memory = False
     minibatches: int | Minibatches = 1
     update_epochs = 1
+    optional_metrics = (*Agent.optional_metrics, "row_kl")
     driver_class: type[Driver] = Driver
     _preparation: Any
 
@@ -309,6 +310,12 @@ class PolicyGradient(Agent):
             logs = {"value_loss": value_loss, **logs}
         parts = dict(zip(self.names_for_heads("entropy"), entropies, strict=False))
         return loss, {"policy_loss": policy_loss, "entropy": entropy, **parts, **logs, **more}
+
+    def after_update(self, data: Nest) -> None:
+        """Keeps the KL divergence of each row of a `Minibatch` if `compile` was asked for `"row_kl"`."""
+        if "row_kl" in self.watched and isinstance(data, Minibatch):  # the rows of a `Gradient` are elsewhere
+            policy, _ = self.policy_and_value(data)
+            self._preparation.keep_kl(data, self.distribution(data.parameters).kl_divergence(policy))
 
     def _check_losses(self, method, losses, data):
         shape = tuple(data.valid.shape)

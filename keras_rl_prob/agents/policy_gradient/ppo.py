@@ -66,7 +66,6 @@ class PPO(PolicyGradient):
     """
 
     settings_classes: ClassVar = {"minibatches": Minibatches, "clip_ratio": Clipping}
-    optional_metrics = (*PolicyGradient.optional_metrics, "row_kl")
 
     @accepts_moved
     def __init__(
@@ -136,10 +135,7 @@ class PPO(PolicyGradient):
         if bound is not None:
             log_prob, old = (tf.clip_by_value(x, -bound, bound) for x in (log_prob, old))
         log_ratio, clip_ratio = log_prob - old, self.now(self.clipping.clip_ratio)
-        row_kls = self.distribution(data.parameters).kl_divergences(policy)
-        kls = [masked_mean(kl, data.valid) for kl in row_kls]
-        if "row_kl" in self.watched:
-            self._preparation.keep_kl(data, tf.stop_gradient(tf.add_n(row_kls)))
+        kls = [masked_mean(kl, data.valid) for kl in self.distribution(data.parameters).kl_divergences(policy)]
         clipped = 0.0 if clip_ratio is None else tf.cast(tf.abs(tf.exp(log_ratio) - 1.0) > clip_ratio, tf.float32)
         return -clipped_surrogate(log_ratio, advantage, clip_ratio), {
             "kl": tf.add_n(kls),

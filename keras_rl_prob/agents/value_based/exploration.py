@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -18,12 +18,15 @@ from keras_rl_prob.types import Nest
 class Exploration(Settings):
     """Base class of exploration settings, whose `value` depends on the environment steps."""
 
+    name: ClassVar[str]
+    """What the value is called."""
+
     def value(self, env_steps: tf.Tensor) -> tf.Tensor:
         """The value after `env_steps` environment steps, a float32 scalar."""
         raise NotImplementedError
 
     def simulate(self, env_steps: int, points: int = 201) -> tuple[np.ndarray, np.ndarray]:
-        """What the value will be during a training, for example to plot it.
+        """What the value will be during a training; `krp.callbacks.plot_exploration` plots it.
 
         Args:
             env_steps: Environment steps of the training.

@@ -18,11 +18,13 @@ def run(args: argparse.Namespace) -> None:
             episodes=args.episodes,
             deterministic=not args.stochastic,
             seed=args.seed,
+            epsilon=args.epsilon,
             return_dict=True,
             verbose=0,
         )
     how = "stochastic" if args.stochastic else "deterministic"
-    print(f"{getattr(env, 'id', env)}, {args.episodes} {how} episodes of {checkpoint}:")
+    at_random = f", a random action with probability {args.epsilon:g}" if args.epsilon else ""
+    print(f"{getattr(env, 'id', env)}, {args.episodes} {how} episodes of {checkpoint}{at_random}:")
     print(
         f"mean return {result['return']:.2f}, mean length {result['length']:.1f}, "
         f"standard deviation of returns {result['return_std']:.2f}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_rl_prob import checks, presets
 from keras_rl_prob.agents.arguments import evaluation_envs
-from keras_rl_prob.callbacks.plot_learning_curves import BANDS
+from keras_rl_prob.callbacks.plots.plot_learning_curves import BANDS
 from keras_rl_prob.cli import configs, runs, side_by_side, training
 from keras_rl_prob.cli.bootstrap import bootstrap_interval
 from keras_rl_prob.cli.commands import plot

@@ -175,5 +175,5 @@ def figure_class() -> type:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 (optional dependency)
     except ImportError as error:
-        raise ImportError('Learning curves need Matplotlib: pip install "keras_rl_prob[plot]"') from error
+        raise ImportError('Plots need Matplotlib: pip install "keras_rl_prob[plot]"') from error
     return Figure

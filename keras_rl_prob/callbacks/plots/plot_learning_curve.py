@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_rl_prob import checks
-from keras_rl_prob.callbacks.plot_learning_curves import EVALUATIONS, curve, figure_class, picture, read_log
+from keras_rl_prob.callbacks.plots.plot_learning_curves import EVALUATIONS, curve, figure_class, picture, read_log
 from keras_rl_prob.types import Logs, Path
 
 TRAINING, EVALUATION = "#9ab8d8", "#1f4e79"
