@@ -23,7 +23,7 @@ from keras_rl_prob.types import Nest
 class Bots:
     """Collectors for `fit(collectors=...)`: a bot plays some of the environments, the agent the others, and it learns from all.
 
-    Only agents with a replay buffer can learn from the actions of others: `DQN`, `QRDQN`, `RecurrentDQN`, `SAC`, `TD3`. The
+    Only agents with a replay buffer can learn from the actions of others: `DQN` and its kind, `SAC`, `TD3`. The
     transitions of both are in the buffer and are drawn alike. `return` and `length` are those of the agent's own episodes,
     `env_steps` are those of all environments.
 

@@ -40,6 +40,7 @@ def test_there_is_a_file_of_every_kind():
         "ACER",
         "A3C",
         "QRDQN",
+        "C51",
         "SAC",
         "TD3",
         "RecurrentSAC",

@@ -133,6 +133,12 @@ def makers():
             lambda: krp.QRDQN(krp.networks.q_network(CARTPOLE, (8,), quantiles=5), replay=CONTINUOUS, **SHORT),
             CARTPOLE,
         ),
+        "c51": (
+            lambda: krp.C51(
+                krp.networks.q_network(CARTPOLE, (8,), atoms=7, value_bounds=(0.0, 20.0)), replay=CONTINUOUS, **SHORT
+            ),
+            CARTPOLE,
+        ),
         "sac": (
             lambda: krp.SAC(
                 krp.networks.stochastic_actor(PENDULUM, (8,)),
