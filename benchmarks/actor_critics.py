@@ -1,130 +1,95 @@
-"""Gradient steps per second of SAC and TD3, beside stable-baselines3 and SBX where they are installed.
+"""Gradient steps per second of SAC and TD3 beside stable-baselines3, SBX and the matrix products alone, and with memory.
 
-    python benchmarks/actor_critics.py [--rounds 5] [--steps 1000] [--envs 1] [--agents SAC TD3 RecurrentSAC] [--tasks ...]
+    python benchmarks/actor_critics.py --sb3 PYTHON --sbx PYTHON [--envs 1 8] [--rounds 5] [--steps 960] [--agents ...]
+
+PYTHON are interpreters that have the libraries: `pip install stable-baselines3 sbx-rl "gymnasium[mujoco]"`. Rows of a library
+that is not given are left out.
 
 One gradient step for each environment step: networks of two layers of 256, batches of 256, Pendulum and HalfCheetah through
-Gymnasium. All train in one process and in turn, a round of `--steps` each: on a shared machine, rates in separate processes
-differ by up to 50 %. The first round of each, which compiles and fills its buffer, does not count; the others give medians. The
-last column is the share of the limit: the rate at which the same matrix products alone could be made, one after the other, from
-the rate of products of 256 by 256 matrices in TensorFlow.
+Gymnasium. RecurrentSAC, with an LSTM for the first layer and 26 sequences of 10, is beside our own SAC. "Products" are the
+matrix products of a gradient step alone, products of 256 by 256 matrices, one after the other: the ratio to them is the share
+of the limit. Every contestant trains in a process of its own, and all of a row in turn, a round of `--steps` each, `--rounds`
+times. The first round of each, which compiles and fills its buffer, does not count; the others give medians. A ratio is the
+median over the rounds, beside the lowest and the highest.
 """
 
 import argparse
-import importlib
-import os
-import statistics
-import time
+import pathlib
+import subprocess
+import sys
+from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from rounds import add_options, compared, machine, pinned
 
-import keras
-import tensorflow as tf
-
-import keras_rl_prob as krp
-
+SCRIPT = pathlib.Path(__file__).parent / "train_actor_critic.py"
 TASKS = {"Pendulum": "Pendulum-v1", "HalfCheetah": "HalfCheetah-v5"}
-WIDTH = BATCH = 256
-STARTS = 1_000
-FLOP = {"SAC": 547e6, "TD3": 393e6}  # of the matrix products of a gradient step, forward and backward, on HalfCheetah
+OURS = "keras_rl_prob"
 
 
-def ours(name, task, envs, steps):
-    """A function that trains for a round."""
-    keras.utils.set_random_seed(0)
-    rows = max(8 // envs, 1)
-    agent = getattr(krp, name)(rollout_steps=rows, updates=rows * envs, **memory(name))
-    agent.compile()
-    rounds = iter(range(10**6))
+class Contestant:
+    """A process that trains for a round whenever it is told to."""
 
-    def learn():
-        done = next(rounds)
-        agent.fit(
-            task, epochs=done + 1, initial_epoch=done, steps_per_epoch=steps, num_envs=envs, seed=None if done else 0, verbose=0
-        )  # fmt: skip
+    def __init__(self, command, steps):
+        self.command, self.steps = [*map(str, command), "--steps", str(steps)], steps
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+        self.process: Any = subprocess.Popen(self.command, **pipes)
 
-    return learn
+    def rate(self):
+        """Trains for a round; returns its steps per second."""
+        self.process.stdin.write("\n")
+        for line in self.process.stdout:
+            if line.endswith(" seconds\n"):
+                return self.steps / float(line.split()[0])
+        return sys.exit(f"failed: {' '.join(self.command)}")
 
-
-def memory(name):
-    """The arguments of an agent that say what it replays."""
-    if name.startswith("Recurrent"):  # 256 rows: 26 sequences of 10
-        return {
-            "replay": krp.SequenceReplaySettings(
-                n_step=1, prioritized=False, batch_size=26, sequence_length=10, period=2
-            )
-        }
-    return {"replay": krp.ReplaySettings(batch_size=BATCH, learning_starts=STARTS)}
+    def end(self):
+        """Ends the process."""
+        self.process.communicate()
 
 
-def theirs(package, name, task, envs, steps):
-    """A function that trains for a round, or `None` if the package or its agent is missing."""
+def rates(commands, rounds, steps):
+    """A list for each of the commands: its rates in the rounds, all in turn."""
+    contestants = [Contestant(command, steps) for command in commands]
     try:
-        made = getattr(importlib.import_module(package), name)
-        vector = importlib.import_module("stable_baselines3.common.env_util").make_vec_env(task, envs, seed=0)
-    except (ImportError, AttributeError):
-        return None
-    options = {"gradient_steps": envs, "train_freq": 1, "batch_size": BATCH, "learning_starts": STARTS, "seed": 0}
-    model = made("MlpPolicy", vector, policy_kwargs={"net_arch": [WIDTH, WIDTH]}, **options)
-    model.learn(STARTS)
-    return lambda: model.learn(steps, reset_num_timesteps=False)
+        found = [[contestant.rate() for contestant in contestants] for _ in range(rounds + 1)]
+    finally:
+        for contestant in contestants:
+            contestant.end()
+    return list(zip(*found[1:], strict=True))
 
 
-def products_per_second(seconds=1.0):
-    """Floating-point operations per second of products of 256 by 256 matrices."""
-    x, count = tf.random.normal((BATCH, WIDTH)), 200
-
-    @tf.function(jit_compile=True)
-    def multiply(x):
-        return tf.while_loop(lambda i, _: i < count, lambda i, x: (i + 1, tf.matmul(x, x) * 1e-3), (0, x))[1]
-
-    multiply(x)
-    rates, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        multiply(x).numpy()
-        rates.append(count * 2.0 * BATCH * WIDTH * WIDTH / (time.perf_counter() - start))
-    return statistics.median(rates)
-
-
-def measured(contestants, rounds, steps):
-    """Dict from the names of contestants to their median gradient steps per second, all in turn."""
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(rounds + 1):
-        for name, learn in contestants.items():
-            start = time.perf_counter()
-            learn()
-            if number:
-                rates[name].append(steps / (time.perf_counter() - start))
-    return {name: statistics.median(x) for name, x in rates.items()}
+def peers(agent, args):
+    """List of (name, interpreter, library, agent) of what an agent is beside."""
+    if agent.startswith("Recurrent"):
+        return [(agent.removeprefix("Recurrent"), sys.executable, OURS, agent.removeprefix("Recurrent"))]
+    others = [("stable-baselines3", args.sb3, "stable_baselines3"), ("SBX", args.sbx, "sbx")]
+    found = [(name, python, library, agent) for name, python, library in others if python]
+    return [*found, ("products", sys.executable, "products", agent)]
 
 
 def main():
-    """Prints a row for each library, agent and task."""
+    """Prints a row for each task, number of environments, agent, and what it is beside."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1000, help="gradient steps in a round, a multiple of 8")
-    parser.add_argument("--envs", type=int, default=1)
+    add_options(parser, rounds=5)
+    parser.add_argument("--steps", type=int, default=960, help="gradient steps in a round, a multiple of 16")
+    parser.add_argument("--envs", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--agents", nargs="+", default=["SAC", "TD3", "RecurrentSAC"])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    arguments = parser.parse_args()
-    print(
-        "| task | agent | library | steps/s | beside ours | share of the limit |\n| --- | --- | --- | --- | --- | --- |"
-    )
-    for task in arguments.tasks:
-        for agent in arguments.agents:
-            made = {"keras_rl_prob": ours(agent, TASKS[task], arguments.envs, arguments.steps)}
-            for package in ("stable_baselines3", "sbx"):
-                learn = theirs(package, agent, TASKS[task], arguments.envs, arguments.steps)
-                made |= {package: learn} if learn else {}
-            limit = products_per_second() / FLOP[agent] if agent in FLOP else None
-            rates = measured(made, arguments.rounds, arguments.steps)
-            for name, rate in rates.items():
-                share = f"{rate / limit:.2f}" if limit else ""
-                print(
-                    f"| {task} | {agent} | {name} | {rate:.1f} | {rates['keras_rl_prob'] / rate:.2f} | {share} |",
-                    flush=True,
-                )
+    args = parser.parse_args()
+    print(f"{machine(args.cores)}\n\n| task | envs | agent | ours, steps/s | beside | steps/s | ratio | range |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    start = pinned(args.cores)
+    for task in args.tasks:
+        for envs in args.envs:
+            for agent in args.agents:
+                beside = peers(agent, args)
+                commands = [
+                    [*start, python, SCRIPT, library, made, TASKS[task], "--envs", envs]
+                    for _, python, library, made in [("", sys.executable, OURS, agent), *beside]
+                ]
+                ours, *theirs = rates(commands, args.rounds, args.steps)
+                for (name, *_), found in zip(beside, theirs, strict=True):
+                    print(f"| {task} | {envs} | {agent} | {compared(ours, name, found)} |", flush=True)
 
 
-if __name__ == "__main__":
-    main()
+main()

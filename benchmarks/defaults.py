@@ -16,7 +16,20 @@ import subprocess
 import sys
 import time
 
-AGENTS = ("PPO", "RecurrentPPO", "A2C", "A3C", "IMPALA", "ACER", "Reinforce", "DQN", "QRDQN", "RecurrentDQN", "LinearQ")
+AGENTS = (
+    "PPO",
+    "RecurrentPPO",
+    "A2C",
+    "A3C",
+    "IMPALA",
+    "ACER",
+    "Reinforce",
+    "DQN",
+    "QRDQN",
+    "C51",
+    "RecurrentDQN",
+    "LinearQ",
+)
 EVERY = 3.0  # seconds of training between evaluations
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

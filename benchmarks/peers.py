@@ -13,12 +13,13 @@ printed. A ratio is the median over the rounds, beside the lowest and the highes
 
 import argparse
 import pathlib
-import platform
 import re
 import statistics
 import subprocess
 import sys
 from typing import NamedTuple
+
+from rounds import add_options, compared, machine, pinned
 
 HERE = pathlib.Path(__file__).parent
 VECTORISED = "--gym vector_entry_point"
@@ -64,14 +65,11 @@ ROWS = [
 def arguments():
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sb3", metavar="PYTHON", help="interpreter that has stable-baselines3 and sb3-contrib")
-    parser.add_argument("--sbx", metavar="PYTHON", help="interpreter that has sbx-rl")
+    add_options(parser, rounds=3)
     parser.add_argument("--purejaxrl", nargs=2, metavar=("PYTHON", "CHECKOUT"))
     parser.add_argument(
         "--rows", nargs="+", default=[""], help="words that a row's name begins with; default: all rows"
     )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cores", type=int, help="number of cores to pin both sides to; default: all")
     return parser.parse_args()
 
 
@@ -84,36 +82,26 @@ def rate(name, command):
     return statistics.median(rates[len(rates) // 2 :])
 
 
-def flags():
-    """Those instructions of the processor that decide how fast products of matrices are."""
-    known = pathlib.Path("/proc/cpuinfo")
-    found = set(known.read_text(encoding="utf-8").split()) if known.exists() else set()
-    return " ".join(sorted(found & {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile"}))
-
-
 def main():
     """Measures all rows in turn and prints the table."""
     args = arguments()
     peers = {"sb3": args.sb3 and [args.sb3], "sbx": args.sbx and [args.sbx]}
     peers["purejaxrl"] = args.purejaxrl and args.purejaxrl[:1]
-    pinned = ["taskset", "-c", ",".join(map(str, range(args.cores)))] if args.cores else []
+    start = pinned(args.cores)
     rows = [row for row in ROWS if peers[row.peer] and row.name.startswith(tuple(args.rows))]
     rates: dict[Row, list[tuple[float, float]]] = {row: [] for row in rows}
     for turn in range(args.rounds):
         for row in rows:
             script = [str(HERE / f"train_{row.peer}.py"), *(args.purejaxrl[1:] if row.peer == "purejaxrl" else [])]
-            ours = rate(row.name, [*pinned, sys.executable, str(HERE / "train_ours.py"), *row.ours.split()])
-            theirs = rate(f"{row.name}, {row.peer}", [*pinned, *peers[row.peer], *script, *row.theirs.split()])
+            ours = rate(row.name, [*start, sys.executable, str(HERE / "train_ours.py"), *row.ours.split()])
+            theirs = rate(f"{row.name}, {row.peer}", [*start, *peers[row.peer], *script, *row.theirs.split()])
             rates[row].append((ours, theirs))
             print(f"round {turn + 1}: {row.name:18} {ours:>10,.0f} {row.peer:>10} {theirs:>10,.0f}", flush=True)
-    print(f"\n{platform.machine()}, {flags()}; {args.cores or 'all'} cores\n")
+    print(f"\n{machine(args.cores)}\n")
     print("| row | ours, env steps/s | peer | env steps/s | ratio | range |\n| --- | --- | --- | --- | --- | --- |")
     for row, found in rates.items():
-        ours, theirs = (statistics.median(values) for values in zip(*found, strict=True))
-        ratios = [a / b for a, b in found]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        ratio = statistics.median(ratios)
-        print(f"| {row.name} | {ours:,.0f} | {row.peer} | {theirs:,.0f} | {ratio:.2f} | {spread} |")
+        ours, theirs = zip(*found, strict=True)
+        print(f"| {row.name} | {compared(ours, row.peer, theirs)} |")
 
 
 main()

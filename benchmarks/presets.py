@@ -25,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 PUBLISHED = {  # return and environment steps: rl-baselines3-zoo's benchmark.md, one run each, unless noted
     "cartpole": (500.0, 100_000),
     "cartpole_a2c": (500.0, 500_000),
+    "cartpole_c51": (500.0, 50_000),
     "cartpole_dqn": (500.0, 50_000),
     "cartpole_novel": (500.0, 100_000),
     "cartpole_qrdqn": (500.0, 50_000),

@@ -130,6 +130,13 @@ TABLE = {
     layers.FourierFeatures: lambda: {"units": 5, "scale": 0.5, "name": "features"},
     layers.NoisyDense: lambda: {"units": 3, "activation": "tanh", "kind": "independent", "sigma": 0.1, "name": "noisy"},
     layers.QValues: lambda: {"output_shape": (3,), "name": "values", "dtype": "mixed_bfloat16", "trainable": False},
+    layers.CategoricalQValues: lambda: {
+        "output_shape": (3,),
+        "bounds": [-1.0, 2.5],
+        "name": "means",
+        "dtype": "mixed_bfloat16",
+        "trainable": False,
+    },
     layers.RunningNormalization: lambda: {"center": False, "clip": None, "epsilon": 1e-3, "name": "n"},
     layers.StatefulRNN: lambda: {"cell": keras.layers.GRUCell(3, reset_after=False), "name": "memory"},
     agents.KLPenalty: lambda: {
@@ -225,6 +232,15 @@ TABLE = {
         "replay": krp.ReplaySettings(**REPLAY),
         "rescale_values": True,
         "quantiles": 3,
+    },
+    agents.C51: lambda: {
+        "network": krp.networks.q_network("tf/CartPole-v1", (4, 4), dueling=True, noisy="independent", atoms=3),
+        **{key: value for key, value in DQN.items() if key != "huber_delta"},
+        "double": True,
+        "replay": krp.ReplaySettings(**REPLAY),
+        "rescale_values": True,
+        "atoms": 3,
+        "value_bounds": [0.0, 5.0],
     },
     agents.SAC: lambda: {
         "network": krp.networks.stochastic_actor("tf/Pendulum-v1", (4,)),

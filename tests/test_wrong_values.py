@@ -78,6 +78,10 @@ TABLE = [
     (krp.layers.DenseBernoulli, {"output_shape": SHAPE}),
     (krp.layers.QValues, {"output_shape": [*SHAPE, (2, 3)]}),
     (
+        of(krp.layers.CategoricalQValues, output_shape=(2,)),
+        {"bounds": ["ab", [1, -1], [float("nan"), 1], [[-1, 1]] * 2, 3]},
+    ),
+    (
         of(krp.layers.DenseNormal, output_shape=2),
         {
             "bounds": ["ab", [1, -1], [float("nan"), 1], [[-1, 1]] * 3, 3],

@@ -17,7 +17,7 @@ from keras_rl_prob.agents.policy_gradient import (
     VTrace,
 )
 from keras_rl_prob.agents.random_agent import RandomAgent
-from keras_rl_prob.agents.value_based import DQN, QRDQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
+from keras_rl_prob.agents.value_based import C51, DQN, QRDQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
 from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
 from keras_rl_prob.layers import Normalization
@@ -33,6 +33,7 @@ __all__ = [
     "A2C",
     "A3C",
     "ACER",
+    "C51",
     "DQN",
     "IMPALA",
     "PPO",

@@ -144,6 +144,21 @@ SETTINGS = {
         "compile": {"steps_per_execution": 20},
         "fit": {"epochs": 20, "steps_per_epoch": 500},
     },
+    "cartpole_c51": {
+        "description": "cartpole with categorical Q-learning (C51); 50,000 environment steps",
+        "env": {"id": "tf/CartPole-v1", "num_envs": 8},
+        "agent": {
+            **DQN,
+            "class": "C51",
+            "value_bounds": [0.0, 200.0],
+            "updates": 32,
+            "discount": 0.995,
+            "replay": {"class": "ReplaySettings", "n_step": 5},
+            "rescale_values": False,
+        },
+        "optimizer": ADAM_REPLAY,
+        "fit": {"epochs": 8, "steps_per_epoch": 3040},
+    },
     "cartpole_qrdqn": {
         "description": "cartpole with quantile Q-learning; 50,000 environment steps",
         "env": {"id": "tf/CartPole-v1", "num_envs": 8},

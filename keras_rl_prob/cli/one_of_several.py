@@ -1,4 +1,4 @@
-"""`python -m keras_rl_prob.cli.one_of_several FOLDER`: trains a run as a process of `side_by_side`, and ends with that.
+"""`python -m keras_rl_prob.cli.one_of_several ARGUMENTS`: `keras-rl-prob` as a process of another program, ended with it.
 
 Nobody can pass on a SIGKILL of the program that started this one. But then the pipe ends that is standard input here, and this
 process ends at once, with its workers: a run that is killed loses only the current epoch.
@@ -25,4 +25,4 @@ def end_with_input() -> None:
 
 if __name__ == "__main__":
     end_with_input()
-    sys.exit(main(["train", "--resume", sys.argv[1]]))
+    sys.exit(main())

@@ -100,23 +100,29 @@ def _ended(running: dict[pathlib.Path, subprocess.Popen]) -> Iterator[None]:
             process.communicate()
 
 
-def environment() -> dict[str, str]:
-    """The environment variables of a process that is this program: it finds the same modules, and shares the GPU."""
+def started(arguments: Sequence[str], output: Any = None) -> subprocess.Popen:
+    """Starts `keras-rl-prob` as a process of this program: apart from the terminal, and ended if this process is killed.
+
+    Args:
+        arguments: Those of the command line.
+        output: File for what it prints; `None` for the output of this process.
+    """
     paths = [path for path in [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)] if path]
-    return {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.Popen(  # noqa: S603 (this program)
+        [sys.executable, "-m", "keras_rl_prob.cli.one_of_several", *arguments],
+        stdin=subprocess.PIPE,  # to which nothing is written; it ends with this process
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 def _started(folder):
-    """A process that trains the run in a folder, apart from the terminal, whose Ctrl-C is passed on to it."""
+    """A process that trains the run in a folder."""
     with (folder / OUTPUT).open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 (this program)
-            [sys.executable, "-m", "keras_rl_prob.cli.one_of_several", os.fspath(folder)],
-            stdin=subprocess.PIPE,  # to which nothing is written; it ends with this process
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment(),
-            start_new_session=True,
-        )
+        return started(["train", "--resume", os.fspath(folder)], output)
 
 
 def _last_line(folder):

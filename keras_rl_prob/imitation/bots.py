@@ -22,9 +22,9 @@ from keras_rl_prob.types import Nest
 class Bots:
     """Collectors for `fit(collectors=...)`: a bot plays some of the environments, the agent the others, and it learns from all.
 
-    Only agents with a replay buffer can learn from the actions of others: `DQN`, `QRDQN`, `RecurrentDQN`, `SAC`, `TD3`,
-    `RecurrentSAC`, `RecurrentTD3`, and `ACER`, for which a bot takes its actions with probability 1. What both do is in the
-    buffer and is drawn alike. `return` and `length` are those of the agent's own episodes,
+    Only agents with a replay buffer can learn from the actions of others: `DQN` and its kind, `SAC` and `TD3`, those with
+    memory, and `ACER`, for which a bot takes its actions with probability 1. What both do is in the buffer and is drawn alike.
+    `return` and `length` are those of the agent's own episodes,
     `env_steps` are those of all environments.
 
     Args:

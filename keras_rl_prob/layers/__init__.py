@@ -8,12 +8,13 @@ from keras_rl_prob.layers.dueling import Dueling
 from keras_rl_prob.layers.fourier_features import FourierFeatures
 from keras_rl_prob.layers.head import Head
 from keras_rl_prob.layers.noisy_dense import NoisyDense
-from keras_rl_prob.layers.q_values import QValues
+from keras_rl_prob.layers.q_values import CategoricalQValues, QValues
 from keras_rl_prob.layers.running_normalization import Normalization, RunningNormalization
 from keras_rl_prob.layers.stateful_rnn import StatefulRNN
 from keras_rl_prob.layers.unrolled import Unrolled
 
 __all__ = [
+    "CategoricalQValues",
     "DenseBernoulli",
     "DenseCategorical",
     "DenseGSDE",

@@ -8,7 +8,7 @@ from keras import layers
 from keras_rl_prob import checks, masks
 from keras_rl_prob.envs import spaces_of
 from keras_rl_prob.envs.factory import EnvOrSpaces
-from keras_rl_prob.layers import Dueling, NoisyDense, QValues, StatefulRNN
+from keras_rl_prob.layers import CategoricalQValues, Dueling, NoisyDense, QValues, StatefulRNN
 from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.networks.cells import cell_of
 from keras_rl_prob.networks.encoder import encoder, mask_of
@@ -22,6 +22,8 @@ def q_network(
     dueling: bool = False,
     noisy: str | None = None,
     quantiles: int | None = None,
+    atoms: int | None = None,
+    value_bounds: Sequence[float] = (-10.0, 10.0),
 ) -> keras.Model:
     """A network of action values: relu layers, with memory if `cell` is given.
 
@@ -34,13 +36,16 @@ def q_network(
         dueling: Whether value and advantages each have a hidden layer of the last width and are combined by `Dueling`.
         noisy: `"factorized"` or `"independent"` noise on the Dense layers (except those before the memory), or `None`.
         quantiles: Number of quantiles of the return of each action, whose mean is the action's value; `None` for values alone.
+        atoms: Number of equally spaced values of the return of each action, whose probabilities the network gives; `None` for
+            values alone.
+        value_bounds: With `atoms`, the lowest and the highest of them.
 
     Returns:
         A Functional `keras.Model` from an observation `[B, ...]` to `{"action": [B, actions]}`, and with quantiles also
-        `"quantiles"`, `[B, quantiles, actions]`.
+        `"quantiles"`, `[B, quantiles, actions]`, with atoms `"logits"`, `[B, atoms, actions]`.
 
     Raises:
-        ValueError: The actions are not Discrete.
+        ValueError: The actions are not Discrete, or there are both quantiles and atoms.
     """
     observation_space, action_space = spaces_of(env)
     actions = check_discrete(action_space)
@@ -59,19 +64,30 @@ def q_network(
     for width in widths:
         x = dense(width, "relu")(x)
     (mask,) = masks.align(action_space, mask_of(inputs), leading=1)
-    quantiles = checks.integer("quantiles", quantiles, none=True)
+    count = _count(quantiles, atoms)
 
     def output(width):
-        layer = dense(width * (quantiles or 1))
-        return layer if quantiles is None else lambda x: layers.Reshape((quantiles, width))(layer(x))
+        layer = dense(width * (count or 1))
+        return layer if count is None else lambda x: layers.Reshape((count, width))(layer(x))
 
     if dueling:
         parts = [output(width)(dense(last, "relu")(x)) for width in (1, actions)]
-        legal = mask if mask is None or quantiles is None else layers.Reshape((1, actions))(mask)
+        legal = mask if mask is None or count is None else layers.Reshape((1, actions))(mask)
         values = Dueling()(parts if mask is None else [*parts, legal])
     else:
         values = output(actions)(x if not last else dense(last, "relu")(x))
-    if quantiles is None:
+    if count is None:
         return keras.Model(inputs, {"action": apply(QValues((actions,)), values, mask)})
+    if atoms is not None:
+        head = CategoricalQValues((actions,), value_bounds)
+        return keras.Model(inputs, {"action": apply(head, values, mask), "logits": values})
     means = apply(QValues((actions,)), keras.ops.mean(values, axis=1), mask)
     return keras.Model(inputs, {"action": means, "quantiles": values})
+
+
+def _count(quantiles, atoms):
+    """Numbers for each action that describe the distribution of its return, or `None` if there is none."""
+    quantiles, atoms = checks.integer("quantiles", quantiles, none=True), checks.integer("atoms", atoms, 2, none=True)
+    if quantiles and atoms:
+        raise ValueError(f"`quantiles` or `atoms` must be `None`. Received: quantiles={quantiles}, atoms={atoms}")
+    return quantiles or atoms

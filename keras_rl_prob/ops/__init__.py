@@ -13,13 +13,14 @@ from keras_rl_prob.ops.returns import (
     reverse_linear_scan,
     running_sums,
 )
-from keras_rl_prob.ops.temporal_difference import bootstrap_values, chosen, huber, quantile_loss
+from keras_rl_prob.ops.temporal_difference import bootstrap_values, categorical_projection, chosen, huber, quantile_loss
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 
 __all__ = [
     "acer_policy_gradient",
     "adapt_kl_beta",
     "bootstrap_values",
+    "categorical_projection",
     "chosen",
     "clipped_surrogate",
     "clipped_value_loss",

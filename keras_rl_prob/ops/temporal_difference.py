@@ -101,3 +101,32 @@ def quantile_loss(values: tf.Tensor, targets: tf.Tensor, delta: float | None) ->
     size = tf.abs(errors) if delta is None else huber(errors, delta) / delta
     below = tf.cast(errors < 0.0, values.dtype)
     return tf.reduce_sum(tf.reduce_mean(tf.abs(tau[:, None] - below) * size, -1), -1)
+
+
+def categorical_projection(probabilities: tf.Tensor, values: tf.Tensor, support: tf.Tensor) -> tf.Tensor:
+    """A distribution over any values as one over the values of a support, with the same mean within its bounds.
+
+    `m_i = sum_j p_j max(0, 1 - |clip(x_j, z_1, z_N) - z_i| / dz)`: the probability of a value goes to the two atoms `z_i`
+    beside it, the more to the nearer one, and to the last atom from beyond.
+
+    Args:
+        probabilities: Float tensor `[..., M]`, `p`.
+        values: Float tensor `[..., M]`, `x`, what has these probabilities.
+        support: Float tensor `[N]`, `z`, rising in equal steps `dz`; `N` is at least 2.
+
+    Returns:
+        Float tensor `[..., N]` of probabilities.
+
+    References:
+        Bellemare et al., "A distributional perspective on reinforcement learning", 2017, https://arxiv.org/abs/1707.06887,
+        equation (7).
+
+    Example:
+    >>> categorical_projection([0.5, 0.5], [0.25, 9.0], [0.0, 1.0, 2.0]).numpy().tolist()
+    [0.375, 0.125, 0.5]
+    """
+    support = tf.convert_to_tensor(support)
+    clipped_values = tf.clip_by_value(tf.convert_to_tensor(values), support[0], support[-1])
+    distance = tf.abs(clipped_values[..., None, :] - support[:, None]) / (support[1] - support[0])  # [..., N, M]
+    shares = tf.maximum(1.0 - distance, 0.0)
+    return tf.reduce_sum(shares * tf.convert_to_tensor(probabilities)[..., None, :], -1)

@@ -80,6 +80,7 @@ TABLE = {
     krp.Reinforce: POLICY | {"max_episode_steps": COUNT},
     krp.DQN: REPLAY,
     krp.QRDQN: {"quantiles": COUNT},
+    krp.C51: {"atoms": [1, 2.5, None], "value_bounds": [3, "ab", [1, 1], [0, float("inf")], [0, None], [0, 1, 2]]},
     krp.RecurrentDQN: REPLAY | SEQUENCES | {"replay": [None, krp.ReplaySettings()]},
     krp.SAC: ACTOR_CRITIC | {"temperature": [-1, None, "1", float("inf"), SCHEDULED, krp.Boltzmann(0.5)]},
     krp.LearnedTemperature: {

@@ -85,6 +85,7 @@ AGENTS = {
         ENV,
     ),
     "QRDQN": (krp.QRDQN, lambda: krp.networks.q_network(ENV, (8,), quantiles=5), {**Q, "double": True}, ENV),
+    "C51": (krp.C51, lambda: krp.networks.q_network(ENV, (8,), atoms=5, value_bounds=(0, 9)), ACTOR_CRITIC, ENV),
     "RecurrentDQN": (
         krp.RecurrentDQN,
         lambda: krp.networks.q_network(MASKED, (8, 8), cell="lstm", noisy="independent"),

@@ -282,6 +282,7 @@ KINDS = {
     "LinearQ": lambda: krp.LinearQ(),
     "RandomAgent": lambda: krp.RandomAgent(),
     "QRDQN": lambda: krp.QRDQN(quantiles=3, dueling=True, noisy="factorized"),
+    "C51": lambda: krp.C51(atoms=3),
     "SAC": lambda: krp.SAC(),
     "SAC, discrete": lambda: krp.SAC(),  # mixed ones: test_hybrid_trainings.py
     "TD3": lambda: krp.TD3(),
@@ -291,7 +292,15 @@ KINDS = {
 CONTINUOUS = {"SAC", "TD3", "RecurrentSAC", "RecurrentTD3"}
 
 
-LIKE_ANOTHER = {"A3C", "IMPALA", "ACER", "Reinforce", "SAC, discrete", "RecurrentTD3"}  # they act as A2C or TD3 does
+LIKE_ANOTHER = {
+    "A3C",
+    "IMPALA",
+    "ACER",
+    "Reinforce",
+    "SAC, discrete",
+    "RecurrentTD3",
+    "C51",
+}  # as A2C, TD3 or QRDQN act
 
 
 @pytest.mark.parametrize(

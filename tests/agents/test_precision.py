@@ -24,6 +24,7 @@ AGENTS = {
     "Reinforce": lambda: krp.Reinforce(max_episode_steps=3),
     "DQN": lambda: krp.DQN(dueling=True, noisy="factorized", prioritized=True, **VALUES),
     "QRDQN": lambda: krp.QRDQN(quantiles=5, **VALUES),
+    "C51": lambda: krp.C51(atoms=5, value_bounds=(0.0, 9.0), **CONTINUOUS),
     "RecurrentDQN": lambda: krp.RecurrentDQN(sequence_length=2, burn_in=1, period=1, n_step=1, **VALUES),
     "SAC": lambda: krp.SAC(**CONTINUOUS),
     "SAC, discrete": lambda: krp.SAC(**CONTINUOUS),

@@ -40,8 +40,11 @@ def test_there_is_a_file_of_every_kind():
         "ACER",
         "A3C",
         "QRDQN",
+        "C51",
         "SAC",
         "TD3",
+        "RecurrentSAC",
+        "RecurrentTD3",
     }
     assert kinds <= {told["class"] for told in TOLD.values()}
     files = [path for folder in VERSIONS for path in folder.rglob("*") if path.is_file()]

@@ -23,10 +23,12 @@ from keras_rl_prob.envs import with_previous_step
 from keras_rl_prob.testing import DictTask, HybridTask
 
 CARTPOLE, MASKED, PENDULUM = "tf/CartPole-v1", "tf/CartPoleNoVel-v1", "tf/Pendulum-v1"
+MASKED_PENDULUM = "tf/PendulumNoVel-v1"
 ON_POLICY = {"rollout_steps": 8, "minibatches": 2, "update_epochs": 2}
 REPLAY = {"rollout_steps": 4, "updates": 2, "batch_size": 8, "capacity": 200, "learning_starts": 40, "target_update": 3}
 SHORT = {"rollout_steps": 4, "updates": 2}
 CONTINUOUS = krp.ReplaySettings(batch_size=8, capacity=200, learning_starts=40)
+SEQUENCES = {"sequence_length": 4, "burn_in": 2, "period": 2, "batch_size": 4, "capacity": 200, "learning_starts": 40}
 
 
 def falling(start):
@@ -131,6 +133,12 @@ def makers():
             lambda: krp.QRDQN(krp.networks.q_network(CARTPOLE, (8,), quantiles=5), replay=CONTINUOUS, **SHORT),
             CARTPOLE,
         ),
+        "c51": (
+            lambda: krp.C51(
+                krp.networks.q_network(CARTPOLE, (8,), atoms=7, value_bounds=(0.0, 20.0)), replay=CONTINUOUS, **SHORT
+            ),
+            CARTPOLE,
+        ),
         "sac": (
             lambda: krp.SAC(
                 krp.networks.stochastic_actor(PENDULUM, (8,)),
@@ -149,6 +157,44 @@ def makers():
                 **SHORT,
             ),
             PENDULUM,
+        ),
+        "recurrent_sac": (
+            lambda: krp.RecurrentSAC(
+                krp.networks.stochastic_actor(with_previous_step(MASKED_PENDULUM), (8,), "lstm"),
+                krp.networks.critic(with_previous_step(MASKED_PENDULUM), (8,), cell="gru"),
+                replay=krp.SequenceReplaySettings(n_step=2, **SEQUENCES),
+                previous_action_and_reward=True,
+                **SHORT,
+            ),
+            MASKED_PENDULUM,
+        ),
+        "recurrent_td3": (
+            lambda: krp.RecurrentTD3(
+                krp.networks.deterministic_actor(MASKED_PENDULUM, (8,), cell="lstm"),
+                krp.networks.critic(MASKED_PENDULUM, (8,), cell="lstm"),
+                replay=krp.SequenceReplaySettings(n_step=1, prioritized=False, **SEQUENCES),
+                **SHORT,
+            ),
+            MASKED_PENDULUM,
+        ),
+        "sac_discrete": (
+            lambda: krp.SAC(
+                krp.networks.stochastic_actor(CARTPOLE, (8,)),
+                krp.networks.critic(CARTPOLE, (8,)),
+                temperature=0.1,
+                replay=CONTINUOUS,
+                **SHORT,
+            ),
+            CARTPOLE,
+        ),
+        "sac_hybrid": (
+            lambda: krp.SAC(
+                krp.networks.stochastic_actor(HybridTask, (8,)),
+                krp.networks.critic(HybridTask, (8,)),
+                replay=CONTINUOUS,
+                **SHORT,
+            ),
+            HybridTask,
         ),
         "linear_q": (lambda: krp.LinearQ(rollout_steps=4, exploration=krp.Boltzmann(0.5)), CARTPOLE),
         "random_agent": (lambda: krp.RandomAgent(rollout_steps=8), CARTPOLE),

@@ -104,11 +104,11 @@ def shortened(name):
 # One preset for each class of agent and kind of environment; all of them are built and stepped below.
 TRAINED = [
     "ant_bullet", "bipedal_walker", "bipedal_walker_sac", "breakout_acer", "breakout_ppo", "cartpole", "cartpole_a2c",
-    "cartpole_a3c", "cartpole_acer", "cartpole_dqn", "cartpole_impala", "cartpole_novel", "cartpole_novel_dqn",
-    "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "cheetah_sac", "doom_basic", "doom_basic_dqn", "doom_deathmatch",
-    "football_run_to_score", "football_run_to_score_dqn", "lunarlander_acer", "lunarlander_dqn", "mountaincar_linear_q",
-    "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong", "pong_a2c", "pong_dqn", "pong_impala",
-    "pong_reinforce",
+    "cartpole_a3c", "cartpole_acer", "cartpole_c51", "cartpole_dqn", "cartpole_impala", "cartpole_novel",
+    "cartpole_novel_dqn", "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "cheetah_sac", "doom_basic", "doom_basic_dqn",
+    "doom_deathmatch", "football_run_to_score", "football_run_to_score_dqn", "lunarlander_acer", "lunarlander_dqn",
+    "mountaincar_linear_q", "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong", "pong_a2c", "pong_dqn",
+    "pong_impala", "pong_reinforce",
 ]  # fmt: skip
 
 
@@ -123,14 +123,14 @@ def kind(name):
 
 def test_one_of_each_class_and_kind_of_environment_is_trained():
     assert {kind(name) for name in TRAINED} == {kind(name) for name in presets.names()}
-    assert len({kind(name) for name in presets.names()}) == 32
+    assert len({kind(name) for name in presets.names()}) == 33
 
 
 # Each class once, and each kind of environment once.
 SHORT = {
-    "ant_bullet", "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_a3c", "cartpole_impala", "cartpole_novel_dqn",
-    "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "doom_deathmatch", "football_run_to_score", "mountaincar_linear_q",
-    "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong_dqn",
+    "ant_bullet", "bipedal_walker", "breakout_acer", "cartpole_a2c", "cartpole_a3c", "cartpole_c51", "cartpole_impala",
+    "cartpole_novel_dqn", "cartpole_qrdqn", "cartpole_reinforce", "cheetah", "doom_deathmatch", "football_run_to_score",
+    "mountaincar_linear_q", "pendulum_novel_sac", "pendulum_sac", "pendulum_td3", "pong_dqn",
 }  # fmt: skip
 
 

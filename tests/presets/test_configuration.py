@@ -154,6 +154,7 @@ def test_only_what_can_be_made_is_offered():
         "A2C",
         "A3C",
         "ACER",
+        "C51",
         "DQN",
         "IMPALA",
         "LinearQ",

@@ -2,21 +2,18 @@
 
 from typing import Any
 
-import gymnasium
 import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.value_based.dqn import DQN
+from keras_rl_prob.agents.value_based.distributional import DistributionalDQN
 from keras_rl_prob.envs.factory import EnvOrSpaces
-from keras_rl_prob.networks.heads import check_discrete
-from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.temporal_difference import quantile_loss
-from keras_rl_prob.types import Loss, Nest
+from keras_rl_prob.types import Nest
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
-class QRDQN(DQN):
+class QRDQN(DistributionalDQN):
     """`DQN` that learns quantiles of the return of each action; an action's value is their mean.
 
     The targets of all quantiles of `(s, a)` are the quantiles `theta_j` of the next best action `a'`, each as in `DQN`:
@@ -48,6 +45,7 @@ class QRDQN(DQN):
     """
 
     network_outputs = ("action", "quantiles")
+    argument = "quantiles=50"
 
     def __init__(self, network: keras.Model | None = None, *, quantiles: int = 50, **kwargs: Any) -> None:
         super().__init__(network, **kwargs)
@@ -61,40 +59,11 @@ class QRDQN(DQN):
         """`Adam(1e-3, epsilon=1e-5)`, without the clipping of `DQN`, for the loss is a sum over quantiles."""
         return keras.optimizers.Adam(1e-3, epsilon=1e-5)
 
-    def check_network(
-        self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
-    ) -> None:
-        """Checks in addition that the network has quantiles for each action."""
-        super().check_network(network, observation_space, action_space)
-        shape, actions = tuple(network.output["quantiles"].shape), check_discrete(action_space)
-        if len(shape) != 3 or shape[1] is None or shape[2] != actions:
-            raise ValueError(
-                f'`network`\'s "quantiles" must have the shape [B, quantiles, {actions}], as from '
-                f"`krp.networks.q_network(env, quantiles=50)`. Received: shape={shape}"
-            )
-
-    def loss_and_logs(self, data: Nest) -> Loss:
-        """The loss for `keras_rl_prob.sources.replay.Transitions`, and a dict of scalars to be reported."""
-        self.resample_noise(data.seed)
-        quantiles = _of(self._outputs(self.network, data.observation)["quantiles"], data.action)  # [N, quantiles]
-        following = self._outputs(self.target_network, data.next_observation)
-        judge = self._outputs(self.network, data.next_observation) if self.double else following
-        best = tf.argmax(judge["action"], -1, tf.int32)
-        target = self.target(data.reward[:, None], data.discount[:, None], _of(following["quantiles"], best))
-        self.check_target(quantiles, target)
-        losses = quantile_loss(quantiles, tf.stop_gradient(target), self.huber_delta)
-        self.keep_errors(data.index, losses)
-        mask = data.weight > 0.0
-        value, learned = tf.reduce_mean(quantiles, -1), tf.reduce_mean(target, -1)
-        return masked_mean(data.weight * losses, mask), {
-            "q_value": masked_mean(value, mask),
-            "td_error": masked_mean(tf.abs(learned - value), mask),
-        }
-
-    def _outputs(self, network, observation):
-        return network(self.normalize(observation), training=bool(self.noisy_layers))
-
-
-def _of(quantiles, action):
-    """The quantiles, float32 `[N, quantiles]`, of actions `[N]`."""
-    return tf.cast(tf.gather(quantiles, action, axis=2, batch_dims=1), tf.float32)
+    def distribution_loss(
+        self, learned: tf.Tensor, following: tf.Tensor, data: Nest
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The quantile loss, and the means of both distributions, from quantiles `[N, quantiles]`."""
+        target = self.target(data.reward[:, None], data.discount[:, None], following)
+        self.check_target(learned, target)
+        losses = quantile_loss(learned, tf.stop_gradient(target), self.huber_delta)
+        return losses, tf.reduce_mean(learned, -1), tf.reduce_mean(target, -1)

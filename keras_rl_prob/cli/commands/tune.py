@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 
 import keras
@@ -81,17 +80,15 @@ def _search(tuner, config, folder):
 
 def _search_apart(folder, trials):
     """Searches in a process of its own until so many trials are done; returns its exit status."""
-    command = [sys.executable, "-m", "keras_rl_prob", "tune", "--resume", os.fspath(folder), "--part", str(trials)]
-    with subprocess.Popen(  # noqa: S603 (this program)
-        command, stdin=subprocess.DEVNULL, env=side_by_side.environment(), start_new_session=True
-    ) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            return process.wait()
-        finally:
-            process.kill()
+    process = side_by_side.started(["tune", "--resume", os.fspath(folder), "--part", str(trials)])
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        return process.wait()
+    finally:
+        process.kill()
+        process.communicate()  # closes its input
 
 
 def _asked(args):
