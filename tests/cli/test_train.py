@@ -5,6 +5,7 @@ import contextlib
 import csv
 import importlib.util
 import json
+import multiprocessing
 import re
 
 import keras
@@ -48,6 +49,34 @@ def test_an_environment_and_an_agent_are_enough_and_their_configuration_is_compl
     agent = keras.saving.load_model(run / "final.keras")
     assert type(agent) is krp.A2C
     assert len(rows(run)) == 1
+
+
+def test_environments_in_processes_train_what_those_in_this_process_do(tmp_path, monkeypatch):
+    command = ["train", "Acrobot-v1", "--agent", "A2C", "--epochs", "2", "--seed", "3"]
+    few = {
+        "env.kwargs": '{"max_episode_steps": 9}',
+        "env.num_envs": 4,
+        "fit.steps_per_epoch": 3,
+        "fit.validation_episodes": 2,
+        "compile.run_eagerly": "true",
+    }
+    command += [part for key, value in few.items() for part in ("--set", f"{key}={value}")]
+    workers, write = [], krp.callbacks.RunLog.on_epoch_end
+
+    def noting(self, epoch, logs=None):
+        workers.append(len([x for x in multiprocessing.active_children() if x.name.startswith("Worker<")]))
+        write(self, epoch, logs)
+
+    monkeypatch.setattr(krp.callbacks.RunLog, "on_epoch_end", noting)
+    made = []
+    for processes in ([], ["--env-processes", "2"]):
+        assert main([*command, *processes, "--logdir", str(tmp_path / str(len(processes)))]) == 0
+        made.append(only(tmp_path / str(len(processes))))
+    assert workers == [0, 0, 2, 2]
+    assert not multiprocessing.active_children()
+    assert json.loads((made[1] / "config.json").read_text())["env"]["processes"] == 2
+    assert same_state(*made)
+    assert rows(made[0]) == rows(made[1])
 
 
 @pytest.mark.parametrize(

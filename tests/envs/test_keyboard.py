@@ -163,20 +163,27 @@ def test_a_closed_keyboard_says_so():
 
 PROGRAM = """
 import keras_rl_prob as krp
+from keras_rl_prob.cli import main
 for episode in krp.envs.play_manual("tf/CartPole-v1", seed=3, fps=100):
     print("played", [int(action) for action in episode["actions"]])
+print("status", main(["play", "--keyboard", "--env", "MountainCar-v0", "--fps", "100", "--episodes", "2"]))
 krp.envs.play_manual("CartPole-v1", default=0, fps=2)
 """
 
 
 def test_a_program_in_a_terminal():
+    """Python's `play_manual`, the shell's `play --keyboard` between its two calls, and the end by a signal."""
     with PseudoTerminal("-c", PROGRAM) as terminal:
         terminal.wait_for("step 0 .*q ends, left: 0, right: 1")
         assert not terminal.echoes
         terminal.press("0")
         terminal.wait_for("▀.*step 1  reward 1  return 1")
         terminal.press("\x1b[C1q")
-        terminal.wait_for(r"\x1b\[\?1049l.*played \[0, 1, 1\]\r\n.*step 0 ")
+        terminal.wait_for(r"\x1b\[\?1049l.*played \[0, 1, 1\]\r\n.*step 0 .*left: 0, down: 1, right: 2")
+        terminal.press("0")  # to `keras-rl-prob play`
+        terminal.wait_for("▀.*step 1  reward -1  return -1")
+        terminal.press("\x1b[C12q")
+        terminal.wait_for(r"\x1b\[\?1049l.*episode 1: return -4.00, length 4\r\nstatus 0\r\n.*step 0 ")
         terminal.process.terminate()
         terminal.wait_for(r"played.*\x1b\[\?1049l")
         assert terminal.end() == 128 + signal.SIGTERM

@@ -4,13 +4,17 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import multiprocessing
+import os
 import re
+import signal
 import socket
 import struct
 import threading
 import time
 
 import gymnasium
+import keras
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -168,6 +172,45 @@ def test_a_server_that_ends_in_mid_episode_leaves_the_agent_whole(server):
     agent.fit(lambda: krp.envs.RemoteEnv(server.url, TOKEN), num_envs=2, steps_per_epoch=2, verbose=0)
     assert int(agent.env_steps) > steps
     assert all(np.isfinite(x).all() for x in agent.get_weights())
+
+
+class Killing(gymnasium.Wrapper):
+    """Kills its process at its hundredth step."""
+
+    steps = 0
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 100:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.env.step(action)
+
+
+def served_elsewhere(pipe):
+    server = krp.envs.serve(lambda: Killing(gymnasium.make("CartPole-v1")), port=0)
+    pipe.send((server.url, server.token))
+    server.wait()
+
+
+def test_a_server_that_is_killed_in_mid_episode_leaves_the_agent_as_after_its_last_update(server):
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=served_elsewhere, args=(there,))
+    process.start()
+    agent = krp.A2C(krp.networks.feed_forward("CartPole-v1", (4,)), rollout_steps=8)
+    agent.compile(run_eagerly=True, jit_compile=False)
+    url, token = here.recv()
+    ends = []
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(agent.get_weights()))
+    with pytest.raises(ConnectionError, match=rf"The environment served at {url} must answer: see whether") as info:
+        agent.fit(lambda: krp.envs.RemoteEnv(url, token), num_envs=2, verbose=0, callbacks=[note])
+    assert "\n" not in str(info.value)
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL
+    assert len(ends) >= 12, "a rollout has at most 8 of the hundred steps"
+    keras.tree.map_structure(np.testing.assert_array_equal, agent.get_weights(), ends[-1])
+    assert any((x != y).any() for x, y in zip(ends[-2], ends[-1], strict=True))
+    agent.fit(lambda: krp.envs.RemoteEnv(server.url, TOKEN), num_envs=2, steps_per_epoch=2, verbose=0)
+    assert any((x != y).any() for x, y in zip(agent.get_weights(), ends[-1], strict=True))
 
 
 def raw(server, head, body=b"", token=TOKEN, end=True):

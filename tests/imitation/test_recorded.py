@@ -92,6 +92,34 @@ def test_what_does_not_fit_is_said_in_one_sentence():
         agent.fit(Refuses, collectors=krp.imitation.Recorded(episodes), **fit)
 
 
+@pytest.mark.parametrize(
+    ("env", "changed", "message"),
+    [
+        (
+            "Acrobot-v1",
+            {},
+            r"^The observation in episode 0 must have the shape \(4,\)\. Received: \(6,\)\. Give the agent",
+        ),
+        (
+            "CartPole-v1",
+            {"actions": 2},
+            r"^The action in episode 0 must be in Discrete\(2\), and finite\. Received.*: 2$",
+        ),
+        ("CartPole-v1", {"actions": 0.5}, r"^The action in episode 0 must have the dtype int64\. Received: float64"),
+    ],
+)
+@pytest.mark.parametrize("how", ["add_experience", "Recorded"])
+def test_recordings_of_other_spaces(env, changed, message, how):
+    [episode] = krp.envs.record_episodes(env, episodes=1)
+    episode = episode._replace(**{name: np.full(len(episode.rewards), x) for name, x in changed.items()})
+    agent = krp.DQN(krp.networks.q_network("CartPole-v1", (4,)))
+    agent.compile(run_eagerly=True, jit_compile=False)
+    collectors = krp.imitation.Recorded([episode]) if how == "Recorded" else agent.add_experience([episode])
+    with pytest.raises(ValueError, match=message) as info:
+        agent.fit("CartPole-v1", num_envs=1, verbose=0, collectors=collectors)
+    assert "\n" not in str(info.value)
+
+
 @pytest.mark.parametrize("kind", [krp.SAC, krp.TD3])
 def test_a_million_transitions_of_half_cheetah_are_below_130_megabytes(kind, monkeypatch):
     """17 numbers of an observation, 6 of an action and the reward in float32, 4 flags: 100 bytes, no next observation."""

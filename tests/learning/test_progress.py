@@ -284,6 +284,11 @@ def test_time_left_and_rates_do_not_count_what_compiles(played):
     assert logs[2]["env_steps_per_second"] == 50.0
 
 
+def test_an_epoch_that_a_callback_ends_with_its_first_execution_has_the_rate_of_that(played):
+    _, logs = played(0, [50.0], gap=0.0)
+    assert logs[0]["env_steps_per_second"] == 100 / 50.0
+
+
 def test_time_left_counts_validations_of_later_epochs(played):
     played(0, [50.0, 2.0, 2.0, 2.0], gap=30.0)  # which compiles the evaluation
     played(1, [2.0] * 4, gap=3.0)

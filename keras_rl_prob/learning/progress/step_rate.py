@@ -25,6 +25,7 @@ class StepRate(keras.callbacks.Callback):
         self._epoch = epoch
         self._steps, self._seconds = int(self.model.env_steps.numpy()), 0.0
         self.steps_per_second: float | None = None
+        self._first: float | None = None
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Starts the clock."""
@@ -38,9 +39,10 @@ class StepRate(keras.callbacks.Callback):
         budget = self.model.budget
         goes_on = budget.epoch <= self._epoch if budget else batch + 1 < (self.params["steps"] or 0)
         if self._is_first and goes_on:
-            self._steps, self._seconds, self.steps_per_second = steps, 0.0, None
+            self._steps, self._seconds = steps, 0.0
+            self._first, self.steps_per_second = self.steps_per_second, None
         self._is_first = False
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Adds the entry."""
-        logs["env_steps_per_second"] = self.steps_per_second
+        """Adds the entry; a callback may have ended the epoch with the first execution."""
+        logs["env_steps_per_second"] = self._first if self.steps_per_second is None else self.steps_per_second
