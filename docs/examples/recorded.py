@@ -23,10 +23,9 @@ def swing_up(observation: np.ndarray) -> float:
     """Torque that pumps energy into the pendulum while it hangs, and holds it upright."""
     cosine, sine, velocity = observation
     angle = np.arctan2(sine, cosine)
-    if abs(angle) < 0.5:
-        return -12.0 * angle - 3.0 * velocity
     energy = velocity**2 / 6.0 + 5.0 * (cosine - 1.0)
-    return -3.0 * energy * np.sign(velocity or 1.0)
+    pumping, holding = -3.0 * energy * np.sign(velocity or 1.0), -12.0 * angle - 3.0 * velocity
+    return np.clip(holding if abs(angle) < 0.5 else pumping, -2.0, 2.0)
 
 
 def write(name: str, episodes: int) -> None:
