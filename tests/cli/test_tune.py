@@ -193,7 +193,9 @@ def test_without_keras_tuner_it_names_the_extra(capsys, monkeypatch):
     assert 'pip install "keras_rl_prob[tuner]"' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("preset", ["cartpole_dqn", "pendulum_sac", "cartpole_sac", "cartpole_acer"])
+@pytest.mark.parametrize(
+    "preset", ["cartpole_dqn", "cartpole_c51", "pendulum_sac", "pendulum_td3", "cartpole_sac", "cartpole_acer"]
+)
 def test_the_default_search_has_what_the_agent_of_any_preset_has(preset):
     args = usage.parse(["tune", "--config", preset])
     tuning = tune._asked(args)

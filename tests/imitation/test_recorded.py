@@ -120,6 +120,38 @@ def test_recordings_of_other_spaces(env, changed, message, how):
     assert "\n" not in str(info.value)
 
 
+def test_a_data_set_of_minari_gives_the_same_training_as_its_episodes(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    from minari.data_collector import EpisodeBuffer
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    env, rng = gymnasium.make("Pendulum-v1", max_episode_steps=12), np.random.default_rng(0)
+    recorded = krp.envs.record_episodes(
+        env, lambda observation: rng.uniform(-2.0, 2.0, 1).astype(np.float32), episodes=2, seed=0
+    )
+    buffers = [EpisodeBuffer(id=i, **episode._asdict()) for i, episode in enumerate(recorded)]
+    told = {"algorithm_name": "random", "author": "none", "description": "Random actions."}
+    minari.create_dataset_from_buffers("pendulum/random-v0", buffers, env="Pendulum-v1", **told)
+
+    def training(episodes):
+        keras.utils.set_random_seed(1)
+        actor, critic = krp.networks.stochastic_actor, krp.networks.critic
+        replay = krp.ReplaySettings(capacity=64, batch_size=8, learning_starts=8)
+        agent = krp.SAC(actor(env, (4,)), critic(env, (4,)), updates=2, replay=replay, normalize_observations=True)
+        agent.compile(run_eagerly=True)
+        options = {"steps_per_epoch": 2, "num_envs": 2, "seed": 0, "verbose": 0}
+        history = agent.fit("tf/Pendulum-v1", collectors=krp.imitation.Recorded(episodes), **options).history
+        return agent, history
+
+    by_name, history = training("pendulum/random-v0")
+    by_hand, _ = training(recorded)
+    assert history["replay_size"] == [26.0]  # two episodes of 12 steps and a final observation each
+    (layer,) = by_name.observation_normalizers
+    seen = np.concatenate([episode.observations for episode in recorded])
+    np.testing.assert_allclose(layer.mean, seen.mean(0), atol=1e-5)
+    assert all(np.array_equal(x, y) for x, y in zip(by_name.get_weights(), by_hand.get_weights(), strict=True))
+
+
 @pytest.mark.parametrize("kind", [krp.SAC, krp.TD3])
 def test_a_million_transitions_of_half_cheetah_are_below_130_megabytes(kind, monkeypatch):
     """17 numbers of an observation, 6 of an action and the reward in float32, 4 flags: 100 bytes, no next observation."""

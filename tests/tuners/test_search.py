@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import keras_rl_prob as krp
+from keras_rl_prob.testing import HybridTask
 from keras_rl_prob.tuners import HyperRecurrentPPO
 
 ENV = "tf/CartPole-v1"
@@ -93,6 +94,43 @@ def test_bayesian_optimization_of_a_derived_hypermodel_with_early_stopping(tmp_p
     tuner.get_best_models()[0].save(tmp_path / "best.keras")
     agent = keras.saving.load_model(tmp_path / "best.keras")
     assert agent.evaluate(ENV, episodes=4, verbose=0)[0] == best.score
+
+
+REPLAY = {
+    "replay": krp.ReplaySettings(capacity=200, batch_size=8, learning_starts=16),
+    "rollout_steps": 4,
+    "updates": 2,
+}
+OFF_POLICY = {
+    "SAC": ("tf/Pendulum-v1", lambda env: krp.SAC(krp.networks.stochastic_actor(env, (4,)), **REPLAY)),
+    "SAC, mixed actions": (HybridTask, lambda env: krp.SAC(krp.networks.stochastic_actor(env, (4,)), **REPLAY)),
+    "TD3": ("tf/Pendulum-v1", lambda env: krp.TD3(krp.networks.deterministic_actor(env, (4,)), **REPLAY)),
+    "QRDQN": (ENV, lambda env: krp.QRDQN(krp.networks.q_network(env, (4,), quantiles=3), **REPLAY)),
+}
+
+
+@pytest.mark.parametrize(  # the other ones differ only in what `build` makes
+    "kind", [pytest.param(x, marks=() if x == "SAC, mixed actions" else pytest.mark.long) for x in OFF_POLICY]
+)
+def test_agents_with_a_replay_buffer_are_searched_too(kind, tmp_path):
+    env, make = OFF_POLICY[kind]
+
+    def build(hp):
+        keras.utils.set_random_seed(1)
+        agent = make(env)
+        agent.compile(keras.optimizers.SGD(hp.Choice("learning_rate", [1e-3, 1e-2])), run_eagerly=True)
+        agent.build(env)
+        return agent
+
+    tuner = kt.RandomSearch(build, OBJECTIVE, 2, seed=0, directory=tmp_path)
+    tuner.search(
+        env, epochs=1, steps_per_epoch=2, validation_data=env, validation_episodes=2, num_envs=2, seed=0, verbose=0
+    )
+    assert [trial.status for trial in trials_of(tuner)] == ["COMPLETED"] * 2, trials_of(tuner)[-1].message
+    best = tuner.oracle.get_best_trials()[0]
+    agent = tuner.get_best_models()[0]
+    assert int(agent.optimizer.iterations) == 2
+    assert agent.evaluate(env, episodes=2, verbose=0)[0] == pytest.approx(best.score, abs=1e-3)
 
 
 @pytest.mark.long  # that a seed decides the history and the weights: tests/agents/test_agent_surface.py

@@ -7,7 +7,7 @@ import gymnasium
 import keras
 import tensorflow as tf
 
-from keras_rl_prob import networks
+from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.actor_critic.critics import check_memory_without_action, encoder_of
 from keras_rl_prob.agents.network_checks import check_has_memory
 from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
@@ -36,6 +36,20 @@ class RecurrentActorCritic(Mixin):
     """Name of the agent for networks without memory."""
 
     settings_classes: ClassVar = {"replay": SequenceReplaySettings}
+
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        critic: keras.Model | None = None,
+        *,
+        rollout_steps: int = 10,
+        updates: int = 20,
+        replay: SequenceReplaySettings = SequenceReplaySettings(n_step=1, prioritized=False),  # noqa: B008 (immutable)
+        previous_action_and_reward: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(network, critic, rollout_steps=rollout_steps, updates=updates, replay=replay, **kwargs)
+        self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
 
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space

@@ -1,14 +1,11 @@
 """Soft actor-critic with memory."""
 
-from typing import Any
-
 import keras
 
-from keras_rl_prob import checks, networks
+from keras_rl_prob import networks
 from keras_rl_prob.agents.actor_critic.recurrent import RecurrentActorCritic
 from keras_rl_prob.agents.actor_critic.sac import SAC
 from keras_rl_prob.envs.factory import EnvOrSpaces
-from keras_rl_prob.replay.settings import SequenceReplaySettings
 
 
 @keras.saving.register_keras_serializable("keras_rl_prob")
@@ -47,20 +44,6 @@ class RecurrentSAC(RecurrentActorCritic, SAC):
     """
 
     without_memory = "SAC"
-
-    def __init__(
-        self,
-        network: keras.Model | None = None,
-        critic: keras.Model | None = None,
-        *,
-        rollout_steps: int = 10,
-        updates: int = 20,
-        replay: SequenceReplaySettings = SequenceReplaySettings(n_step=1, prioritized=False),  # noqa: B008 (immutable)
-        previous_action_and_reward: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(network, critic, rollout_steps=rollout_steps, updates=updates, replay=replay, **kwargs)
-        self.previous_action_and_reward = checks.flag("previous_action_and_reward", previous_action_and_reward)
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.stochastic_actor` with an LSTM."""
