@@ -21,6 +21,12 @@ if os.environ["XLA_FLAGS"]:  # graphs are optimised in `make test-learning`, and
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+@pytest.hookimpl(tryfirst=True)  # before fixtures, also those of modules
+def pytest_runtest_setup():
+    """Every test has the same random numbers, whatever ran before it in its process."""
+    keras.utils.set_random_seed(0)
+
+
 def pytest_collection_finish():
     """Leaves the modules and tests that are there to the end out of the garbage collector's searches."""
     gc.collect()
