@@ -21,9 +21,9 @@ if os.environ["XLA_FLAGS"]:  # graphs are optimised in `make test-learning`, and
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-@pytest.hookimpl(tryfirst=True)  # before fixtures, also those of modules
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """Every test has the same random numbers, whatever ran before it in its process."""
+    """Fixtures of modules have the same random numbers, whatever ran before them in their process; for tests: `_seeded`."""
     keras.utils.set_random_seed(0)
 
 

@@ -14,8 +14,8 @@ def network(memory=False, critic="value"):
     x = NoisyDense(16, activation="tanh", sigma=2.0)(x)
     if memory:
         x = StatefulRNN(keras.layers.GRUCell(8))(x)
-    value = keras.layers.Dense(1 if critic == "value" else 2)(x)
-    return keras.Model(inputs, {"action": DenseCategorical((2,))(x), critic: value})
+    action = DenseCategorical((2,), kernel_initializer="glorot_uniform")(x)
+    return keras.Model(inputs, {"action": action, critic: keras.layers.Dense(1 if critic == "value" else 2)(x)})
 
 
 class Watch(keras.callbacks.Callback):
