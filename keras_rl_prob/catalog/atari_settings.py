@@ -18,6 +18,7 @@ ADAM_DQN = {"class": "Adam", "learning_rate": 1e-4, "epsilon": 1e-5, "global_cli
 FRAME = {"stack_num": 1, "repeat_action_probability": 0.0, "episodic_life": True}
 STACK = {"stack_num": 4, "repeat_action_probability": 0.0, "episodic_life": True}
 WHOLE_GAMES = {"episodic_life": False, "reward_clipping": False}
+SERVED_GAMES = {**WHOLE_GAMES, "fire_after_life": True}  # after a reset FIRE is taken in any case
 
 RECURRENT_PPO = {
     "class": "RecurrentPPO",
@@ -86,7 +87,7 @@ SETTINGS = {
     },
     "breakout": {
         "description": "knock bricks out of a wall, from single frames with memory; 10 million steps",
-        "env": {"id": "ALE/Breakout-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
+        "env": {"id": "ALE/Breakout-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": SERVED_GAMES},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
         "optimizer": ADAM,
@@ -94,7 +95,7 @@ SETTINGS = {
     },
     "breakout_acer": {
         "description": "breakout with actor-critic and replay of whole rollouts of four frames",
-        "env": {"id": "ALE/Breakout-v5", "num_envs": 16, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "env": {"id": "ALE/Breakout-v5", "num_envs": 16, "kwargs": STACK, "validation_kwargs": SERVED_GAMES},
         "agent": ACER,
         "network": {"builder": "actor_critic", "critic": "q"},
         "optimizer": {**ADAM, "global_clipnorm": 10.0},
@@ -102,14 +103,14 @@ SETTINGS = {
     },
     "breakout_dqn": {
         "description": "breakout with double DQN on four frames",
-        "env": {"id": "ALE/Breakout-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "env": {"id": "ALE/Breakout-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": SERVED_GAMES},
         "agent": DQN,
         "optimizer": ADAM_DQN,
         "fit": DQN_FIT,
     },
     "breakout_ppo": {
         "description": "breakout from four frames without memory",
-        "env": {"id": "ALE/Breakout-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
+        "env": {"id": "ALE/Breakout-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": SERVED_GAMES},
         "agent": PPO,
         "network": IMAGE,
         "optimizer": ADAM,

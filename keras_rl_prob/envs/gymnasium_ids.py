@@ -31,7 +31,8 @@ def spec(env_id: str | EnvSpec, **kwargs: Any) -> EnvSpec:
         env_id: Id of a Gymnasium environment, or an `EnvSpec`.
         **kwargs: Arguments of its constructor, and `max_episode_steps`. For Atari (`ALE/...`) these are arguments of ALE's
             vector environment: `stack_num`, `frameskip`, `episodic_life`, `reward_clipping`, `repeat_action_probability`,
-            `noop_max`, `use_fire_reset` and so on.
+            `noop_max`, `use_fire_reset` and so on; and `fire_after_life`, for whole games of an agent that has learned from
+            single lives: it takes FIRE after each lost life, which serves the ball in Breakout.
 
     Returns:
         A new `gymnasium.envs.registration.EnvSpec`.
@@ -76,6 +77,8 @@ def make_many(env: str | EnvSpec, count: int) -> gymnasium.vector.VectorEnv:
         count: Number of environments.
     """
     wanted = spec(env)
+    if wanted.id.startswith("ALE/"):
+        return _made(atari.make_many, wanted, num_envs=count)
     single = {} if wanted.vector_entry_point or "vectorization_mode" in wanted.kwargs else {"wrappers": [SingleEnv]}
     made = _made(gymnasium.make_vec, wanted, num_envs=count, **single)
     if single:

@@ -52,6 +52,7 @@ def of_single(env, actions):
         ("BeamRider", {"frameskip": 2, "stack_num": 2}),
         ("MsPacman", {"stack_num": 1, "episodic_life": True}),  # a game without FIRE
         ("Breakout", {"episodic_life": True, "stack_num": 1}),
+        ("Breakout", {"fire_after_life": True, "stack_num": 1}),
         pytest.param("Breakout", {}, marks=pytest.mark.long),
     ],
 )
@@ -68,6 +69,27 @@ def test_ale_vector_environment_equals_gymnasiums_wrappers(game, settings):
         ends, total = ends + (left[2] or left[3]), total + abs(left[1])
     assert total > 0
     assert ends > 0 or game == "BeamRider"
+
+
+def test_a_ball_is_served_after_each_life_also_for_who_never_does():
+    """With NOOP alone: five lives, and so the score of five balls that nobody hits, instead of a game that never ends."""
+    ends = {}
+    for serves in (True, False):
+        spec = krp.envs.spec("ALE/Breakout-v5", **EXACT, fire_after_life=serves)
+        for made, of in ((gymnasium_ids.make_many(spec, 1), of_vector), (krp.envs.make_one(spec), of_single)):
+            over = [index for index, row in enumerate(of(made, [0] * 400)) if row[2] or row[3]]
+            ends.setdefault(serves, []).append(over)
+            made.close()
+    (many, one), never = ends[True], ends[False]
+    assert many == one
+    assert len(many) >= 2
+    assert never == [[], []]
+
+
+@pytest.mark.parametrize("make", [lambda spec: gymnasium_ids.make_many(spec, 2), krp.envs.make_one])
+def test_a_game_without_fire_has_nothing_to_serve(make):
+    with pytest.raises(ValueError, match="`fire_after_life` must be False for a game without the action FIRE"):
+        make(krp.envs.spec("ALE/MsPacman-v5", fire_after_life=True))
 
 
 @pytest.mark.parametrize("game", ["Breakout", pytest.param("Pong", marks=pytest.mark.long)])

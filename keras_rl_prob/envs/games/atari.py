@@ -1,15 +1,35 @@
-"""A single Atari game with the observations of ALE's vector environment, made with Gymnasium's wrappers."""
+"""Atari games: many by ALE's vector environment, a single one, with the same observations, by Gymnasium's wrappers."""
 
+import copy
 import inspect
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.wrappers import AtariPreprocessing, ClipReward, FrameStackObservation
 
 from keras_rl_prob.envs.wrappers import FireReset
 
 GAME = ("full_action_space", "max_num_frames_per_episode", "repeat_action_probability")
+SERVES = "fire_after_life"  # a setting of this module
+
+
+def make_many(spec: EnvSpec, num_envs: int) -> VectorEnv:
+    """ALE's vector environment.
+
+    Args:
+        spec: As in `make_one`.
+        num_envs: Number of games.
+
+    Raises:
+        ValueError: `fire_after_life` is set for a game without FIRE.
+    """
+    spec = copy.deepcopy(spec)
+    serves = spec.kwargs.pop(SERVES, False)
+    env = gymnasium.make_vec(spec, num_envs)
+    return FireAfterLives(env, _fire(spec)) if serves else env
 
 
 def make_one(spec: EnvSpec) -> gymnasium.Env:
@@ -18,19 +38,19 @@ def make_one(spec: EnvSpec) -> gymnasium.Env:
     ALE's vector environment uses another random generator for no-ops and sticky actions; without these the two are identical.
 
     Args:
-        spec: `EnvSpec` of an id that starts with `ALE/`. Its `kwargs` are arguments of ALE's vector environment, and
-            `render_mode`.
+        spec: `EnvSpec` of an id that starts with `ALE/`. Its `kwargs` are arguments of ALE's vector environment, `render_mode`,
+            and `fire_after_life`.
 
     Returns:
         A `gymnasium.Env`.
 
     Raises:
-        ValueError: A setting is not available for a single game.
+        ValueError: A setting is not available for a single game, or `fire_after_life` is set for a game without FIRE.
     """
     from ale_py.vector_env import AtariVectorEnv  # noqa: PLC0415
 
     defaults = {name: x.default for name, x in inspect.signature(AtariVectorEnv).parameters.items()}
-    settings = defaults | spec.kwargs
+    settings = defaults | {SERVES: False} | spec.kwargs
     single = {
         *GAME,
         "game",
@@ -41,6 +61,7 @@ def make_one(spec: EnvSpec) -> gymnasium.Env:
         "use_fire_reset",
         "reward_clipping",
     }
+    serves = settings.pop(SERVES)
     changed = {name for name, value in settings.items() if name not in defaults or value != defaults[name]}
     unknown = changed - single - {"img_height", "img_width", "stack_num", "num_threads", "thread_affinity_offset"}
     if unknown:
@@ -56,6 +77,69 @@ def make_one(spec: EnvSpec) -> gymnasium.Env:
         screen_size=(settings["img_width"], settings["img_height"]),
         terminal_on_life_loss=settings["episodic_life"],
     )
+    if serves:
+        env = FireAfterLife(env, _fire(spec))
     if settings["reward_clipping"]:
         env = ClipReward(env, -1.0, 1.0)
     return FrameStackObservation(env, settings["stack_num"], padding_type="zero")
+
+
+class FireAfterLife(gymnasium.Wrapper):
+    """Takes FIRE in place of the first action after each lost life, which serves the ball in Breakout.
+
+    Gymnasium's `AtariPreprocessing` and ALE's `use_fire_reset` only serve after a reset. An agent for which a lost life ends an
+    episode never learns to serve, and would wait for the rest of a whole game.
+
+    Args:
+        env: A game whose `info` has `"lives"`.
+        fire: The action FIRE.
+    """
+
+    def __init__(self, env: gymnasium.Env, fire: int) -> None:
+        super().__init__(env)
+        self._fire, self._lives, self._serves = fire, 0, False
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Starts a game."""
+        observation, info = super().reset(**kwargs)
+        self._lives, self._serves = info["lives"], False
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Takes the action, or FIRE."""
+        observation, reward, terminated, truncated, info = super().step(self._fire if self._serves else action)
+        self._serves, self._lives = info["lives"] < self._lives, info["lives"]
+        return observation, reward, terminated, truncated, info
+
+
+class FireAfterLives(VectorWrapper):
+    """`FireAfterLife` for ALE's vector environment."""
+
+    def __init__(self, env: VectorEnv, fire: int) -> None:
+        super().__init__(env)
+        self._fire, self._lives, self._serve = fire, np.zeros(env.num_envs, int), np.zeros(env.num_envs, bool)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Starts all games."""
+        observation, info = super().reset(**kwargs)
+        self._lives, self._serve = info["lives"], np.zeros(self.num_envs, bool)
+        return observation, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Takes the actions, or FIRE."""
+        actions = np.where(self._serve, self._fire, actions)
+        observation, reward, terminated, truncated, info = super().step(actions)
+        self._serve, self._lives = info["lives"] < self._lives, info["lives"]
+        return observation, reward, terminated, truncated, info
+
+
+def _fire(spec):
+    """The action FIRE of a game."""
+    actions = {name: spec.kwargs[name] for name in ("full_action_space", "continuous") if name in spec.kwargs}
+    with gymnasium.make(spec.id, **actions) as env:
+        meanings: list[str] = getattr(env.unwrapped, "get_action_meanings", list)()
+    if "FIRE" not in meanings:
+        raise ValueError(
+            f"`{SERVES}` must be False for a game without the action FIRE. Received: {SERVES}=True for {spec.id}"
+        )
+    return meanings.index("FIRE")
