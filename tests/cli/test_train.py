@@ -177,7 +177,7 @@ def test_without_the_extras_it_trains_and_says_what_is_missing(finished, tmp_pat
     recorders = training._recorders(tmp_path, runs.read_config(finished))
     assert [type(recorder).__name__ for recorder in recorders] == ["BestCheckpoint", "RunLog"]
     printed = capsys.readouterr().out
-    assert 'Without curve.png. Learning curves need Matplotlib: pip install "keras_rl_prob[plot]"' in printed
+    assert 'Without curve.png. Plots need Matplotlib: pip install "keras_rl_prob[plot]"' in printed
     assert (
         'Without TensorBoard. `RolloutHistograms` needs TensorBoard: pip install "keras_rl_prob[tensorboard]"'
         in printed
