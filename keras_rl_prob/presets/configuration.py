@@ -261,16 +261,17 @@ def _as_entries(default):
 
 
 def _parameters(maker):
-    """Pairs of name and `inspect.Parameter` of a function or class; `**kwargs` stands for those of its base class."""
+    """Pairs of name and `inspect.Parameter` of a function or class; `**kwargs` stands for those of the next class."""
     if not inspect.isclass(maker):
         return inspect.signature(maker).parameters.items()
-    own = dict(
-        list(inspect.signature(maker.__init__).parameters.items())[1:]
-    )  # some versions of Python use `__new__` first
-    if issubclass(maker, agents.Agent) and any(p.kind is p.VAR_KEYWORD for p in own.values()):
-        above = next(kind for kind in maker.__mro__[1:] if "__init__" in vars(kind))
-        own = dict(_parameters(above)) | own
-    return own.items()
+    found: dict[str, inspect.Parameter] = {}
+    for one in maker.__mro__:
+        if "__init__" in vars(one):  # some versions of Python use `__new__` for the signature of a class
+            own = dict(list(inspect.signature(vars(one)["__init__"]).parameters.items())[1:])
+            found = own | found
+            if not (issubclass(maker, agents.Agent) and any(p.kind is p.VAR_KEYWORD for p in own.values())):
+                break
+    return found.items()
 
 
 def _is_number(value):
