@@ -164,7 +164,7 @@ SETTINGS = {
         "fit": {"epochs": 50, "steps_per_epoch": 30, "validation_episodes": 8, "validation_freq": 10},
     },
     "space_invaders": {
-        "description": "shoot invaders before they land, from single frames with memory; 10 million steps",
+        "description": "shoot invaders before they land, from single frames; 10 million steps; not learned in 163,000 steps",
         "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -172,7 +172,7 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "space_invaders_dqn": {
-        "description": "space_invaders with double DQN on four frames",
+        "description": "space_invaders with double DQN on four frames; not learned in 55,000 steps",
         "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": DQN,
         "optimizer": ADAM_DQN,

@@ -119,7 +119,7 @@ SETTINGS = {
         "fit": FIT,
     },
     "doom_take_cover": {
-        "description": "dodge fireballs",
+        "description": "dodge fireballs; not learned in 65,000 steps",
         "env": {"id": "VizdoomTakeCover-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
