@@ -72,18 +72,23 @@ SUPERVISED = {
 }
 
 
-def constructor_arguments(cls: Any, base: Any) -> list[str]:
-    """Names of the arguments of a subclass of `base`, including those that its `**kwargs` pass to other classes."""
-    names = []
+def constructor_parameters(cls: Any, base: Any) -> dict[str, inspect.Parameter]:
+    """The arguments of a subclass of `base` by name, including those that its `**kwargs` pass to other classes."""
+    found: dict[str, inspect.Parameter] = {}
     for one in cls.__mro__:
-        if "__init__" in vars(one):
-            parameters = inspect.signature(one.__init__).parameters
-            names += [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        if "__init__" in vars(one):  # some versions of Python use `__new__` for the signature of a class
+            _, *own = inspect.signature(vars(one)["__init__"]).parameters.values()
+            found |= {x.name: x for x in own if x.name not in found and x.kind is not x.VAR_KEYWORD}
+            if not any(x.kind is x.VAR_KEYWORD for x in own):
                 break
         if one is base:
             break
-    return [name for name in names if name != "self"]
+    return found
+
+
+def constructor_arguments(cls: Any, base: Any) -> list[str]:
+    """Names of the arguments of a subclass of `base`, including those that its `**kwargs` pass to other classes."""
+    return list(constructor_parameters(cls, base))
 
 
 def moved_arguments(settings_classes: dict[str, type[Settings]]) -> dict[str, str]:

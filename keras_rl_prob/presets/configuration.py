@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_rl_prob import agents, checks, networks
-from keras_rl_prob.agents.vocabulary import SYNONYMS, meant
+from keras_rl_prob.agents.vocabulary import SYNONYMS, constructor_parameters, meant
 from keras_rl_prob.presets.moved import name_of, present_form
 from keras_rl_prob.settings import Settings
 
@@ -261,17 +261,12 @@ def _as_entries(default):
 
 
 def _parameters(maker):
-    """Pairs of name and `inspect.Parameter` of a function or class; `**kwargs` stands for those of the next class."""
+    """Pairs of name and `inspect.Parameter` of a function or class, for agents those behind `**kwargs`, too."""
+    if inspect.isclass(maker) and issubclass(maker, agents.Agent):
+        return constructor_parameters(maker, agents.Agent).items()
     if not inspect.isclass(maker):
         return inspect.signature(maker).parameters.items()
-    found: dict[str, inspect.Parameter] = {}
-    for one in maker.__mro__:
-        if "__init__" in vars(one):  # some versions of Python use `__new__` for the signature of a class
-            own = dict(list(inspect.signature(vars(one)["__init__"]).parameters.items())[1:])
-            found = own | found
-            if not (issubclass(maker, agents.Agent) and any(p.kind is p.VAR_KEYWORD for p in own.values())):
-                break
-    return found.items()
+    return list(inspect.signature(maker.__init__).parameters.items())[1:]  # some versions of Python use `__new__` first
 
 
 def _is_number(value):

@@ -32,9 +32,9 @@ def test_presets_and_what_is_made_of_them_are_configurations():
         ("fit.epoch", "Did you mean `fit.epochs`?"),
         ("network.unit", "Did you mean `network.units`?"),
         ("optimizer.learning_rate.decay_step", "Did you mean `optimizer.learning_rate.decay_steps`?"),
-        ("agent.zzz", r"`agent` has \['class', 'rollout_steps'"),
+        ("agent.zzz", r"`agent` has \['class', 'previous_action_and_reward', 'rollout_steps'"),
         ("zzz", r"Its sections are \['agent', 'network', 'optimizer', 'env', 'compile', 'fit'\]"),
-        ("agent.name", r"`agent` has \['class', 'rollout_steps'"),
+        ("agent.name", r"`agent` has \['class', 'previous_action_and_reward', 'rollout_steps'"),
         ("fit.callbacks", r"`fit` has \['epochs'"),
     ],
 )

@@ -28,8 +28,8 @@ def make_many(spec: EnvSpec, num_envs: int) -> VectorEnv:
     """
     spec = copy.deepcopy(spec)
     serves = spec.kwargs.pop(SERVES, False)
-    env = gymnasium.make_vec(spec, num_envs)
-    return FireAfterLives(env, _fire(spec)) if serves else env
+    env: Any = gymnasium.make_vec(spec, num_envs)
+    return FireAfterLives(env, _fire([action.name for action in env.ale.get_action_set()])) if serves else env
 
 
 def make_one(spec: EnvSpec) -> gymnasium.Env:
@@ -78,7 +78,7 @@ def make_one(spec: EnvSpec) -> gymnasium.Env:
         terminal_on_life_loss=settings["episodic_life"],
     )
     if serves:
-        env = FireAfterLife(env, _fire(spec))
+        env = FireAfterLife(env, _fire(env.unwrapped.get_action_meanings()))
     if settings["reward_clipping"]:
         env = ClipReward(env, -1.0, 1.0)
     return FrameStackObservation(env, settings["stack_num"], padding_type="zero")
@@ -133,13 +133,10 @@ class FireAfterLives(VectorWrapper):
         return observation, reward, terminated, truncated, info
 
 
-def _fire(spec):
-    """The action FIRE of a game."""
-    actions = {name: spec.kwargs[name] for name in ("full_action_space", "continuous") if name in spec.kwargs}
-    with gymnasium.make(spec.id, **actions) as env:
-        meanings: list[str] = getattr(env.unwrapped, "get_action_meanings", list)()
-    if "FIRE" not in meanings:
+def _fire(names):
+    """The action FIRE of a game with actions of these names."""
+    if "FIRE" not in names:
         raise ValueError(
-            f"`{SERVES}` must be False for a game without the action FIRE. Received: {SERVES}=True for {spec.id}"
+            f"`{SERVES}` must be False for a game without the action FIRE. Received: {SERVES}=True, {names}"
         )
-    return meanings.index("FIRE")
+    return names.index("FIRE")
