@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int | None:
     else:
         parts = range(ended + TRIALS_OF_A_PROCESS, trials + TRIALS_OF_A_PROCESS, TRIALS_OF_A_PROCESS)
         status = next(filter(None, (_search_apart(folder, min(part, trials)) for part in parts)), 0)
-        tuner = _tuner(keras_tuner, tuning, config, folder, trials)
+        tuner = tuner if status else _tuner(keras_tuner, tuning, config, folder, trials)  # with what they have found
     return status or _report(tuner, tuning, folder)
 
 
