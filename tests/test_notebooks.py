@@ -15,9 +15,17 @@ TINY = {"EPOCHS": 1, "STEPS_PER_EPOCH": 16, "NUM_ENVS": 4, "EPISODES": 2, "TRIAL
 EAGERLY = """
 import functools
 import keras_rl_prob
+
+def short(construct):
+    @functools.wraps(construct)
+    def constructed(self, network=None, **kwargs):
+        construct(self, network, **{"rollout_steps": 16, **kwargs})
+
+    return constructed
+
 keras_rl_prob.Agent.compile = functools.partialmethod(keras_rl_prob.Agent.compile, jit_compile=False, run_eagerly=True)
 for agent in (keras_rl_prob.PPO, keras_rl_prob.RecurrentPPO):
-    agent.__init__ = functools.partialmethod(agent.__init__, rollout_steps=16)
+    agent.__init__ = short(agent.__init__)
 """
 BUDGET = re.compile(r"^([A-Z_]+) = \d+", re.MULTILINE)
 
