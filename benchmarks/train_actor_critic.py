@@ -16,7 +16,7 @@ FLOP = {"SAC": 547e6, "TD3": 393e6}  # of the matrix products of a gradient step
 def ours(args):
     """A function that trains our agent for a round."""
     krp = importlib.import_module("keras_rl_prob")
-    rows = max(8 // args.envs, 1)
+    rows = max(32 // args.envs, 1)  # as many gradient steps as steps in a rollout, 32 as by default
     if args.agent.startswith("Recurrent"):  # 26 sequences of 10: 260 rows
         sizes = {"batch_size": 26, "sequence_length": 10, "period": 2}
         replay = krp.SequenceReplaySettings(n_step=1, prioritized=False, **sizes)

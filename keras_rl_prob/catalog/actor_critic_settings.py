@@ -2,8 +2,8 @@
 
 MUJOCO = {  # one gradient step for each environment step
     "class": "SAC",
-    "rollout_steps": 8,
-    "updates": 8,
+    "rollout_steps": 32,
+    "updates": 32,
     "replay": {"class": "ReplaySettings", "capacity": 1_000_000, "batch_size": 256, "learning_starts": 10_000},
 }
 ADAM = {"class": "Adam", "learning_rate": 3e-4}
