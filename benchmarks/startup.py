@@ -3,8 +3,9 @@
     python benchmarks/startup.py [--agents RecurrentPPO PPO DQN] [--rounds 3]
 
 "import" is that of `keras_rl_prob` beyond TensorFlow, TensorFlow Probability and Keras. "first" is the first rollout and its
-gradient steps in a new process with an empty cache of what XLA compiles, "later" in processes that find it there, and "later,
-in all" the whole process, imports included. Every measurement is a process of its own; medians.
+gradient steps in a new process with an empty cache of what XLA compiles, "later" in processes that find it there, "other
+number" in one whose agent has another discount, and "later, in all" the whole process, imports included. Every measurement is
+a process of its own; medians.
 """
 
 import argparse
@@ -32,7 +33,7 @@ import time
 import keras_rl_prob as krp
 import keras
 keras.utils.set_random_seed(0)
-agent = krp.{agent}()
+agent = krp.{agent}(discount={discount})
 agent.compile()
 seconds = []
 start = time.perf_counter()
@@ -71,12 +72,18 @@ before = "import tensorflow, tf_keras, tensorflow_probability, keras, gymnasium"
 beyond, _ = median(args.rounds, "-c", IMPORT.format(before=before, module="keras_rl_prob"))
 print(f"import {'':15} {beyond:5.2f} s", flush=True)
 for agent in args.agents:
-    first, later, whole = [], [], []
+    first, later, other, whole = [], [], [], []
     for _ in range(args.rounds):
         with tempfile.TemporaryDirectory() as folder:
-            first.append(run("-c", FIT.format(agent=agent), cache=folder)[0])
-            seconds, took = run("-c", FIT.format(agent=agent), cache=folder)
+            program, changed = (FIT.format(agent=agent, discount=discount) for discount in (0.99, 0.98))
+            first.append(run("-c", program, cache=folder)[0])
+            seconds, took = run("-c", program, cache=folder)
             later.append(seconds)
             whole.append(took)
-    first_s, later_s, whole_s = map(statistics.median, (first, later, whole))
-    print(f"{agent:22} first {first_s:5.1f} s, later {later_s:5.1f} s, later, in all {whole_s:5.1f} s", flush=True)
+            other.append(run("-c", changed, cache=folder)[0])
+    first_s, later_s, other_s, whole_s = map(statistics.median, (first, later, other, whole))
+    print(
+        f"{agent:22} first {first_s:5.1f} s, later {later_s:5.1f} s, other number {other_s:5.1f} s, "
+        f"later, in all {whole_s:5.1f} s",
+        flush=True,
+    )

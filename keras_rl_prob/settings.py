@@ -15,6 +15,30 @@ def current(coefficient: float | Schedule, step: tf.Tensor) -> float | tf.Tensor
     return coefficient(step) if isinstance(coefficient, Schedule) else coefficient
 
 
+class Numbers:
+    """Floats that graphs read from variables, so that graphs which differ by such numbers alone are the same for XLA.
+
+    It compiles one of them, and finds the others in its cache, in the same process and in later ones.
+
+    Example:
+    >>> numbers = Numbers()
+    >>> float(tf.function(lambda x: x * numbers.read(0.5), jit_compile=True)(4.0))
+    2.0
+    """
+
+    def __init__(self) -> None:
+        self._variables: dict[float, tf.Variable] = {}
+
+    def read(self, number: float) -> float | tf.Tensor:
+        """Returns a number as a float32 scalar; in eager mode, where nothing is compiled, as it is."""
+        if tf.executing_eagerly():
+            return number
+        if number not in self._variables:
+            with tf.init_scope():
+                self._variables[number] = tf.Variable(number, trainable=False, dtype=tf.float32, name="number")
+        return self._variables[number].read_value()
+
+
 def written(kind: type, values: Mapping[str, Any], *positional: Any) -> str:
     """The call of a constructor with those of the arguments that differ from their defaults.
 

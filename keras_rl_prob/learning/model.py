@@ -14,6 +14,7 @@ from keras_rl_prob.learning.gradients import Gradient
 from keras_rl_prob.learning.parts import Part, check_parts, check_reported, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
 from keras_rl_prob.learning.reports import GRADIENT_NORMS, Reports, gradient_norms
+from keras_rl_prob.settings import Numbers, Schedule
 from keras_rl_prob.types import Loss, Nest, Shape
 
 
@@ -68,6 +69,20 @@ class LearningModel(PersistentModel):
         return self.add_weight(
             shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False, name=name
         )
+
+    @functools.cached_property
+    def _numbers(self):
+        return Numbers()
+
+    def now(self, coefficient: Any) -> Any:
+        """The value of a hyperparameter, which may be a Keras schedule over gradient steps; `None` and integers as they are.
+
+        In a graph, a float is read from a variable, a float32 scalar: agents that differ only by such numbers have the same
+        graphs, which XLA compiles once.
+        """
+        if isinstance(coefficient, Schedule):
+            return coefficient(self.optimizer.iterations)
+        return self._numbers.read(coefficient) if isinstance(coefficient, float) else coefficient
 
     def make_reports(self) -> None:
         """Creates the metrics and the variable `failure`."""

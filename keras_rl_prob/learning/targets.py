@@ -39,9 +39,11 @@ def checked_update(target_update: Any) -> int | float:
     return target_update
 
 
-def update(target: keras.Model, network: keras.Model, target_update: int | float, iterations: tf.Tensor) -> None:
+def update(
+    target: keras.Model, network: keras.Model, target_update: int | float | tf.Tensor, iterations: tf.Tensor
+) -> None:
     """Updates a target network after a gradient step, as `target_update` says; `iterations`: gradient steps so far."""
-    if isinstance(target_update, float):
+    if not isinstance(target_update, int):
         follow(target, network, target_update)
     else:
         pairs = list(zip(target.weights, network.weights, strict=True))

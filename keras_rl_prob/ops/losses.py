@@ -37,7 +37,7 @@ def clipped_value_loss(
     old_values: tf.Tensor,
     targets: tf.Tensor,
     value_clip: float | tf.Tensor | None,
-    huber_delta: float | None = None,
+    huber_delta: float | tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Squared error of the value, pessimistic about moves of more than `value_clip` away from the old prediction.
 

@@ -56,7 +56,7 @@ def clipped(rewards: tf.Tensor, bound: float | None) -> tf.Tensor:
     return rewards if bound is None else tf.clip_by_value(rewards, -bound, bound)
 
 
-def huber(errors: tf.Tensor, delta: float | None) -> tf.Tensor:
+def huber(errors: tf.Tensor, delta: float | tf.Tensor | None) -> tf.Tensor:
     """Half the squared error up to `delta`, linear beyond: `delta (|e| - delta / 2)`.
 
     Args:
@@ -72,7 +72,7 @@ def huber(errors: tf.Tensor, delta: float | None) -> tf.Tensor:
     return small * (tf.abs(errors) - 0.5 * small)
 
 
-def quantile_loss(values: tf.Tensor, targets: tf.Tensor, delta: float | None) -> tf.Tensor:
+def quantile_loss(values: tf.Tensor, targets: tf.Tensor, delta: float | tf.Tensor | None) -> tf.Tensor:
     """The quantile Huber loss: `sum_i mean_j |tau_i - 1(e_ij < 0)| L(e_ij)`, `e_ij = targets[j] - values[i]`.
 
     `tau_i = (i + 1/2) / N` is the quantile that the `i`-th of `N` values stands for. `L` is the Huber loss divided by `delta`,

@@ -44,7 +44,7 @@ class OnlineSource(RolloutSource):
             record["raw"],
             clipped(rollout.reward, agent.reward_clip),
             following,
-            agent.discount * rollout.discount,
+            agent.now(agent.discount) * rollout.discount,
             tf.cast(rollout.valid, tf.float32),
         )
         report |= agent.exploration_report()

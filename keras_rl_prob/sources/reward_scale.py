@@ -6,7 +6,6 @@ import tensorflow as tf
 from keras_rl_prob.drivers import Rollout
 from keras_rl_prob.layers.running_normalization import Moments
 from keras_rl_prob.ops.returns import running_sums
-from keras_rl_prob.settings import current
 
 
 class RewardScale:
@@ -32,7 +31,7 @@ class RewardScale:
         Returns:
             The `Moments` of the returns.
         """
-        discount = current(self._agent.discount, self._agent.optimizer.iterations)
+        discount = self._agent.now(self._agent.discount)
         carries = discount * (1.0 - tf.cast(rollout.ended, tf.float32))
         before = self._discounted_return.read_value()
         returns = running_sums(rollout.reward, carries, before)

@@ -219,7 +219,7 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def after_update(self, data: Nest) -> None:
         """Updates the target network."""
-        update(self.target_critic, self.critic, self.target_update, self.optimizer.iterations)
+        update(self.target_critic, self.critic, self.now(self.target_update), self.optimizer.iterations)
 
 
 def _observations(data, following):

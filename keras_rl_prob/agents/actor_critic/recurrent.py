@@ -80,7 +80,9 @@ class RecurrentActorCritic(Mixin):
         action = self.environment_action(self._after_burn_in(data.action))
         values = self.values(self.critic, data, self.parts_of_actions.continuous(action))
         values = self.chosen(values, action)[: self.replay.sequence_length]
-        reward, discount, next_value, counted = n_step_targets(data, self.next_value(data), self.discount, self.replay)
+        reward, discount, next_value, counted = n_step_targets(
+            data, self.next_value(data), self.now(self.discount), self.replay
+        )
         return values, reward + discount * next_value, counted
 
     def values(self, critic: keras.Model, data: Nest, action: Nest, following: bool = False) -> tf.Tensor:

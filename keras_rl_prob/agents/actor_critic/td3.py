@@ -136,14 +136,14 @@ class TD3(ReplayedActorCritic):
 
     def smoothed(self, action: Nest, seed: tf.Tensor) -> Nest:
         """Actions, nest `[N, ...]`, with bounded noise, within the bounds of their space; `seed`: int32 `[2]`."""
-        leaves = keras.tree.flatten(action)
+        leaves, clip = keras.tree.flatten(action), self.now(self.noise_clip)
         noisy = []
         for leaf, x, key in zip(
             spaces.leaves(self.action_space), leaves, tf.unstack(tf.random.split(seed, len(leaves))), strict=True
         ):
             half = tf.cast(0.5 * (leaf.high - leaf.low), x.dtype)
-            noise = tf.random.stateless_normal(tf.shape(x), key, 0.0, self.target_noise, x.dtype)
-            noisy.append(x + half * tf.clip_by_value(noise, -self.noise_clip, self.noise_clip))
+            noise = tf.random.stateless_normal(tf.shape(x), key, 0.0, self.now(self.target_noise), x.dtype)
+            noisy.append(x + half * tf.clip_by_value(noise, -clip, clip))
         return spaces.clip(self.action_space, keras.tree.pack_sequence_as(action, noisy))
 
     def after_update(self, data: Nest) -> None:
@@ -151,6 +151,6 @@ class TD3(ReplayedActorCritic):
 
         def follow():
             for target, network in ((self.target_critic, self.critic), (self.target_network, self.network)):
-                update(target, network, self.target_update, self.optimizer.iterations)
+                update(target, network, self.now(self.target_update), self.optimizer.iterations)
 
         tf.cond(tf.equal(self.optimizer.iterations % self.policy_period, 0), follow, lambda: None)

@@ -19,7 +19,7 @@ from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import acer_policy_gradient, retrace, trust_region
 from keras_rl_prob.ops.temporal_difference import chosen
 from keras_rl_prob.replay.settings import RolloutReplaySettings
-from keras_rl_prob.settings import Schedule, current
+from keras_rl_prob.settings import Schedule
 from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.sources.past_rollouts import PastRollouts, PastRolloutsSource
 from keras_rl_prob.sources.stored_rows import frames_of
@@ -215,11 +215,11 @@ class ACER(Agent):
         action, value = self._joint.index(data.raw), tf.reduce_sum(pi * q, -1)
         return retrace(
             data.reward[:-1],
-            current(self.discount, self.optimizer.iterations) * data.discount[:-1],
+            self.now(self.discount) * data.discount[:-1],
             chosen(q, action)[:-1],
             value[1:],
             1.0 - tf.cast(data.ended[:-1], tf.float32),
-            self.retrace_lambda * tf.minimum(1.0, ratio),
+            self.now(self.retrace_lambda) * tf.minimum(1.0, ratio),
             data.valid[:-1],
         )
 
@@ -237,22 +237,22 @@ class ACER(Agent):
         log_mu, pi = self._joint.log_probabilities(data.parameters)[:-1], tf.exp(log_pi)
         ratio = tf.exp(chosen(log_pi - log_mu, action))
         target = tf.stop_gradient(self.targets(data, tf.exp(log_pis), ratio, qs))
-        gradient = acer_policy_gradient(pi, tf.exp(log_mu), action, target, q, self.clip_rho)  # eq. 9
+        gradient = acer_policy_gradient(pi, tf.exp(log_mu), action, target, q, self.now(self.clip_rho))  # eq. 9
         gradient = pi * (gradient - tf.reduce_sum(pi * gradient, -1, keepdims=True))  # with respect to the logits
         logs: dict[str, Any] = {"importance_weight": masked_mean(ratio, valid)}
         if self.trust_region is not None:
             log_average = self.average_log_probabilities(data)
             average = tf.exp(log_average)
-            gradient = trust_region(gradient, pi - average, self.trust_region)  # eq. 12
+            gradient = trust_region(gradient, pi - average, self.now(self.trust_region))  # eq. 12
             logs["kl"] = masked_mean(tf.reduce_sum(average * (log_average - log_pi), -1), valid)
         policy_loss = -masked_mean(tf.reduce_sum(tf.stop_gradient(gradient) * log_pi, -1), valid)
         value_loss = masked_mean(0.5 * tf.math.squared_difference(chosen(q, action), target), valid)
         entropy = masked_mean(-tf.reduce_sum(pi * log_pi, -1), valid)
-        loss = policy_loss + current(self.value_coef, self.optimizer.iterations) * value_loss
-        loss -= current(self.entropy_coef, self.optimizer.iterations) * entropy
+        loss = policy_loss + self.now(self.value_coef) * value_loss
+        loss -= self.now(self.entropy_coef) * entropy
         return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, **logs}
 
     def after_update(self, data: PastRollouts) -> None:
         """Updates the average policy."""
         if self.trust_region is not None:
-            follow(self.average_network, self.network, 1.0 - self.average_decay)
+            follow(self.average_network, self.network, self.now(1.0 - self.average_decay))

@@ -19,7 +19,7 @@ from keras_rl_prob.learning.parts import check_shape
 from keras_rl_prob.ops.losses import clipped_value_loss
 from keras_rl_prob.ops.masking import masked_mean, masked_normalize
 from keras_rl_prob.ops.returns import discounted_returns, gae
-from keras_rl_prob.settings import Schedule, current
+from keras_rl_prob.settings import Schedule
 from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.sources.on_policy import Minibatch, OnPolicySource, Preparation
 from keras_rl_prob.types import Loss, Nest
@@ -237,10 +237,6 @@ class PolicyGradient(Agent):
         """
         return None
 
-    def now(self, coefficient: float | Schedule) -> float | tf.Tensor:
-        """The value of a hyperparameter, which may be a schedule over gradient steps."""
-        return current(coefficient, self.optimizer.iterations)
-
     @property
     def value_settings(self) -> ValueLoss:
         """`value_coef` as a `ValueLoss`."""
@@ -262,7 +258,7 @@ class PolicyGradient(Agent):
 
     def value_error(self, value: tf.Tensor, data: Minibatch) -> tf.Tensor:
         """Error of the value, squared or Huber's, float32 `[L, R]`."""
-        delta = self.value_settings.huber_delta
+        delta = self.now(self.value_settings.huber_delta)
         if delta is None:
             return tf.math.squared_difference(value, data.target)
         return clipped_value_loss(value, data.value, data.target, None, delta)

@@ -138,7 +138,7 @@ class IMPALA(PolicyGradient):
         discount, continues = self.now(self.discount) * rollout.discount, 1.0 - tf.cast(rollout.ended, tf.float32)
         target, _ = vtrace(
             ratio, reward, discount, value, following, continues,
-            numbers.lambda_, numbers.clip_rho, numbers.clip_c, valid=rollout.valid,
+            self.now(numbers.lambda_), self.now(numbers.clip_rho), self.now(numbers.clip_c), valid=rollout.valid,
         )  # fmt: skip
         after = tf.where(continues > 0.0, tf.concat([target[1:], following[-1:]], 0), following)
         return reward + discount * after - value, target
@@ -150,5 +150,5 @@ class IMPALA(PolicyGradient):
         logs = {"importance_weight": masked_mean(weight, data.valid)}
         if self.clip_ratio is not None:
             return -clipped_surrogate(log_ratio, advantage, self.now(self.clip_ratio)), logs
-        weight = tf.minimum(weight, self.vtrace.clip_pg_rho) if self.vtrace else 1.0
+        weight = tf.minimum(weight, self.now(self.vtrace.clip_pg_rho)) if self.vtrace else 1.0
         return -weight * log_prob * advantage, logs

@@ -145,7 +145,7 @@ class PPO(PolicyGradient):
 
     def value_error(self, value: tf.Tensor, data: Minibatch) -> tf.Tensor:
         """Error of the value, clipped if `value_clip` is given, float32 `[L, R]`."""
-        clip, delta = self.now(self.clipping.value_clip), self.value_settings.huber_delta
+        clip, delta = self.now(self.clipping.value_clip), self.now(self.value_settings.huber_delta)
         return clipped_value_loss(value, data.value, data.target, clip, delta)
 
     def loss_weight(self, policy: Joint, data: Minibatch) -> tuple[tf.Tensor | None, dict[str, tf.Tensor]]:

@@ -143,7 +143,7 @@ class QLearning(Agent):
         self.keep_errors(data.index, tf.abs(error))
         counted = tf.cast(data.weight > 0.0, tf.float32)
         count = tf.maximum(tf.reduce_sum(counted), 1.0)
-        loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
+        loss = tf.reduce_sum(data.weight * huber(error, self.now(self.huber_delta))) / count
         return loss, {
             "q_value": tf.reduce_sum(counted * value) / count,
             "td_error": tf.reduce_sum(counted * tf.abs(error)) / count,

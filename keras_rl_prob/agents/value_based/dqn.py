@@ -149,4 +149,4 @@ class DQN(ReplayingModel, QLearning):
 
     def after_update(self, data: Nest) -> None:
         """Updates the target network."""
-        update(self.target_network, self.network, self.target_update, self.optimizer.iterations)
+        update(self.target_network, self.network, self.now(self.target_update), self.optimizer.iterations)

@@ -65,5 +65,5 @@ class QRDQN(DistributionalDQN):
         """The quantile loss, and the means of both distributions, from quantiles `[N, quantiles]`."""
         target = self.target(data.reward[:, None], data.discount[:, None], following)
         self.check_target(learned, target)
-        losses = quantile_loss(learned, tf.stop_gradient(target), self.huber_delta)
+        losses = quantile_loss(learned, tf.stop_gradient(target), self.now(self.huber_delta))
         return losses, tf.reduce_mean(learned, -1), tf.reduce_mean(target, -1)

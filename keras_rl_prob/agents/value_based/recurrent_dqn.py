@@ -106,7 +106,7 @@ class RecurrentDQN(DQN):
         self.resample_noise(data.seed)
         online = self._values_of(self._unrolled, data)  # [L + n, N, actions]
         values = bootstrap_values(self._values_of(self._target_unrolled, data), online if self.double else None)
-        reward, discount, next_value, counted = n_step_targets(data, values, self.discount, self.replay)
+        reward, discount, next_value, counted = n_step_targets(data, values, self.now(self.discount), self.replay)
         target = tf.stop_gradient(self.target(reward, discount, next_value))
         length, start = self.replay.sequence_length, self.replay.burn_in
         value = chosen(online[:length], data.action[start : start + length])
@@ -124,5 +124,5 @@ class RecurrentDQN(DQN):
         error = counted * (target - value)
         size, count = tf.abs(error), tf.maximum(tf.reduce_sum(counted), 1.0)
         self.keep_errors(data.index, self.replay.priority(size, counted))
-        loss = tf.reduce_sum(data.weight * huber(error, self.huber_delta)) / count
+        loss = tf.reduce_sum(data.weight * huber(error, self.now(self.huber_delta))) / count
         return loss, {"q_value": tf.reduce_sum(counted * value) / count, "td_error": tf.reduce_sum(size) / count}
