@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import keras
@@ -20,23 +20,33 @@ class Numbers:
 
     It compiles one of them, and finds the others in its cache, in the same process and in later ones.
 
+    Args:
+        values: Arguments of any kind, of which the floats count, and those in `Settings`. Others stay constants of graphs:
+            variables must exist before a graph is made.
+
     Example:
-    >>> numbers = Numbers()
+    >>> numbers = Numbers([0.5, "stored"])
     >>> float(tf.function(lambda x: x * numbers.read(0.5), jit_compile=True)(4.0))
     2.0
     """
 
-    def __init__(self) -> None:
-        self._variables: dict[float, tf.Variable] = {}
+    def __init__(self, values: Iterable[Any]) -> None:
+        options = {"trainable": False, "dtype": tf.float32, "name": "number"}
+        self._variables = {number: tf.Variable(number, **options) for number in set(_floats(values))}
 
     def read(self, number: float) -> float | tf.Tensor:
         """Returns a number as a float32 scalar; in eager mode, where nothing is compiled, as it is."""
-        if tf.executing_eagerly():
+        if tf.executing_eagerly() or number not in self._variables:
             return number
-        if number not in self._variables:
-            with tf.init_scope():
-                self._variables[number] = tf.Variable(number, trainable=False, dtype=tf.float32, name="number")
         return self._variables[number].read_value()
+
+
+def _floats(values):
+    for value in values:
+        if isinstance(value, float):
+            yield value
+        elif isinstance(value, Settings):
+            yield from _floats(vars(value).values())
 
 
 def written(kind: type, values: Mapping[str, Any], *positional: Any) -> str:

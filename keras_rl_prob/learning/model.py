@@ -43,6 +43,8 @@ class LearningModel(PersistentModel):
     watched: tuple[str, ...] = ()
     """Those that `compile` was given."""
 
+    _numbers = Numbers(())
+
     @abc.abstractmethod
     def metric_names(self) -> list[str]:
         """Names of the metrics besides `return` and `length`: keys of the logs of `loss_and_logs`, or of a rollout's report."""
@@ -70,10 +72,6 @@ class LearningModel(PersistentModel):
             shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False, name=name
         )
 
-    @functools.cached_property
-    def _numbers(self):
-        return Numbers()
-
     def now(self, coefficient: Any) -> Any:
         """The value of a hyperparameter, which may be a Keras schedule over gradient steps; `None` and integers as they are.
 
@@ -90,7 +88,8 @@ class LearningModel(PersistentModel):
         self._reports = Reports(self.metric_names())
 
     def after_build(self) -> None:
-        """Checks the parts, and creates the optimizers' variables if the agent is compiled."""
+        """Checks the parts, and creates the variables of numbers, and of the optimizers if the agent is compiled."""
+        self._numbers = Numbers(vars(self).values())
         if type(self).parts is not LearningModel.parts:
             check_parts(self, self.parts())
         elif type(self).loss_and_logs is LearningModel.loss_and_logs:

@@ -91,11 +91,19 @@ def test_updates_have_no_number_as_a_constant(name, monkeypatch):
 
 
 def test_a_number_is_itself_in_eager_mode_and_a_variable_in_graphs():
-    numbers = Numbers()
+    numbers, traced = Numbers([0.25, "stored", krp.Clipping(0.5)]), []
+
+    @tf.function
+    def product(x):
+        traced.append(x)
+        return x * numbers.read(0.25) * numbers.read(0.5) * numbers.read(0.75)
+
     assert numbers.read(0.25) == 0.25
-    graphs = [tf.function(lambda x: x * numbers.read(0.25)).get_concrete_function(1.0) for _ in range(2)]
-    assert [float(graph()) for graph in graphs] == [0.25, 0.25]
-    assert len({id(graph.captured_inputs[0]) for graph in graphs}) == 1  # one variable for both
+    assert float(product(tf.constant(1.0))) == 0.25 * 0.5 * 0.75
+    assert len(traced) == 1  # TensorFlow traces functions that make variables twice
+    graph = product.get_concrete_function(tf.constant(1.0)).graph
+    assert len(graph.captures) == 2
+    assert constants_of(graph.as_graph_def()) == {0.75}
 
 
 def test_integers_none_and_schedules():

@@ -255,4 +255,4 @@ class ACER(Agent):
     def after_update(self, data: PastRollouts) -> None:
         """Updates the average policy."""
         if self.trust_region is not None:
-            follow(self.average_network, self.network, self.now(1.0 - self.average_decay))
+            follow(self.average_network, self.network, 1.0 - self.now(self.average_decay))
