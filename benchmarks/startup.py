@@ -17,7 +17,7 @@ import tempfile
 import time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--agents", nargs="+", default=["RecurrentPPO", "PPO", "A2C", "DQN"])
+parser.add_argument("--agents", nargs="+", default=["RecurrentPPO", "PPO", "A2C", "DQN", "SAC"])
 parser.add_argument("--rounds", type=int, default=3)
 args = parser.parse_args()
 
