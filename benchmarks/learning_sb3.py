@@ -1,6 +1,6 @@
 """Returns of stable-baselines3's SAC with the settings of rl-baselines3-zoo, to set beside a run of `keras-rl-prob experiment`.
 
-    PYTHON benchmarks/learning_sb3.py [--task HalfCheetah-v5] [--steps 300000] [--seeds 3]
+    PYTHON benchmarks/learning_sb3.py [--task HalfCheetah-v5] [--steps 300000] [--first 1] [--seeds 3] [--threads 1]
 
 PYTHON has stable-baselines3 and gymnasium[mujoco]. The mean return of deterministic episodes after each twentieth of the steps,
 and of 100 at the end, one line each.
@@ -25,9 +25,12 @@ if args.threads:
     torch.set_num_threads(args.threads)
 
 
+validation_env = make_vec_env(args.task, 1, seed=1_000)
+
+
 def mean_return(model, episodes):
     """The mean return of some deterministic episodes."""
-    return evaluate_policy(model, make_vec_env(args.task, 1, seed=1_000), n_eval_episodes=episodes)[0]
+    return evaluate_policy(model, validation_env, n_eval_episodes=episodes)[0]
 
 
 for seed in range(args.first, args.first + args.seeds):

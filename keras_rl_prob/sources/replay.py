@@ -358,7 +358,7 @@ class ReplaySource(RolloutSource):
         window = self.rows.entries(("reward", "terminated", "ended", "is_first"), rows, envs[None], final)
         reward, discount, steps = n_step_sums(
             clipped(window["reward"][:n], self._settings.reward_clip),
-            self.agent.now(self.agent.discount) * (1.0 - tf.cast(window["terminated"][:n], tf.float32)),
+            self.agent.discount * (1.0 - tf.cast(window["terminated"][:n], tf.float32)),
             ~window["ended"][:n],
         )
         usable = self.ring.read("valid", places, envs) & known(window["is_first"][1:], steps, discount)

@@ -230,10 +230,12 @@ def test_forbidden_actions_are_never_taken(agent):
         assert np.all(np.take_along_axis(mask, np.asarray(action["tool"])[:, None], 1) == 1)
 
 
-def test_a_fixed_temperature_is_that_of_both_kinds():
-    agent = krp.SAC(temperature=0.2)
+@pytest.mark.parametrize("temperature", [0.2, 1])
+def test_a_fixed_temperature_is_that_of_both_kinds(temperature):
+    agent = krp.SAC(temperature=temperature)
     agent.build((BOX, HYBRID))
-    np.testing.assert_allclose(agent.current_temperature, [0.2, 0.2])
+    assert agent.current_temperature.dtype == tf.float32
+    np.testing.assert_allclose(agent.current_temperature, [temperature] * 2)
     assert [part.name for part in agent.parts()] == ["critic", "actor"]
 
 

@@ -188,7 +188,7 @@ class SAC(ReplayedActorCritic):
         """The temperature, fixed or learned, float32 scalar; with continuous and discrete parts `[2]`."""
         if self.learns_temperature:
             return tf.exp(tf.convert_to_tensor(self.log_temperature))
-        return tf.fill(() if len(self._kinds) == 1 else (2,), self.now(self.temperature))
+        return tf.fill(() if len(self._kinds) == 1 else (2,), tf.cast(self.now(self.temperature), tf.float32))
 
     def next_value(self, data: Nest) -> tf.Tensor:
         """Soft values of the next observations, `[N]`."""
