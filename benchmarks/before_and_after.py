@@ -4,7 +4,8 @@
 
 The package of REVISION is extracted from git and imported under another name, so that both train in one process, in turn, a few
 epochs at a time: on a shared machine, rates in separate processes differ by up to 50 %. All on CartPole: RecurrentPPO and PPO
-with 32 environments x 128 steps, PPO again through Gymnasium ("PPO-gym"), A2C with 8 x 5, DQN with the settings of
+with 32 environments x 128 steps; RecurrentPPO with Dense 64 -> LSTM 64 for policy and value ("lstm"), with one each ("lstms"),
+or with a GRU ("gru"); these and PPO again through Gymnasium ("-gym"); A2C with 8 x 5, DQN with the settings of
 rl-baselines3-zoo. The ratio is after / before, the median over all pairs of epochs, with its quartiles.
 """
 
@@ -32,6 +33,11 @@ CASES = {  # class, its arguments, environments, rollouts per epoch, rollouts pe
     "RecurrentPPO": ("RecurrentPPO", {"rollout_steps": 128}, 32, 4, None),
     "PPO": ("PPO", {"rollout_steps": 128}, 32, 8, None),
     "PPO-gym": ("PPO", {"rollout_steps": 128}, 32, 4, None),
+    **{
+        memory + suffix: ("RecurrentPPO", {"rollout_steps": 128}, 32, 4, None)
+        for memory in ("lstm", "lstms", "gru")
+        for suffix in ("", "-gym")
+    },
     "A2C": ("A2C", {}, 8, 200, 20),
     "DQN": ("DQN", {"rollout_steps": 256, "updates": 128, "batch_size": 64, "target_update": 128}, 1, 4, None),
 }
@@ -49,12 +55,29 @@ def package_of(revision, folder):
     return importlib.import_module(BEFORE)
 
 
+def recurrent(package, memory):
+    """Dense 64 -> memory of 64 units -> head, for policy and value together, or, for `"lstms"`, for each."""
+    observation = keras.Input((4,))
+    cell = keras.layers.GRUCell if memory == "gru" else keras.layers.LSTMCell
+
+    def trunk():
+        return package.layers.StatefulRNN(cell(64))(keras.layers.Dense(64, "tanh")(observation))
+
+    policy = trunk()
+    value = trunk() if memory == "lstms" else policy
+    return keras.Model(
+        observation, {"action": package.layers.DenseCategorical((2,))(policy), "value": keras.layers.Dense(1)(value)}
+    )
+
+
 def contestant(package, case):
     """A function that trains for some epochs and returns the seconds of each except the first."""
     name, arguments, num_envs, rollouts, execution = CASES[case]
     keras.utils.set_random_seed(0)
     if name == "DQN":
         arguments = arguments | {"network": package.networks.q_network("CartPole-v1", (256, 256))}
+    elif case.startswith(("lstm", "gru")):
+        arguments = arguments | {"network": recurrent(package, case.removesuffix("-gym"))}
     agent = getattr(package, name)(**arguments)
     optimizer = agent.default_optimizer()
     optimizer.learning_rate = 1e-3

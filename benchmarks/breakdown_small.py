@@ -60,6 +60,19 @@ def calls(agent, num_envs):
     return milliseconds(play)
 
 
+def empty_calls(agent):
+    """As many calls of a function that does nothing, without the package."""
+
+    @tf.function(autograph=False)
+    def play():
+        def call(t, x):
+            return t + 1, tf.ensure_shape(tf.numpy_function(lambda x: x, [x], tf.float32), (1,))
+
+        tf.while_loop(lambda t, _: t < agent.rollout_steps, call, (0, tf.zeros(1)), parallel_iterations=1)
+
+    return milliseconds(play)
+
+
 def python(agent, num_envs):
     """The vector environment, stepped in a loop without an agent."""
     env = made(num_envs).vector_env
@@ -117,6 +130,7 @@ def report(name, agent, num_envs):
     lines = {
         "playing, Gymnasium": playing(agent, made, num_envs),
         "  of which calls from the graph": calls(agent, num_envs),
+        "    of which TensorFlow alone": empty_calls(agent),
         "    of which Python itself": python(agent, num_envs),
         "playing and preparing, native": milliseconds(lambda: next(elements)),
         "learning": learning(agent, rollout, agent.train_step),

@@ -1,15 +1,15 @@
 """Environment steps per second on Pong: RecurrentPPO with Nature CNN -> LSTM 128, compared with sb3-contrib's CnnLstmPolicy.
 
-    python benchmarks/pong.py [--envs 8 32] [--rounds 2]
+    python benchmarks/pong.py [--sb3 PYTHON] [--envs 8 32] [--rounds 3]
+
+PYTHON is an interpreter that has sb3-contrib, ale-py and opencv-python-headless; default: the one that runs this.
 
 A single grey frame of 84 x 84 (no-ops, 4 frames per step, maximum of the last two, clipped rewards, FIRE after a reset), N
 environments x 128 steps, 4 passes over 4 minibatches. Our agent uses ALE's vector environment, one LSTM for policy and value,
 and float32 or Keras' dtype policy `mixed_bfloat16` ("bfloat16"); sb3-contrib uses the environments of `make_atari_env`, and
 also one LSTM ("sb3"), or one each for policy and value, its default ("sb3_default"). Every contestant trains in a separate
-process, in turn; its rate is the median of the later half of its rollouts. Then the components of our rollout are timed
-separately, with the rate if there were nothing else.
-
-Needs `pip install torch` (any build) and then `pip install -e ".[atari,benchmark]"`.
+process, in turn; its rate is the median of the later half of its rollouts. Prints a table of medians and ratios. Then the
+components of our rollout are timed separately, with the rate if there were nothing else.
 """
 
 import argparse
@@ -22,12 +22,15 @@ import sys
 import threading
 import time
 
+from rounds import compared, machine
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 STEPS, UNITS = 128, 128
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--sb3", metavar="PYTHON", default=sys.executable)
 parser.add_argument("--envs", type=int, nargs="+", default=[8, 32])
-parser.add_argument("--rounds", type=int, default=2)
+parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--rollouts", type=int, default=6)
 parser.add_argument(
     "--only", choices=["ours", "bfloat16", "sb3", "sb3_default"], help="one contestant, in this process"
@@ -149,6 +152,13 @@ def parts(num_envs):
     element = next(iter(source.dataset()))
     learn = tf.function(lambda rollout: _learn(agent, rollout), autograph=False)
     rows, found = num_envs * STEPS, {}
+    network, images = _feed_forward(env, rows // 4)
+
+    @tf.function(autograph=False)
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.add_n([tf.reduce_sum(tf.cast(x, tf.float32)) for x in tf.nest.flatten(network(images))])
+        return tape.gradient(loss, network.trainable_variables)
 
     def play():
         return [env.step(action) for action in actions]
@@ -166,9 +176,21 @@ def parts(num_envs):
     found["inference"] = seconds(think)
     found["16 updates"] = seconds(lambda: learn(element).numpy(), 2)
     found["sum of the three"] = sum(found.values())
+    found["16 gradients of the convolutions"] = seconds(lambda: [gradients() for _ in range(16)], 2)
     found["the first two at once"] = seconds(both)  # with a perfect overlap
     for name, value in found.items():
-        print(f"  {name:21} {value:7.3f} s a rollout: at most {rows / value:7,.0f} env steps/s", flush=True)
+        print(f"  {name:32} {value:7.3f} s a rollout: at most {rows / value:7,.0f} env steps/s", flush=True)
+
+
+def _feed_forward(env, count):
+    """The network without memory, and so many random images."""
+    import numpy as np  # noqa: PLC0415
+
+    import keras_rl_prob as krp  # noqa: PLC0415
+
+    space = env.single_observation_space
+    images = np.random.default_rng(0).integers(0, 256, (count, *space.shape), space.dtype)
+    return krp.networks.nature_cnn(env), images
 
 
 def _wrapped(env):
@@ -192,7 +214,8 @@ def _learn(agent, rollout):
 
 def rate(who, num_envs):
     """Runs a contestant once in a separate process."""
-    command = [sys.executable, __file__, "--only", who, "--envs", str(num_envs), "--rollouts", str(args.rollouts)]
+    python = args.sb3 if who.startswith("sb3") else sys.executable
+    command = [python, __file__, "--only", who, "--envs", str(num_envs), "--rollouts", str(args.rollouts)]
     output = subprocess.run(command, capture_output=True, text=True, check=False)
     rates = [float(x) for x in re.findall(r"([\d.]+) env steps/s", output.stdout)]
     if output.returncode or not rates:
@@ -205,18 +228,20 @@ if args.only:
     for count in args.envs:
         contestant(count)
     sys.exit()
+print(
+    f"{machine(None)}\n\n| environments | ours, env steps/s | beside | env steps/s | ratio | range |\n"
+    + "| --- " * 6
+    + "|",
+    flush=True,
+)
 for count in args.envs:
     rates: dict[str, list[float]] = {"ours": [], "bfloat16": [], "sb3": [], "sb3_default": []}
-    for turn in range(args.rounds):
+    for _ in range(args.rounds):
         for who, values in rates.items():
             values.append(rate(who, count))
-            print(f"{count} environments, round {turn + 1}: {who:11} {values[-1]:7,.0f} env steps/s", flush=True)
+            print(f"{count} environments: {who:11} {values[-1]:7,.0f} env steps/s", file=sys.stderr, flush=True)
     for who, other in itertools.product(("ours", "bfloat16"), ("sb3", "sb3_default")):
-        ratios = [a / b for a, b in zip(rates[who], rates[other], strict=True)]
-        print(
-            f"{count} environments: {who} / {other} {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})",
-            flush=True,
-        )
-    for who in ("ours", "bfloat16"):
-        print(f"{count} environments, parts of {who}:", flush=True)
-        subprocess.run([sys.executable, __file__, "--only", who, "--parts", "--envs", str(count)], check=True)
+        print(f"| {count}, {who} | {compared(rates[who], other, rates[other])} |", flush=True)
+for count, who in itertools.product(args.envs, ("ours", "bfloat16")):
+    print(f"\n{count} environments, parts of {who}:", flush=True)
+    subprocess.run([sys.executable, __file__, "--only", who, "--parts", "--envs", str(count)], check=True)
