@@ -4,8 +4,8 @@
 
 RecurrentPPO (Dense 64 -> LSTM 64 for policy and value) and PPO on native CartPole, 4 x 4 updates, 32 environments x 128 steps
 unless varied; environment steps per second, the median of the epochs after the first, of two agents the faster: on a shared
-machine a training is slow now and then. With `--plots`, draws `scaling.png`, and `scaling_memory.png`: the memory of the process
-over 2,000 rollouts of 32 x 16.
+machine a training is slow now and then. With `--plots`, draws `scaling.png`, and `scaling_memory.png`, the memory of the
+process over 2,000 rollouts of 32 x 16.
 """
 
 import argparse
