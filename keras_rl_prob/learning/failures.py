@@ -19,24 +19,28 @@ LARGEST_NORMALIZED = 1e15  # the squares of such numbers and of their returns ca
 
 
 def finite(tensors: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
-    """Whether tensors and their global norm are finite, bool scalar.
+    """Whether tensors and their global norm are finite, bool scalar."""
+    return tf.math.is_finite(squared_norm(tensors))
 
-    Squares of matrices are summed by matrix products with ones, which is three times as fast as a sum in XLA.
+
+def squared_norm(tensors: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
+    """The square of the global norm, float32 scalar.
+
+    Squares of matrices are summed by matrix products with ones, which takes a tenth of the time of a sum in XLA.
 
     Args:
         tensors: List of tensors of floats or `tf.IndexedSlices`.
     """
-    columns, sums = [], []
+    halves, columns = [tf.constant(0.0)], []
     for x in tensors:
         x = tf.cast(x, tf.float32)
         if x.shape.rank < 2:
-            sums.append(tf.nn.l2_loss(x))
+            halves.append(tf.nn.l2_loss(x))
         else:
             x = x if x.shape.rank == 2 else tf.reshape(x, (-1, x.shape[-1]))
             columns.append(tf.matmul(tf.square(x), tf.ones((x.shape[-1], 1))))
-    if columns:
-        sums.append(tf.reduce_sum(tf.concat(columns, 0)))
-    return tf.math.is_finite(tf.add_n(sums))
+    total = 2.0 * tf.add_n(halves)
+    return total + tf.reduce_sum(tf.concat(columns, 0)) if columns else total
 
 
 def check_healthy(failure: int, logs: dict[str, Any], optimizer: keras.optimizers.Optimizer) -> None:

@@ -1,7 +1,9 @@
-"""Gradients that were computed elsewhere, as data of a gradient step."""
+"""Gradients that were computed elsewhere, as data of a gradient step, and how an optimizer gets gradients."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 
@@ -39,3 +41,34 @@ class Gradient(NamedTuple):
     def update(self, index: tf.Tensor) -> "Gradient":
         """Returns the data of a gradient step, of which there is one."""
         return self
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor | tf.IndexedSlices],
+    variables: Sequence[keras.Variable],
+    squared_norm: tf.Tensor,
+) -> None:
+    """Lets an optimizer apply gradients, clipped by their known global norm if it has a `global_clipnorm`.
+
+    Keras would sum the squares again, which in XLA takes a sixth of a gradient step with layers of 256 units. It still does for
+    gradients that the optimizer divides or adds up first, and for those that are not float32 tensors.
+
+    Args:
+        optimizer: The optimizer, built for the variables.
+        gradients: List of gradients.
+        variables: List of variables.
+        squared_norm: float32 scalar, the square of the global norm of the gradients.
+    """
+    limit = optimizer.global_clipnorm
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor
+    plain = all(isinstance(x, tf.Tensor) and x.dtype == tf.float32 for x in gradients)
+    if not limit or scaled or optimizer.gradient_accumulation_steps or not plain:
+        optimizer.apply(gradients, variables)
+        return
+    factor = limit / tf.maximum(tf.sqrt(squared_norm), limit)
+    optimizer.global_clipnorm = None
+    try:
+        optimizer.apply([x * factor for x in gradients], variables)
+    finally:
+        optimizer.global_clipnorm = limit

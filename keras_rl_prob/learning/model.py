@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.learning import failures
-from keras_rl_prob.learning.gradients import Gradient
+from keras_rl_prob.learning.gradients import Gradient, apply_gradients
 from keras_rl_prob.learning.parts import Part, check_parts, check_reported, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
 from keras_rl_prob.learning.reports import GRADIENT_NORMS, Reports, gradient_norms
@@ -234,22 +234,23 @@ class LearningModel(PersistentModel):
         """The same, with a gradient in every case."""
         optimizer = self.optimizers[part.name]
         loss, logs, gradients = self.loss_and_gradient(part, data)
-        self._follow_failure(data.report["failure"], loss, gradients, optimizer)
+        squared_norm = failures.squared_norm(gradients)
+        self._follow_failure(data.report["failure"], loss, squared_norm, optimizer)
         if self.watched:
             scale = tf.cast(optimizer.scale_loss(1.0), tf.float32)
             norms = gradient_norms(self.watched, gradients, part.variables, scale)
             logs = {**logs, **{self._name_in_logs(part, name): norm for name, norm in norms.items()}}
         updates = tf.equal(self.failure, failures.NONE) & self.allows_update(data, logs) & due
-        tf.cond(updates, lambda: self._apply(optimizer, gradients, part.variables), lambda: None)
+        tf.cond(updates, lambda: self._apply(optimizer, gradients, part.variables, squared_norm), lambda: None)
         return loss, logs, updates
 
     def _name_in_logs(self, part, name):
         return name if len(self.optimizers) == 1 else f"{part.name}_{name}"
 
-    def _apply(self, optimizer, gradients, variables):
+    def _apply(self, optimizer, gradients, variables, squared_norm):
         """Applies gradients, and undoes the step if it makes weights that are not finite."""
         before = _values(variables)
-        optimizer.apply(gradients, variables)
+        apply_gradients(optimizer, gradients, variables, squared_norm)
         healthy = failures.finite([variable.value for variable in variables])
         _undo_unless(healthy, variables, before)
         self.failure.assign(tf.where(healthy, self.failure, failures.WEIGHTS))
@@ -260,10 +261,10 @@ class LearningModel(PersistentModel):
             "env_steps": tf.convert_to_tensor(self.env_steps)
         }
 
-    def _follow_failure(self, report, loss, gradients, optimizer):
+    def _follow_failure(self, report, loss, squared_norm, optimizer):
         """Sets `failure`, unless there was one, to that of the rollout, or to `LOSS` if loss or gradient are not finite."""
         # The loss comes first: then XLA computes the network and a target network in parallel, otherwise in turn.
-        finite = tf.math.is_finite(loss) & failures.finite(gradients)
+        finite = tf.math.is_finite(loss) & tf.math.is_finite(squared_norm)
         scale = getattr(optimizer, "dynamic_scale", None)
         if scale is not None:  # the optimizer skips gradients that overflow and lowers the scale
             finite |= tf.math.is_finite(loss) & (tf.convert_to_tensor(scale) > 1.0)

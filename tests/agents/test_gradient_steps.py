@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_rl_prob as krp
 from keras_rl_prob.learning import failures
+from keras_rl_prob.learning.gradients import apply_gradients
 
 ENV = "tf/CartPole-v1"
 SMALL = {"rollout_steps": 8, "minibatches": 2, "update_epochs": 2}
@@ -140,6 +141,84 @@ def test_what_has_no_finite_norm_is_found(shape, value):
     assert failures.finite([tf.constant(x), tf.ones((2, 2))])
     x.flat[-1] = value
     assert not failures.finite([tf.ones((2, 2)), tf.constant(x)])
+
+
+def test_the_squared_norm_is_the_sum_of_all_squares():
+    tensors = [np.arange(-3.0, 3.0, dtype=np.float32).reshape(shape) for shape in [(6,), (2, 3), (1, 2, 3), (6, 1)]]
+    found = failures.squared_norm([tf.constant(x) for x in [*tensors, np.float32(5.0)]])
+    assert float(found) == 4 * (9 + 4 + 1 + 0 + 1 + 4) + 25
+    assert float(failures.squared_norm([])) == 0.0
+
+
+GRADIENTS = [np.array([[3.0, -4.0]], np.float32), np.array([12.0], np.float32)]  # their global norm is 13
+CLIPPED = {
+    "norm": (lambda: keras.optimizers.SGD(1.0, global_clipnorm=6.5), 0.5),
+    "norm within the limit": (lambda: keras.optimizers.SGD(1.0, global_clipnorm=14.0), 1.0),
+    "no limit": (lambda: keras.optimizers.SGD(1.0), 1.0),
+    "scaled loss": (lambda: keras.optimizers.SGD(1.0, global_clipnorm=6.5, loss_scale_factor=4.0), 0.25),
+    "dynamic scale": (
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0, global_clipnorm=6.5), initial_scale=4.0),
+        0.25,
+    ),
+}
+
+
+@pytest.mark.parametrize(("make_optimizer", "factor"), CLIPPED.values(), ids=CLIPPED)
+@pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "XLA"])
+def test_gradients_are_clipped_by_their_global_norm(make_optimizer, factor, jit_compile):
+    variables = [keras.Variable(np.zeros_like(x)) for x in GRADIENTS]
+    optimizer = make_optimizer()
+    optimizer.build(variables)
+    limit = optimizer.global_clipnorm
+
+    def step():
+        gradients = [tf.constant(x) for x in GRADIENTS]
+        apply_gradients(optimizer, gradients, variables, failures.squared_norm(gradients))
+
+    (step if jit_compile is None else tf.function(step, jit_compile=jit_compile, autograph=False))()
+    for gradient, variable in zip(GRADIENTS, variables, strict=True):
+        np.testing.assert_allclose(variable, -factor * gradient, rtol=1e-6)
+    assert optimizer.global_clipnorm == limit
+
+
+def test_gradients_that_are_added_up_are_clipped_afterwards():
+    variable = keras.Variable([0.0])
+    optimizer = keras.optimizers.SGD(1.0, global_clipnorm=1.0, gradient_accumulation_steps=2)
+    optimizer.build([variable])
+    for gradient in (2.0, -10.0):  # clipped before, they would cancel out
+        apply_gradients(optimizer, [tf.constant([gradient])], [variable], tf.constant(gradient**2))
+    np.testing.assert_allclose(variable, [1.0])
+
+
+def test_gradients_are_clipped_by_the_norm_that_is_known_and_an_error_leaves_the_limit():
+    limits = []
+
+    class Noting(keras.optimizers.SGD):
+        def apply(self, *args):
+            limits.append(self.global_clipnorm)
+            super().apply(*args)
+
+    variable, gradients = keras.Variable([0.0]), [tf.constant([2.0])]
+    optimizer = Noting(1.0, global_clipnorm=1.0)
+    optimizer.build([variable])
+    apply_gradients(optimizer, gradients, [variable], tf.constant(64.0))
+    np.testing.assert_allclose(variable, [-0.25])
+    assert limits == [None]  # no second norm
+    with pytest.raises(ValueError, match="Unknown variable"):
+        apply_gradients(optimizer, gradients, [keras.Variable([0.0])], tf.constant(4.0))
+    assert optimizer.global_clipnorm == 1.0
+
+
+def test_float64_and_sparse_gradients_are_clipped_by_keras():
+    for dtype, gradient in (
+        ("float64", tf.constant([[3.0, 4.0]], tf.float64)),
+        ("float32", tf.IndexedSlices(tf.constant([[3.0, 4.0]]), tf.constant([0]), tf.constant([1, 2]))),
+    ):
+        variable = keras.Variable(np.zeros((1, 2)), dtype=dtype)
+        optimizer = keras.optimizers.SGD(1.0, global_clipnorm=1.0)
+        optimizer.build([variable])
+        apply_gradients(optimizer, [gradient], [variable], tf.constant(1e10))
+        np.testing.assert_allclose(variable, [[-0.6, -0.8]], rtol=1e-6)
 
 
 def test_half_precision_and_slices_have_a_norm():

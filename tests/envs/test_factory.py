@@ -73,6 +73,16 @@ def test_what_the_library_makes_itself(env, kind, count):
     inner = made.vector_env if isinstance(made, GymnasiumEnv) else made
     assert kind is None or isinstance(inner.unwrapped if isinstance(inner, gymnasium.vector.VectorEnv) else inner, kind)
     made.close()
+
+
+def test_a_single_environment_is_not_one_of_a_vector_implementation():
+    made = make("CartPole-v1", num_envs=1)
+    assert isinstance(made.vector_env, SyncVectorEnv)
+    assert made.vector_env.envs[0].spec.max_episode_steps == 500
+    made.close()
+    chosen = make(spec("CartPole-v1", vectorization_mode="vector_entry_point"), num_envs=1)
+    assert isinstance(chosen.vector_env.unwrapped, CartPoleVectorEnv)
+    chosen.close()
     assert Counted.open == 0
 
 
