@@ -22,7 +22,6 @@ from typing import NamedTuple
 from rounds import add_options, compared, machine, pinned
 
 HERE = pathlib.Path(__file__).parent
-VECTORISED = "--gym vector_entry_point"
 
 
 class Row(NamedTuple):
@@ -44,11 +43,11 @@ class Row(NamedTuple):
 ROWS = [
     Row("lstm native", "--network lstm", "sb3", "--agent RecurrentPPO-shared"),
     Row("lstms native", "--network lstms", "sb3", "--agent RecurrentPPO"),
-    Row("lstm gym", f"--network lstm {VECTORISED}", "sb3", "--agent RecurrentPPO-shared"),
-    Row("lstms gym", f"--network lstms {VECTORISED}", "sb3", "--agent RecurrentPPO"),
-    Row("PPO gym", f"--agent PPO {VECTORISED}", "sb3", "--agent PPO"),
-    Row("A2C gym", f"--agent A2C {VECTORISED}", "sb3", "--agent A2C"),
-    Row("DQN gym", f"--agent DQN {VECTORISED}", "sb3", "--agent DQN"),
+    Row("lstm gym", "--network lstm --gym", "sb3", "--agent RecurrentPPO-shared"),
+    Row("lstms gym", "--network lstms --gym", "sb3", "--agent RecurrentPPO"),
+    Row("PPO gym", "--agent PPO --gym", "sb3", "--agent PPO"),
+    Row("A2C gym", "--agent A2C --gym", "sb3", "--agent A2C"),
+    Row("DQN gym", "--agent DQN --gym", "sb3", "--agent DQN"),
     *(
         Row(f"gru {n} native", f"--network gru --envs {n}", "purejaxrl", f"--agent ppo_rnn --envs {n}")
         for n in (32, 256, 1024)
@@ -57,8 +56,8 @@ ROWS = [
         Row(f"PPO {n} native", f"--agent PPO --envs {n}", "purejaxrl", f"--agent ppo --envs {n}")
         for n in (32, 256, 2048)
     ),
-    Row("PPO gym sbx", f"--agent PPO {VECTORISED}", "sbx", "--agent PPO"),
-    Row("DQN gym sbx", f"--agent DQN {VECTORISED}", "sbx", "--agent DQN"),
+    Row("PPO gym sbx", "--agent PPO --gym", "sbx", "--agent PPO"),
+    Row("DQN gym sbx", "--agent DQN --gym", "sbx", "--agent DQN"),
 ]
 
 

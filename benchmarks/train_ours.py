@@ -8,14 +8,15 @@ from typing import Any
 START = time.time()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import gymnasium
 import keras
 
 import keras_rl_prob as krp
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--agent", choices=["RecurrentPPO", "PPO", "A2C", "DQN"], default="RecurrentPPO")
-parser.add_argument("--gym", choices=["sync", "vector_entry_point", "async"], help="default: the native environment")
+parser.add_argument(
+    "--gym", action="store_true", help="Gymnasium's CartPole as `fit` makes it; default: the native environment"
+)
 parser.add_argument(
     "--network",
     choices=["lstm", "lstms", "gru"],
@@ -74,11 +75,7 @@ if args.agent == "DQN":  # its settings for CartPole-v1
     arguments = {"rollout_steps": 256, "updates": 128, "target_update": 128}
     arguments["replay"] = krp.ReplaySettings(batch_size=64)
     arguments["network"] = krp.networks.q_network("CartPole-v1", (256, 256))
-env: Any
-if args.gym:
-    env = gymnasium.make_vec("CartPole-v1", args.envs, vectorization_mode=args.gym)
-else:
-    env = krp.envs.make("tf/CartPole-v1", args.envs)
+env = krp.envs.make("CartPole-v1" if args.gym else "tf/CartPole-v1", args.envs)
 agent = getattr(krp, args.agent)(**arguments)
 optimizer = agent.default_optimizer()
 optimizer.learning_rate = rate

@@ -3,7 +3,8 @@
 `lstm` and `gru` take inputs that are already projected (one matrix product for a whole sequence) and have gradients
 written by hand: everything that does not depend on the backward recursion is computed for all steps at once, so that the
 backward loop has one small matrix product and a few multiplications, and the gradient of the recurrent kernel is a single
-product at the end. `unroll` runs any cell and leaves its gradient to TensorFlow.
+product at the end. A large state, for which that would be bound by the memory, has all of it in the loop, where the numbers of
+a step are in the caches. `unroll` runs any cell and leaves its gradient to TensorFlow.
 
 `keep` `[T, R]` is 0 at the rows where an episode starts, else 1. The state is reset *before* such a row is processed. No loop
 is built for `T = 1`. `T` must be static (else `ValueError`), and all shapes must be for compilation with XLA.
@@ -17,6 +18,7 @@ from keras_rl_prob.ops.loops import compiled, loop
 from keras_rl_prob.types import Nest
 
 SHORT = 8  # steps up to which a loop is not worth compiling
+LARGE_LSTM, LARGE_GRU = 16384, 4096  # numbers of a state `[R, H]` from which the gradient is computed step by step
 
 
 def lstm(
@@ -129,27 +131,37 @@ def _lstm_sequence(inputs, kernel, keep, h0, c0):
     arrays = [tf.TensorArray(inputs.dtype, steps, element_shape=(rows, n)) for n in (4 * units, units)]
     _, _, last_c, gates, cs = loop(lambda t, *_: t < steps, body, (0, h0, c0, *arrays), steps)
     gates, cs = gates.stack(), cs.stack()  # [T, R, 4H], [T, R, H]
-    i, f, g, o = tf.split(gates, 4, axis=-1)
-    tanh_c = tf.tanh(cs)
-    hs = o * tanh_c
+    hs = gates[..., 3 * units :] * tf.tanh(cs)
+
+    def slopes(gates, c, c_before):
+        """`(slope, h_to_c)` with dc += dh * h_to_c; dz = concat([dc, dc, dc, dh]) * slope."""
+        i, _, g, o = tf.split(gates, 4, axis=-1)
+        tanh_c = tf.tanh(c)
+        # The derivative of a sigmoid y is y - y * y, of a tanh 1 - y * y.
+        is_tanh = tf.constant([0.0] * 2 * units + [1.0] * units + [0.0] * units, gates.dtype)
+        slope = tf.concat([g, c_before, i, tanh_c], -1) * (is_tanh + gates * (1 - is_tanh - gates))
+        return slope, o * (1 - tanh_c * tanh_c)
 
     def gradient(d_hs, d_last_c):
+        large = rows * units >= LARGE_LSTM
         h_before, c_before = _before(hs, h0) * keep, _before(cs, c0) * keep
-        # dz = concat([dc, dc, dc, dh]) * slope, where dc already holds what reaches c through h.
-        slope = tf.concat([g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g), tanh_c * o * (1 - o)], -1)
-        h_to_c, c_to_c, kernel_t = o * (1 - tanh_c * tanh_c), f * keep, tf.transpose(kernel)
+        known, kernel_t = None if large else slopes(gates, cs, c_before), tf.transpose(kernel)
+        c_to_c = gates[..., units : 2 * units] * keep
 
-        def backward(t, dh, dc, dzs):
+        def backward(t, dh, dc, d_kernel, dzs):
+            slope, h_to_c = slopes(gates[t], cs[t], c_before[t]) if known is None else (x[t] for x in known)
             dh = dh + d_hs[t]
-            dc = dc + dh * h_to_c[t]
-            dz = tf.concat([dc, dc, dc, dh], -1) * slope[t]
-            return t - 1, tf.matmul(dz, kernel_t) * keep[t], dc * c_to_c[t], dzs.write(t, dz)
+            dc = dc + dh * h_to_c
+            dz = tf.concat([dc, dc, dc, dh], -1) * slope
+            d_kernel = d_kernel + _outer(h_before[t], dz, d_kernel.dtype) if large else d_kernel
+            return t - 1, tf.matmul(dz, kernel_t) * keep[t], dc * c_to_c[t], d_kernel, dzs.write(t, dz)
 
         array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, 4 * units))
-        start = (steps - 1, tf.zeros_like(h0), d_last_c, array)
-        _, dh, dc, dzs = loop(lambda t, *_: t >= 0, backward, start, steps)
+        start = (steps - 1, tf.zeros_like(h0), d_last_c, _sum_of(kernel), array)
+        _, dh, dc, d_kernel, dzs = loop(lambda t, *_: t >= 0, backward, start, steps)
         dz = dzs.stack()
-        return dz, _outer(h_before, dz), None, dh, dc
+        d_kernel = tf.cast(d_kernel, kernel.dtype) if large else _outer(h_before, dz)
+        return dz, d_kernel, None, dh, dc
 
     return (hs, last_c), gradient
 
@@ -167,24 +179,38 @@ def _gru_sequence(inputs, kernel, bias, keep, h0):
     _, _, *arrays = loop(lambda t, *_: t < steps, body, (0, h0, *arrays), steps)
     hs, z, r, n, inner = [array.stack() for array in arrays]
 
-    def gradient(d_hs):
-        h_before = _before(hs, h0) * keep
-        # With dh the whole gradient of h: d(inputs) = tile(dh) * slope, d(h @ kernel) = tile(dh) * inner_slope.
+    def slopes(h_before, z, r, n, inner):
+        """`(n_slope, inner_slope)` with d(h @ kernel) = tile(dh) * inner_slope, where dh is the whole gradient of h.
+
+        d(inputs) is the same, but for the candidate's part: dh * n_slope.
+        """
         n_slope = (1 - z) * (1 - n * n)
-        zr_slope = [(h_before - n) * z * (1 - z), n_slope * inner * r * (1 - r)]
-        inner_slope, h_to_h, kernel_t = tf.concat([*zr_slope, n_slope * r], -1), z * keep, tf.transpose(kernel)
+        return n_slope, tf.concat([(h_before - n) * z * (1 - z), n_slope * inner * r * (1 - r), n_slope * r], -1)
 
-        def backward(t, dh, dhs):
+    def gradient(d_hs):
+        large = rows * units >= LARGE_GRU
+        kept = _before(hs, h0) * keep, z, r, n, inner
+        known, h_to_h, kernel_t = None if large else slopes(*kept), z * keep, tf.transpose(kernel)
+
+        def backward(t, dh, d_kernel, d_bias, dxs):
+            n_slope, inner_slope = slopes(*[x[t] for x in kept]) if known is None else (x[t] for x in known)
             dh = dh + d_hs[t]
-            d_inner = tf.concat([dh, dh, dh], -1) * inner_slope[t]
-            return t - 1, dh * h_to_h[t] + tf.matmul(d_inner, kernel_t) * keep[t], dhs.write(t, dh)
+            d_inner = tf.concat([dh, dh, dh], -1) * inner_slope
+            if large:
+                d_kernel += _outer(kept[0][t], d_inner, d_kernel.dtype)
+                d_bias += tf.reduce_sum(tf.cast(d_inner, d_bias.dtype), 0)
+            dx = tf.concat([d_inner[:, : 2 * units], dh * n_slope], -1) if large else dh
+            return t - 1, dh * h_to_h[t] + tf.matmul(d_inner, kernel_t) * keep[t], d_kernel, d_bias, dxs.write(t, dx)
 
-        array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, units))
-        _, dh0, dhs = loop(lambda t, *_: t >= 0, backward, (steps - 1, tf.zeros_like(h0), array), steps)
-        dh = dhs.stack()
+        array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, 3 * units if large else units))
+        start = (steps - 1, tf.zeros_like(h0), _sum_of(kernel), _sum_of(bias), array)
+        _, dh0, d_kernel, d_bias, dxs = loop(lambda t, *_: t >= 0, backward, start, steps)
+        if known is None:
+            return dxs.stack(), tf.cast(d_kernel, kernel.dtype), tf.cast(d_bias, bias.dtype), None, dh0
+        dh, (n_slope, inner_slope) = dxs.stack(), known
         d_inner = tf.tile(dh, [1, 1, 3]) * inner_slope
         d_inputs = tf.concat([d_inner[..., : 2 * units], dh * n_slope], -1)
-        return d_inputs, _outer(h_before, d_inner), tf.reduce_sum(d_inner, [0, 1]), None, dh0
+        return d_inputs, _outer(kept[0], d_inner), tf.reduce_sum(d_inner, [0, 1]), None, dh0
 
     return hs, gradient
 
@@ -218,9 +244,15 @@ def _before(states, initial):
     return tf.concat([initial[None], states[:-1]], 0)
 
 
-def _outer(x, dy):
-    """Gradient of the kernel of `y = x @ kernel`, `[T, R, N]` and `[T, R, M]` -> `[N, M]`."""
-    return tf.tensordot(x, dy, [[0, 1], [0, 1]])
+def _outer(x, dy, dtype=None):
+    """Gradient of the kernel of `y = x @ kernel`, `[..., R, N]` and `[..., R, M]` -> `[N, M]`."""
+    axes = list(range(x.shape.rank - 1))
+    return tf.cast(tf.tensordot(x, dy, [axes, axes]), dtype or x.dtype)
+
+
+def _sum_of(x):
+    """Zeros for the sum of gradients of a variable, in at least float32."""
+    return tf.zeros(x.shape, x.dtype if x.dtype.size > 2 else tf.float32)
 
 
 def _zero_unless(keep, state):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_rl_prob import ops
+from keras_rl_prob.ops import recurrent
 
 MODES = {"eager": lambda f: f, "graph": tf.function, "jit": tf.function(jit_compile=True)}
 ROWS, UNITS = 3, 4
@@ -108,6 +109,45 @@ def test_gradients_are_those_of_autodiff(kind, steps, through, mode):
     expected = gradients(loop_of_cells, kind, args, keep, through)
     for x, y in zip(gradients(fast, kind, args, keep, through, mode), expected, strict=True):
         np.testing.assert_allclose(x, y, atol=2e-5)
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Every state counts as a large one."""
+    monkeypatch.setattr(recurrent, "LARGE_LSTM", 1)
+    monkeypatch.setattr(recurrent, "LARGE_GRU", 1)
+
+
+@pytest.mark.parametrize(
+    ("through", "mode"), [("both", "eager"), ("outputs", "jit"), ("state", "graph"), *long(("both", "jit"))]
+)
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_gradients_of_a_large_state_are_those_of_autodiff(kind, through, mode, large):
+    args, keep = sequence(kind, 9)
+    expected = gradients(loop_of_cells, kind, args, keep, through)
+    for x, y in zip(gradients(fast, kind, args, keep, through, mode), expected, strict=True):
+        np.testing.assert_allclose(x, y, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float64], ids=["bfloat16", "float64"])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_gradients_of_a_large_state_are_summed_precisely(kind, dtype, large, monkeypatch):
+    args, keep = sequence(kind, 200, dtype=np.float64)
+    args[0][:] = args[0][0]  # every step adds something similar, which a sum in bfloat16 soon would not notice
+    args = [tf.cast(x, dtype) for x in args]
+
+    def kernel_and_bias():
+        with tf.GradientTape() as tape:
+            tape.watch(args)
+            loss = tf.reduce_sum(tf.cast(fast(kind, args, keep)[0], tf.float64))
+        return [x.numpy().astype(np.float64) for x in tape.gradient(loss, args)[1 : 3 if kind == "gru" else 2]]
+
+    found = kernel_and_bias()
+    monkeypatch.setattr(recurrent, "LARGE_LSTM", 10**9)
+    monkeypatch.setattr(recurrent, "LARGE_GRU", 10**9)
+    tolerance = 1e-2 if dtype == tf.bfloat16 else 1e-12
+    for x, y in zip(found, kernel_and_bias(), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * np.abs(y).max())
 
 
 def test_gradient_of_the_last_carry_alone():
