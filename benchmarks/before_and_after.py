@@ -5,8 +5,8 @@
 The package of REVISION is extracted from git and imported under another name, so that both train in one process, in turn, a few
 epochs at a time: on a shared machine, rates in separate processes differ by up to 50 %. All on CartPole: RecurrentPPO and PPO
 with 32 environments x 128 steps; RecurrentPPO with Dense 64 -> LSTM 64 for policy and value ("lstm"), with one each ("lstms"),
-or with a GRU ("gru"); these and PPO again through Gymnasium ("-gym"); A2C with 8 x 5, DQN with the settings of
-rl-baselines3-zoo. The ratio is after / before, the median over all pairs of epochs, with its quartiles.
+or with a GRU ("gru"); A2C with 8 x 5, DQN with the settings of rl-baselines3-zoo. "-gym": with Gymnasium's CartPole as each
+revision makes it from its id. The ratio is after / before, the median over all pairs of epochs, with its quartiles.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import gymnasium
 import keras
 import numpy as np
 
 PACKAGE, BEFORE, EPOCHS = "keras_rl_prob", "keras_rl_prob_before", 4
 ROOT = pathlib.Path(__file__).parent.parent
+DQN = {"rollout_steps": 256, "updates": 128, "batch_size": 64, "target_update": 128}
 CASES = {  # class, its arguments, environments, rollouts per epoch, rollouts per execution
     "RecurrentPPO": ("RecurrentPPO", {"rollout_steps": 128}, 32, 4, None),
     "PPO": ("PPO", {"rollout_steps": 128}, 32, 8, None),
@@ -39,7 +39,7 @@ CASES = {  # class, its arguments, environments, rollouts per epoch, rollouts pe
         for suffix in ("", "-gym")
     },
     "A2C": ("A2C", {}, 8, 200, 20),
-    "DQN": ("DQN", {"rollout_steps": 256, "updates": 128, "batch_size": 64, "target_update": 128}, 1, 4, None),
+    **dict.fromkeys(("DQN", "DQN-gym"), ("DQN", DQN, 1, 4, None)),
 }
 
 
@@ -82,10 +82,7 @@ def contestant(package, case):
     optimizer = agent.default_optimizer()
     optimizer.learning_rate = 1e-3
     agent.compile(optimizer, steps_per_execution=execution)
-    if case.endswith("-gym"):
-        env = gymnasium.make_vec("CartPole-v1", num_envs, vectorization_mode="vector_entry_point")
-    else:
-        env = package.envs.make("tf/CartPole-v1", num_envs)
+    env = package.envs.make("CartPole-v1" if case.endswith("-gym") else "tf/CartPole-v1", num_envs)
 
     def train():
         began, seconds = [], []

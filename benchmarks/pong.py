@@ -228,12 +228,8 @@ if args.only:
     for count in args.envs:
         contestant(count)
     sys.exit()
-print(
-    f"{machine(None)}\n\n| environments | ours, env steps/s | beside | env steps/s | ratio | range |\n"
-    + "| --- " * 6
-    + "|",
-    flush=True,
-)
+print(f"{machine(None)}\n\n| environments | ours, env steps/s | beside | env steps/s | ratio | range |")
+print("| --- | --- | --- | --- | --- | --- |", flush=True)
 for count in args.envs:
     rates: dict[str, list[float]] = {"ours": [], "bfloat16": [], "sb3": [], "sb3_default": []}
     for _ in range(args.rounds):

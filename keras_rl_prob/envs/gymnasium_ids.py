@@ -79,10 +79,9 @@ def make_many(env: str | EnvSpec, count: int) -> gymnasium.vector.VectorEnv:
     wanted = spec(env)
     if wanted.id.startswith("ALE/"):
         return _made(atari.make_many, wanted, num_envs=count)
-    own = wanted.vector_entry_point and count > 1  # made for many: CartPole's takes three times as long for one
-    single = (
-        {} if own or "vectorization_mode" in wanted.kwargs else {"vectorization_mode": "sync", "wrappers": [SingleEnv]}
-    )
+    # A vector implementation is made for many: CartPole's takes three times as long for one as the environment itself.
+    own = "vectorization_mode" in wanted.kwargs or (wanted.vector_entry_point and count > 1)
+    single = {} if own else {"vectorization_mode": "sync", "wrappers": [SingleEnv]}
     made = _made(gymnasium.make_vec, wanted, num_envs=count, **single)
     if single:
         for index, one in enumerate(made.envs):

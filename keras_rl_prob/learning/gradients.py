@@ -60,10 +60,10 @@ def apply_gradients(
         variables: List of variables.
         squared_norm: float32 scalar, the square of the global norm of the gradients.
     """
-    limit = optimizer.global_clipnorm
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor
+    limit = optimizer.global_clipnorm  # `None` for a `LossScaleOptimizer`, whose inner optimizer clips
+    divided = optimizer.loss_scale_factor or optimizer.gradient_accumulation_steps
     plain = all(isinstance(x, tf.Tensor) and x.dtype == tf.float32 for x in gradients)
-    if not limit or scaled or optimizer.gradient_accumulation_steps or not plain:
+    if not limit or divided or not plain:
         optimizer.apply(gradients, variables)
         return
     factor = limit / tf.maximum(tf.sqrt(squared_norm), limit)

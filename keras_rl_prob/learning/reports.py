@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_rl_prob.learning import failures
+
 GRADIENT_NORMS = ("gradient_norm", "gradient_norm_of_layers")
 
 
@@ -128,7 +130,7 @@ def gradient_norms(
         groups.setdefault(f"gradient_norm_{layer}", []).append(gradient)
     norms = {}
     if "gradient_norm" in names:
-        norms["gradient_norm"] = tf.linalg.global_norm(gradients)
+        norms["gradient_norm"] = tf.sqrt(failures.squared_norm(gradients))
     if "gradient_norm_of_layers" in names:
-        norms |= {name: tf.linalg.global_norm(group) for name, group in groups.items()}
+        norms |= {name: tf.sqrt(failures.squared_norm(group)) for name, group in groups.items()}
     return {name: norm / scale for name, norm in norms.items()}

@@ -153,7 +153,8 @@ def _lstm_sequence(inputs, kernel, keep, h0, c0):
             dh = dh + d_hs[t]
             dc = dc + dh * h_to_c
             dz = tf.concat([dc, dc, dc, dh], -1) * slope
-            d_kernel = d_kernel + _outer(h_before[t], dz, d_kernel.dtype) if large else d_kernel
+            if large:
+                d_kernel += tf.cast(_outer(h_before[t], dz), d_kernel.dtype)
             return t - 1, tf.matmul(dz, kernel_t) * keep[t], dc * c_to_c[t], d_kernel, dzs.write(t, dz)
 
         array = tf.TensorArray(inputs.dtype, steps, element_shape=(rows, 4 * units))
@@ -197,7 +198,7 @@ def _gru_sequence(inputs, kernel, bias, keep, h0):
             dh = dh + d_hs[t]
             d_inner = tf.concat([dh, dh, dh], -1) * inner_slope
             if large:
-                d_kernel += _outer(kept[0][t], d_inner, d_kernel.dtype)
+                d_kernel += tf.cast(_outer(kept[0][t], d_inner), d_kernel.dtype)
                 d_bias += tf.reduce_sum(tf.cast(d_inner, d_bias.dtype), 0)
             dx = tf.concat([d_inner[:, : 2 * units], dh * n_slope], -1) if large else dh
             return t - 1, dh * h_to_h[t] + tf.matmul(d_inner, kernel_t) * keep[t], d_kernel, d_bias, dxs.write(t, dx)
@@ -244,10 +245,10 @@ def _before(states, initial):
     return tf.concat([initial[None], states[:-1]], 0)
 
 
-def _outer(x, dy, dtype=None):
+def _outer(x, dy):
     """Gradient of the kernel of `y = x @ kernel`, `[..., R, N]` and `[..., R, M]` -> `[N, M]`."""
     axes = list(range(x.shape.rank - 1))
-    return tf.cast(tf.tensordot(x, dy, [axes, axes]), dtype or x.dtype)
+    return tf.tensordot(x, dy, [axes, axes])
 
 
 def _sum_of(x):

@@ -73,6 +73,7 @@ def test_what_the_library_makes_itself(env, kind, count):
     inner = made.vector_env if isinstance(made, GymnasiumEnv) else made
     assert kind is None or isinstance(inner.unwrapped if isinstance(inner, gymnasium.vector.VectorEnv) else inner, kind)
     made.close()
+    assert Counted.open == 0
 
 
 def test_a_single_environment_is_not_one_of_a_vector_implementation():
@@ -83,7 +84,6 @@ def test_a_single_environment_is_not_one_of_a_vector_implementation():
     chosen = make(spec("CartPole-v1", vectorization_mode="vector_entry_point"), num_envs=1)
     assert isinstance(chosen.vector_env.unwrapped, CartPoleVectorEnv)
     chosen.close()
-    assert Counted.open == 0
 
 
 @pytest.mark.parametrize("env", ["tf/CartPole-v1", "CartPole-v1", "krp/CartPoleNoVel-v1", Counted])
