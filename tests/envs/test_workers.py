@@ -291,10 +291,30 @@ print(envs.reset(seed=0)[0].shape, other.reset(seed=0)[0].shape, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
+KILLED_IN_STEP = """
+import os, signal, threading, time
+import gymnasium, numpy
+import keras_rl_prob as krp
+from keras_rl_prob.envs.processes.separate import SeparateEnv
+from keras_rl_prob.envs.processes.workers import Workers
 
-def test_workers_end_with_a_process_that_was_killed():
+class Hanging(gymnasium.Wrapper):
+    def step(self, action):
+        time.sleep(3600)
+
+envs = krp.envs.in_processes(lambda: Hanging(gymnasium.make("CartPole-v1")), 3, num_envs=3)()
+workers, never_made = Workers(envs), gymnasium.envs.registration.EnvSpec("Hanging-v0", "signal:pause")
+print(workers.call(lambda: envs.reset(seed=0))[0].shape, "(4,)", flush=True)
+threading.Thread(target=SeparateEnv, args=[never_made], daemon=True).start()
+threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGKILL)).start()
+workers.call(envs.step, numpy.zeros(3, int))
+"""
+
+
+@pytest.mark.parametrize("program", [KILLED, KILLED_IN_STEP], ids=["waiting", "in a step that hangs"])
+def test_workers_end_with_a_process_that_was_killed(program):
     """They have its standard output, too, which ends when all of them have ended."""
-    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, start_new_session=True) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
             assert process.communicate(timeout=60)[0] == b"(3, 4) (4,)\n"
         finally:

@@ -4,6 +4,7 @@ import os
 import pathlib
 import runpy
 import sys
+import time
 from multiprocessing.connection import Connection
 
 import gymnasium
@@ -11,12 +12,21 @@ import gymnasium
 REPORT = pathlib.Path(__file__).with_name("worker_report.py")
 
 
+def parent_ends() -> None:
+    """Waits until the process that has started this one has ended; then it has another parent."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1.0)
+
+
 def main() -> None:
     """Answers `(method, args, kwargs)` with `(True, result)` or `(False, exception)` until the other end is closed."""
     commands, answers = (Connection(int(handle)) for handle in sys.argv[1:])
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
-    env, who, portable = None, "The process", runpy.run_path(str(REPORT))["portable"]
+    report = runpy.run_path(str(REPORT))
+    env, who, portable = None, "The process", report["portable"]
+    report["end_after"](parent_ends)
     while True:
         try:
             name, args, kwargs = commands.recv()

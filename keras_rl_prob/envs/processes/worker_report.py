@@ -1,9 +1,12 @@
-"""Makes all exceptions of an environment in a separate process reach the parent process.
+"""Makes all exceptions of an environment in a separate process reach the parent process, with which the process ends.
 
-Run once by each worker process of an `AsyncVectorEnv`, as a script; `separate_worker.py` takes `portable` from it.
+Run once by each worker process of an `AsyncVectorEnv`, as a script; `separate_worker.py` takes functions from it.
 """
 
 import functools
+import multiprocessing
+import os
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing import queues
@@ -17,12 +20,24 @@ def main() -> None:
     put = queue_class.put
     if hasattr(put, "__wrapped__"):
         return
+    parent: Any = multiprocessing.parent_process()
+    end_after(parent.join)
 
     @functools.wraps(put)
     def put_report(queue, item, *args, **kwargs):
         return put(queue, _portable(item), *args, **kwargs)
 
     queue_class.put = put_report
+
+
+def end_after(wait: Callable[[], Any]) -> None:
+    """Ends this process once `wait`, called in a thread, has returned, even if the environment hangs."""
+
+    def end():
+        wait()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def portable(
