@@ -102,7 +102,7 @@ def main():
         for name, rates in zip(("RecurrentPPO", "PPO"), zip(*found, strict=True), strict=True):
             plot.loglog(values, rates, "o-", label=name)
         plot.set_xlabel(what)
-        plot.set_xticks(values, map(str, values), fontsize="small")
+        plot.set_xticks(values, [f"{value:,}" for value in values], fontsize="small", rotation=45)
         plot.minorticks_off()
         plot.grid(alpha=0.3)
     if folder is None:
@@ -113,7 +113,7 @@ def main():
     figure, plot = plt.subplots(figsize=(5, 3.2))
     for name, values in remembered.items():
         plot.plot([100 * (epoch + 1) for epoch in range(len(values))], values, label=name)
-    plot.set(xlabel="rollouts", ylabel="MiB", ylim=(0, None))
+    plot.set(xlabel="rollouts", ylabel="MiB", ylim=(0, 1.3 * max(map(max, remembered.values()))))
     plot.grid(alpha=0.3)
     plot.legend()
     figure.savefig(folder / "scaling_memory.png", dpi=110, bbox_inches="tight")
