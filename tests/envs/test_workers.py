@@ -287,7 +287,8 @@ import keras_rl_prob as krp
 from keras_rl_prob.envs.processes.separate import SeparateEnv
 
 envs, other = krp.envs.in_processes("CartPole-v1", 3, num_envs=3)(), SeparateEnv("CartPole-v1")
-print(envs.reset(seed=0)[0].shape, other.reset(seed=0)[0].shape, flush=True)
+other.reset(seed=0)
+print(envs.reset(seed=0)[0].shape, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -304,7 +305,7 @@ class Hanging(gymnasium.Wrapper):
 
 envs = krp.envs.in_processes(lambda: Hanging(gymnasium.make("CartPole-v1")), 3, num_envs=3)()
 workers, never_made = Workers(envs), gymnasium.envs.registration.EnvSpec("Hanging-v0", "signal:pause")
-print(workers.call(lambda: envs.reset(seed=0))[0].shape, "(4,)", flush=True)
+print(workers.call(lambda: envs.reset(seed=0))[0].shape, flush=True)
 threading.Thread(target=SeparateEnv, args=[never_made], daemon=True).start()
 threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGKILL)).start()
 workers.call(envs.step, numpy.zeros(3, int))
@@ -316,7 +317,7 @@ def test_workers_end_with_a_process_that_was_killed(program):
     """They have its standard output, too, which ends when all of them have ended."""
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
-            assert process.communicate(timeout=60)[0] == b"(3, 4) (4,)\n"
+            assert process.communicate(timeout=60)[0] == b"(3, 4)\n"
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
