@@ -7,8 +7,8 @@ VizDoom and football: 5 and 15 minutes of two cores, which other work may share.
 with compilation, and with the processes of environments and collectors. A training that reaches the preset's end is shorter;
 one that is cut off has the large learning rates of its beginning. Deterministic episodes, the same for both, give the returns.
 Each preset then has a line in `presets.jsonl` in the folder; one that has a line for as much time is skipped, so that the
-command may be stopped at any time and started again. Output of the trainings: `NAME.log` there. Prints the table in the end;
-with `--table` it does nothing else. Linux only.
+command may be stopped at any time and started again. Output of the trainings: `NAME.log` there, their agents: `NAME.keras`.
+Prints the table in the end; with `--table` it does nothing else. Linux only.
 """
 
 import argparse
@@ -85,8 +85,8 @@ def processor_seconds(pid):
     return sum(map(int, fields[11:15])) / TICKS + sum(processor_seconds(x) for children in below for x in children)
 
 
-def one(name, seed, scale):
-    """The line of a preset."""
+def one(name, seed, scale, folder):
+    """The line of a preset, whose agent it saves."""
     import keras  # noqa: PLC0415
 
     import keras_rl_prob as krp  # noqa: PLC0415
@@ -135,6 +135,7 @@ def one(name, seed, scale):
     made = krp.presets.make_env(config)
     agent.fit(made, **length, **env, collectors=collectors, seed=seed, callbacks=[clock], verbose=2)
     used, waited = clock.used() / 60.0, (time.monotonic() - started) / 60.0
+    agent.save(folder / f"{name}.keras")
     result = played(agent)
     return {
         "agent": config["agent"]["class"],
@@ -168,6 +169,7 @@ def rows(folder):
 def separate(name, args, budget):
     """Trains a preset in a process of its own and appends its line."""
     command = [sys.executable, "-u", __file__, name, "--one", "--seed", str(args.seed), "--scale", str(args.scale)]
+    command += ["--results", str(args.results)]
     row = {"preset": name, "seed": args.seed, "budget": budget}
     with open(args.results / f"{name}.log", "w") as log:
         done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
@@ -204,7 +206,7 @@ def main():
     """Trains what is missing, the shortest first, and prints the table."""
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(one(args.names[0], args.seed, args.scale)))
+        print(json.dumps(one(args.names[0], args.seed, args.scale, args.results)))
         return
     from keras_rl_prob import presets  # noqa: PLC0415
 

@@ -196,7 +196,16 @@ def test_code_runs(page, tmp_path, monkeypatch):
     if page.stem == "football" and importlib.util.find_spec("gfootball_engine") is None:
         pytest.skip("the game is not installed: make gfootball")
     monkeypatch.chdir(tmp_path)
-    text, namespace = page.read_text(), {"__name__": page.stem}
+    text, printed = page.read_text(), {}
+
+    def note(*values):
+        printed.setdefault(inspect.currentframe().f_back.f_lineno, []).append(" ".join(map(str, values)))
+
+    namespace = {"__name__": page.stem, "print": note}
     for match in CODE.finditer(text):
         above = text[: match.start(2)].count("\n")  # so that a traceback shows the line in the page
         exec(compile("\n" * above + textwrap.dedent(match[2]), page, "exec"), namespace)  # noqa: S102 (our own pages)
+    for number, outputs in printed.items():
+        said = re.search(r"\)  # (?!such as|about|the same)(.+)", text.splitlines()[number - 1])
+        for output in outputs if said else ():
+            assert said[1].startswith(output), f"{page.name}:{number} prints {output}, the comment says {said[1]}"
