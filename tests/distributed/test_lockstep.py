@@ -98,6 +98,17 @@ def test_a_run_with_native_environments_is_resumed_exactly(engine, tmp_path, col
     )
 
 
+def test_a_budget_of_steps_counts_those_of_all_collectors(engine, capsys):
+    agent, ends = compiled(a2c), []
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(int(logs["env_steps"])))
+    arguments = {"num_envs": 4, "seed": 5, "collectors": 2, "callbacks": [note]}
+    history = agent.fit(NATIVE, env_steps=150, epochs=2, verbose=2, **arguments).history
+    assert history["env_steps"] == [min(n for n in ends if n >= part) for part in (75, 150)]
+    assert ends[-2] < 150 <= ends[-1] < 16 * len(ends)
+    assert ends[-1] > 12 * len(ends), "some of the rows of both are resets"
+    assert f"Epoch 1/2 {int(history['env_steps'][0])}/150 steps" in capsys.readouterr().out
+
+
 @pytest.mark.long
 def test_a_run_with_other_environments_is_resumed_as_without_collectors(engine):
     runs = []
