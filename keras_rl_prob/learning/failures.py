@@ -1,4 +1,4 @@
-"""Failures that stop training: non-finite numbers, and action masks that allow no action."""
+"""Failures that stop training: non-finite numbers, action masks that allow no action, and stacks of unknown frames."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-NONE, OBSERVATION, REWARD, LOSS, MASK, WEIGHTS = range(6)  # values of an agent's variable `failure`
+NONE, OBSERVATION, REWARD, LOSS, MASK, WEIGHTS, STACK = range(7)  # values of an agent's variable `failure`
 MESSAGES = {
     OBSERVATION: "an observation of the environment is not finite, or is normalised and exceeds 1e15",
     REWARD: "a reward of the environment is not finite, or is normalised and exceeds 1e15",
     LOSS: "the loss or its gradient is not finite",
     MASK: "an action mask of the environment allows no action though the episode has not ended",
     WEIGHTS: "the optimizer made weights that are not finite",
+    STACK: "the first observation of an episode has neither its first frame in all of the stack, nor zeros before it, and "
+    "`frame_axis` could not restore it",
 }
 
 LARGEST_NORMALIZED = 1e15  # the squares of such numbers and of their returns can still be summed in float32
@@ -53,13 +55,13 @@ def check_healthy(failure: int, logs: dict[str, Any], optimizer: keras.optimizer
 
     Raises:
         FloatingPointError: An observation, a reward, the loss, its gradient or the weights are not finite.
-        ValueError: An action mask allows no action.
+        ValueError: An action mask allows no action, or an observation is no stack of frames.
     """
     if failure != NONE:
         known = {key: float(value) for key, value in logs.items() if "loss" in key or key == "env_steps"}
         if failure == WEIGHTS:
             known |= {"optimizer": optimizer.name, "learning_rate": float(optimizer.learning_rate)}
-        error = ValueError if failure == MASK else FloatingPointError
+        error = ValueError if failure in (MASK, STACK) else FloatingPointError
         raise error(
             f"{MESSAGES[failure]}. The weights are those before that update, and training has stopped. "
             f"Received: {known}"

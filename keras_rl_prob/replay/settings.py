@@ -74,7 +74,8 @@ class ReplaySettings(Settings):
         poisson_updates: Whether to sample the number of gradient steps after a rollout from a Poisson distribution with the
             agent's `updates` as its mean. Keras counts `updates` steps in any case.
         frame_axis: Axis along which observations are stacks of the last frames, as from Gymnasium's
-            `FrameStackObservation` (0), or `None`. The buffer then stores each frame once.
+            `FrameStackObservation` (0), or `None`. The buffer then stores each frame once. What precedes an episode's first
+            frame must be zeros or that frame.
         checkpoint_replay: Whether saved files include the replay buffer, which an exact resume needs.
 
     Raises:

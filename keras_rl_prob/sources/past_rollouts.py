@@ -8,11 +8,12 @@ import tensorflow as tf
 from keras_rl_prob import spaces
 from keras_rl_prob.drivers import Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
+from keras_rl_prob.learning import failures
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.replay.settings import RolloutReplaySettings
 from keras_rl_prob.sources.reward_scale import RewardScale
 from keras_rl_prob.sources.rollouts import RolloutSource
-from keras_rl_prob.sources.stored_rows import frames_of
+from keras_rl_prob.sources.stored_rows import frames_of, padding_of
 from keras_rl_prob.types import Nest
 
 
@@ -93,6 +94,7 @@ class PastRolloutsSource(RolloutSource):
         }
         axis = settings.frame_axis
         self._frames = None if axis is None else Frames(frames_of(env.observation_space, axis), axis)
+        row |= {"after_zeros": flag} if self._frames else {}
         specs = {"rows": _with_axes((env.num_envs, steps + 1), row)}
         if self._frames:
             specs["rows"]["observation"] = self._frames.spec(specs["rows"]["observation"])
@@ -142,10 +144,16 @@ class PastRolloutsSource(RolloutSource):
         self.follower.keep_actions(rollout)
         stored = {"rows": rows_of(rollout)}
         if self._frames:
-            stored["rows"]["observation"] = self._frames.apart(stored["rows"]["observation"])
+            rows = stored["rows"]
+            rows["after_zeros"], known = padding_of(
+                rows["observation"], self._settings.frame_axis + 2, rows["is_first"]
+            )
+            rows["observation"] = self._frames.apart(rows["observation"])
+            report["failure"] = tf.where(healthy & ~known, float(failures.STACK), report["failure"])
         if "state" in self.ring.specs:
             stored["state"] = tf.nest.map_structure(lambda x: x[0], rollout.state)
-        self.ring.add(tf.nest.map_structure(lambda x: x[None], stored))
+        usable = tf.equal(report["failure"], failures.NONE)  # else nothing is learned from it, since no row is valid
+        self.ring.add(tf.nest.map_structure(lambda x: tf.where(usable, x, tf.zeros_like(x))[None], stored))
         rows = self.ring.size * (self._num_envs * self.agent.rollout_steps)
         report["replay_size"] = tf.cast(rows, tf.float32)
         seed, settings = self.next_seed(), self._settings
@@ -162,7 +170,7 @@ class PastRolloutsSource(RolloutSource):
         places = self.ring.place(ages)
         rows = self.ring.read("rows", places, envs)  # [updates, N, T + 1, ...]
         if self._frames:
-            rows["observation"] = self._frames.together(rows["observation"], rows["is_first"])
+            rows["observation"] = self._frames.together(rows["observation"], rows["is_first"], rows.pop("after_zeros"))
         rows = tf.nest.map_structure(lambda x: tf.transpose(x, [0, 2, 1, *range(3, len(x.shape))]), rows)
         if self.agent.normalize_rewards:
             rows["reward"] = self.agent.reward_normalizer(rows["reward"])
@@ -191,13 +199,20 @@ class Frames:
         first = tf.unstack(stacks[:, :1], axis=self._axis)[:-1]  # each [B, 1, ...]
         return tf.concat([*first, tf.gather(stacks, self._count - 1, axis=self._axis)], 1)
 
-    def together(self, frames: tf.Tensor, is_first: tf.Tensor) -> tf.Tensor:
-        """Stacks `[..., T + 1, ...]` for frames and `is_first`, bool `[..., T + 1]`; repeats an episode's first frame."""
+    def together(self, frames: tf.Tensor, is_first: tf.Tensor, after_zeros: tf.Tensor) -> tf.Tensor:
+        """Stacks `[..., T + 1, ...]` for frames, with `is_first` and `after_zeros` of `padding_of`, bool `[..., T + 1]`."""
         leading, row = is_first.shape.rank - 1, tf.range(is_first.shape[-1])
         starts = is_first[..., None, :] & (row <= row[:, None])
         start = tf.reduce_max(tf.where(starts, row, -self._count), -1)  # of the row's episode
-        place = tf.maximum(row[:, None] + tf.range(self._count), start[..., None] + self._count - 1)
-        stacks = tf.gather(frames, place, axis=leading, batch_dims=leading)  # [..., T + 1, count, ...]
+        place, first = row[:, None] + tf.range(self._count), start[..., None] + self._count - 1
+        stacks = tf.gather(
+            frames, tf.maximum(place, first), axis=leading, batch_dims=leading
+        )  # [..., T + 1, count, ...]
+        empty = (place < first) & tf.gather(after_zeros, tf.maximum(start, 0), axis=leading, batch_dims=leading)[
+            ..., None
+        ]
+        empty = empty[(..., *[None] * (stacks.shape.rank - empty.shape.rank))]
+        stacks = tf.where(empty, tf.zeros_like(stacks), stacks)
         order = [*range(stacks.shape.rank)]
         order.insert(leading + self._axis - 1, order.pop(leading + 1))
         return tf.transpose(stacks, order)

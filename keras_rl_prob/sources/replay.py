@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_rl_prob.drivers import Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.layers import RunningNormalization
+from keras_rl_prob.learning import failures
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Prioritized
@@ -161,6 +162,12 @@ class ReplaySource(RolloutSource):
         if self._recorded or self.agent.experience:
             self.load(self._recorded or self.agent.experience)
 
+    def break_off(self) -> None:
+        """Discards the iterator after an exception; errors of updates that failed do not become priorities."""
+        super().break_off()
+        if int(self.agent.failure) != failures.NONE:
+            self._count.assign(0)
+
     # ---- storing ----------------------------------------------------------------------------------------------
 
     def collect(self) -> dict[str, tf.Tensor]:
@@ -197,27 +204,30 @@ class ReplaySource(RolloutSource):
         return self.replayed(self.draw(seed, updates), updates, seed, report)
 
     def store(self, rollout: Rollout) -> dict[str, tf.Tensor]:
-        """Adds a rollout to the ring buffer; returns the report on it."""
-        report, _ = self.follower.follow(rollout)
+        """Adds a rollout to the ring buffer; returns the report on it. Nothing can be drawn of a rollout with a failure."""
+        report, healthy = self.follower.follow(rollout)
         record = rollout.record
         self.follower.keep_actions(rollout)
         beside = {}
         if not self.rows.has_final_rows:
             beside["final_observation"] = self.rows.newest(rollout.final_value)
             beside["has_final"] = rollout.ended & (rollout.discount > 0.0)
-        self.add_rows(
-            {
-                "observation": self.rows.newest(rollout.observation),
-                **beside,
-                "action": record["raw"],
-                "reward": rollout.reward,
-                "terminated": tf.equal(rollout.discount, 0.0),
-                "ended": rollout.ended,
-                "is_first": rollout.is_first,
-                "valid": rollout.valid,
-            }
-        )
-        return report
+        observation, known_stacks = self.rows.apart(rollout.observation, rollout.is_first)
+        failure = tf.where(healthy & ~known_stacks, float(failures.STACK), report["failure"])
+        rows = {
+            **observation,
+            **beside,
+            "action": record["raw"],
+            "reward": rollout.reward,
+            "terminated": tf.equal(rollout.discount, 0.0),
+            "ended": rollout.ended,
+            "is_first": rollout.is_first,
+            "valid": rollout.valid,
+        }
+        usable = tf.equal(failure, failures.NONE)
+        rows = tf.nest.map_structure(lambda x: tf.where(usable, x, tf.zeros_like(x)), rows)
+        self.add_rows(rows | {"is_first": rows["is_first"] | ~usable})  # so that no transition leads into it
+        return report | {"failure": failure}
 
     def learn_from(self, episodes: Iterable[Any]) -> None:
         """Makes recorded episodes all that the ring buffer will ever have, unless it has them as that of a resumed training.
@@ -254,7 +264,10 @@ class ReplaySource(RolloutSource):
         """
         rows = recorded_rows(self.agent, episodes)
         if self._frames is not None:
-            rows["observation"] = rows["observation"].take(self._frames - 1, self._settings.frame_axis + 1)
+            stored, known_stacks = self.rows.apart(rows["observation"][:, None], rows["is_first"][:, None])
+            if not bool(known_stacks):
+                raise ValueError(f"`episodes` do not fit `frame_axis`: {failures.MESSAGES[failures.STACK]}")
+            rows |= {name: x[:, 0].numpy() for name, x in stored.items()}
         count = min(len(rows["reward"]) // self._num_envs, self.ring.capacity) // self._stride * self._stride
         if not count:
             raise ValueError(

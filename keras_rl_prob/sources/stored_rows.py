@@ -45,6 +45,7 @@ class StoredRows:
         self.has_final_rows = driver.final_value_specs == ()
         real, flag = tf.TensorSpec(batch, tf.float32), tf.TensorSpec(batch, tf.bool)
         beside = {} if self.has_final_rows else {"final_observation": observation, "has_final": flag}
+        beside |= {} if frame_axis is None else {"after_zeros": flag}
         names = ("terminated", "ended", "is_first", "valid")
         action = driver.record_specs["raw"]
         self.ring = make_ring(
@@ -94,20 +95,59 @@ class StoredRows:
     def _observation(self, places, envs):
         if self._frame_axis is None:
             return self.ring.read("observation", places, envs)
-        back, frames = tf.zeros_like(places), []
+        back, frames = tf.zeros_like(places), [self.ring.read("observation", places, envs)]
         going = ~self.ring.read("is_first", places, envs)
-        for _ in range(self._frames):
-            place = (places - back) % self.ring.capacity
-            frames.append(self.ring.read("observation", place, envs))
+        for _ in range(self._frames - 1):
             back += tf.cast(going, tf.int32)
-            going &= ~self.ring.read("is_first", (places - back) % self.ring.capacity, envs)
+            place = (places - back) % self.ring.capacity
+            frame = self.ring.read("observation", place, envs)
+            empty = ~going & self.ring.read("after_zeros", place, envs)
+            empty = empty[(..., *[None] * (len(frame.shape) - len(empty.shape)))]
+            frames.append(tf.where(empty, tf.zeros_like(frame), frame))
+            going &= ~self.ring.read("is_first", place, envs)
         return tf.stack(frames[::-1], len(places.shape) + self._frame_axis)
+
+    def apart(self, observation: Nest, is_first: tf.Tensor) -> tuple[dict[str, Nest], tf.Tensor]:
+        """Returns what is stored of observations, and whether stacks of frames can be put together again from it.
+
+        Args:
+            observation: Nest `[T, B, ...]`.
+            is_first: bool `[T, B]`.
+        """
+        if self._frame_axis is None:
+            return {"observation": observation}, tf.constant(True)
+        after_zeros, known = padding_of(observation, self._frame_axis + 2, is_first)
+        return {"observation": self.newest(observation), "after_zeros": after_zeros}, known
 
     def newest(self, observation: Nest) -> Nest:
         """Returns the last frame of stacks of frames `[T, B, ...]`, or the whole observation if it is no stack."""
         if self._frame_axis is None:
             return observation
         return tf.gather(observation, self._frames - 1, axis=self._frame_axis + 2)
+
+
+def padding_of(stacks: tf.Tensor, axis: int, is_first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What precedes an episode's first frame in its first stack: zeros, as ALE has them, or that frame again, as in Gymnasium.
+
+    Args:
+        stacks: Stacks of frames `[T, B, ...]`.
+        axis: Axis along which they are stacked.
+        is_first: bool `[T, B]`; whether a row starts an episode.
+
+    Returns:
+        `(after_zeros, known)`: bool `[T, B]`, whether zeros precede the first frame; bool scalar, whether all first stacks have
+        one of the two.
+    """
+    frames = tf.unstack(stacks, axis=axis)
+
+    def all_equal(x, y):
+        return tf.reduce_all(tf.equal(x, y), tuple(range(2, len(x.shape))))
+
+    zeros, repeated = tf.ones_like(is_first), tf.ones_like(is_first)
+    for frame in frames[:-1]:
+        zeros &= all_equal(frame, tf.zeros_like(frame))
+        repeated &= all_equal(frame, frames[-1])
+    return is_first & zeros, tf.reduce_all(~is_first | zeros | repeated)
 
 
 def known(next_is_first: tf.Tensor, steps: tf.Tensor, discount: tf.Tensor) -> tf.Tensor:

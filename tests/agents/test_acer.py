@@ -372,17 +372,17 @@ def test_the_end_of_a_terminated_episode_is_no_row_where_it_comes_beside_one():
 
 
 @pytest.mark.parametrize(
-    ("mode", "axis"),
+    ("mode", "axis", "padding"),
     [
-        ("NextStep", 0),
-        ("SameStep", 1),
-        pytest.param("NextStep", 1, marks=pytest.mark.long),
-        pytest.param("SameStep", 0, marks=pytest.mark.long),
+        ("NextStep", 0, "zero"),
+        ("SameStep", 1, "reset"),
+        pytest.param("NextStep", 1, "reset", marks=pytest.mark.long),
+        pytest.param("SameStep", 0, "zero", marks=pytest.mark.long),
     ],
 )
-def test_stacks_that_are_stored_frame_by_frame_are_those_that_were_seen(mode, axis):
+def test_stacks_that_are_stored_frame_by_frame_are_those_that_were_seen(mode, axis, padding):
     def stacked(index, script):
-        env = gymnasium.wrappers.FrameStackObservation(ScriptedEnv(index, script), 3)
+        env = gymnasium.wrappers.FrameStackObservation(ScriptedEnv(index, script), 3, padding_type=padding)
         if axis == 0:
             return env
         space = spaces.Box(-np.inf, np.inf, (3, 3), np.float32)

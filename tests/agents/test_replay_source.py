@@ -7,6 +7,7 @@ import tensorflow as tf
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import keras_rl_prob as krp
+from keras_rl_prob.learning import failures
 from keras_rl_prob.testing import ScriptedEnv
 
 GAMMA = 0.9
@@ -264,16 +265,17 @@ class Film(gymnasium.Env):
 
 
 @pytest.mark.parametrize(
-    ("mode", "prioritized"),
+    ("mode", "prioritized", "padding"),
     [
-        (AutoresetMode.NEXT_STEP, False),
-        pytest.param(AutoresetMode.NEXT_STEP, True, marks=pytest.mark.long),
-        (AutoresetMode.SAME_STEP, True),
+        (AutoresetMode.NEXT_STEP, False, "zero"),
+        pytest.param(AutoresetMode.NEXT_STEP, True, "reset", marks=pytest.mark.long),
+        (AutoresetMode.SAME_STEP, True, "reset"),
+        pytest.param(AutoresetMode.SAME_STEP, False, "zero", marks=pytest.mark.long),
     ],
 )
-def test_stacks_of_frames_are_put_together_again(mode, prioritized):
+def test_stacks_of_frames_are_put_together_again(mode, prioritized, padding):
     def make():
-        return gymnasium.wrappers.FrameStackObservation(Film(), 4)
+        return gymnasium.wrappers.FrameStackObservation(Film(), 4, padding_type=padding)
 
     env = SyncVectorEnv([make, make], autoreset_mode=mode)
     network = krp.networks.q_network(
@@ -289,11 +291,64 @@ def test_stacks_of_frames_are_put_together_again(mode, prioritized):
                 frames = stack.ravel().astype(int)
                 step = frames[-1] % 20
                 start = frames[-1] - step
-                np.testing.assert_array_equal(frames, [start + max(step - back, 0) for back in (3, 2, 1, 0)])
+                expected = [start + max(step - back, 0) for back in (3, 2, 1, 0)]
+                if padding == "zero":
+                    expected = [0 if back > step else frame for back, frame in zip((3, 2, 1, 0), expected, strict=True)]
+                np.testing.assert_array_equal(frames, expected)
                 checked += 1
                 ends += step == 3 + start // 20 % 4
     assert checked > 500
     assert ends > 50
+
+
+@pytest.mark.parametrize("make", [krp.DQN, krp.ACER])
+def test_other_frames_before_the_first_are_refused(make):
+    space = gymnasium.spaces.Box(0, 255, (1, 1, 1), np.uint8)
+    before = np.full(space.shape, 7, np.uint8)
+
+    def stacked():
+        return gymnasium.wrappers.FrameStackObservation(Film(), 2, padding_type=before)
+
+    settings = {"capacity": 64, "learning_starts": 0, "frame_axis": 0}
+    replay = krp.RolloutReplaySettings(**settings) if make is krp.ACER else krp.ReplaySettings(**settings, batch_size=8)
+    agent = make(rollout_steps=4, replay=replay)
+    agent.compile(run_eagerly=True)
+    with pytest.raises(ValueError, match="has neither its first frame in all of the stack, nor zeros before it"):
+        agent.fit(stacked, epochs=1, num_envs=1, verbose=0)
+    if make is krp.DQN:
+        episodes = krp.envs.record_episodes(stacked(), lambda observation: 0, episodes=9)
+        agent.add_experience(episodes)
+        with pytest.raises(ValueError, match="`episodes` do not fit `frame_axis`: the first observation of an episode"):
+            agent.fit(stacked, epochs=1, num_envs=1, verbose=0)
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_nothing_is_drawn_of_a_rollout_with_a_failure(mode, prioritized):
+    agent, source = source_of(scripted(mode=mode), n_step=2, prioritized=prioritized)
+    spoiled, collect = tf.Variable(False), source.driver.collect
+
+    def spoiling():
+        rollout = collect()
+        return rollout._replace(reward=tf.where(spoiled, np.nan, rollout.reward))
+
+    source.driver.collect = spoiling
+    rollouts = iter(source.dataset())
+    next(rollouts)
+    spoiled.assign(True)
+    assert float(next(rollouts).report["failure"]) == failures.REWARD
+    spoiled.assign(False)
+    drawn = 0
+    for _ in range(8):
+        for index in range(agent.updates):
+            batch = tf.nest.map_structure(lambda x: x.numpy(), next(rollouts).update(tf.constant(index)))
+            assert np.isfinite(batch.reward).all()
+            for i in np.flatnonzero(batch.weight):
+                reward, discount, after = expected(batch.observation[i], 2)
+                np.testing.assert_allclose([batch.reward[i], batch.discount[i]], [reward, discount], rtol=1e-6)
+                assert not discount or tuple(batch.next_observation[i]) == after
+                drawn += 1
+    assert drawn > 100
 
 
 # ---- recorded episodes ------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_ale_vector_environment_equals_gymnasiums_wrappers(game, settings):
     many, one = gymnasium_ids.make_many(spec, 1), krp.envs.make_one(spec)
     assert many.single_observation_space == one.observation_space
     assert many.single_action_space == one.action_space
-    actions = np.random.default_rng(3).integers(one.action_space.n, size=600)
+    actions = np.random.default_rng(3).integers(one.action_space.n, size=1100)
     ends, total = 0, 0.0
     for t, (left, right) in enumerate(zip(of_vector(many, actions), of_single(one, actions), strict=True)):
         np.testing.assert_array_equal(left[0], right[0], err_msg=f"step {t}")
@@ -100,7 +100,7 @@ def test_envpool_equals_gymnasiums_wrappers(game):
     pool = envpool.make_gymnasium(f"{game}-v5", num_envs=1, reward_clip=True, stack_num=4, **exact)
     one = krp.envs.make_one(krp.envs.spec(f"ALE/{game}-v5", repeat_action_probability=0.0, stack_num=1, **exact))
     one = FrameStackObservation(one, 4, padding_type="reset")
-    ends, actions = 0, np.random.default_rng(5).integers(one.action_space.n, size=600)
+    ends, actions = 0, np.random.default_rng(5).integers(one.action_space.n, size=1100)
     for t, (left, right) in enumerate(zip(of_vector(pool, actions), of_single(one, actions), strict=True)):
         over = bool(right[2])
         ends += over
