@@ -110,3 +110,15 @@ class HookedModel(keras.Model):
     @_initial_epoch.setter
     def _initial_epoch(self, epoch):
         pass
+
+
+def share_learning_rate(optimizer: keras.optimizers.Optimizer, other: keras.optimizers.Optimizer) -> None:
+    """Makes the learning rate of an optimizer that of another one from then on, unless it is a schedule: a setter copies it."""
+    one, two = (getattr(x, "inner_optimizer", x) for x in (optimizer, other))
+    if isinstance(one._learning_rate, keras.Variable):
+        two._learning_rate = one._learning_rate
+
+
+def have_one_learning_rate(optimizers: Sequence[keras.optimizers.Optimizer]) -> bool:
+    """Whether `share_learning_rate` was called for optimizers."""
+    return len({id(getattr(x, "inner_optimizer", x)._learning_rate) for x in optimizers}) == 1

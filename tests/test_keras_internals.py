@@ -134,3 +134,16 @@ def test_objects_apart_leaves_out_what_says_that_a_layer_is_shared():
         assert "shared_object_id" not in first
         keras.saving.serialize_keras_object(layer)
         assert "shared_object_id" in first
+
+
+def test_share_learning_rate_also_of_optimizers_that_scale_the_loss():
+    one, two, apart = (keras.optimizers.Adam(rate) for rate in (0.1, 0.1, 0.1))
+    scaling = keras.optimizers.LossScaleOptimizer(two)
+    keras_internals.share_learning_rate(one, scaling)
+    one.learning_rate = 0.5
+    assert float(scaling.learning_rate) == 0.5
+    assert keras_internals.have_one_learning_rate([one, scaling])
+    assert not keras_internals.have_one_learning_rate([one, apart])
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.1, 10)
+    keras_internals.share_learning_rate(keras.optimizers.Adam(schedule), apart)
+    assert float(apart.learning_rate) == pytest.approx(0.1)

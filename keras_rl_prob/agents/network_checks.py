@@ -13,6 +13,7 @@ from keras_rl_prob.distributions import Joint
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.keras_internals import inputs_behind, layer_behind, layers_of
 from keras_rl_prob.layers import Dueling, Head, NoisyDense, QValues, StatefulRNN
+from keras_rl_prob.learning.progress.hints import cure_of_inert
 from keras_rl_prob.types import Nest
 
 HEAD_FOR = {"continuous": "DenseNormal", "discrete": "DenseCategorical", "binary": "DenseBernoulli"}
@@ -86,8 +87,21 @@ def check_network(
             f"Received: shape={tuple(outputs['value'].shape)}"
         )
     _check_heads(keras.tree.lists_to_tuples(outputs["action"]), action_space)
+    check_noise(network)
     for place in masks.places(observation_space, action_space):
         _check_masked(keras.tree.flatten(outputs["action"])[place.action])
+
+
+def check_noise(network: keras.Model) -> None:
+    """Raises a `ValueError` if a network has, besides `NoisyDense`, layers that would be in training mode with its noise."""
+    layers = layers_of(network)
+    others = [layer.name for layer in layers if cure_of_inert(layer)]
+    if others and any(isinstance(layer, NoisyDense) for layer in layers):
+        raise ValueError(
+            "`network` must not have `NoisyDense` together with layers that differ between training and inference, since an "
+            "agent acts with the noise of training: leave them out, or use `LayerNormalization` or `kernel_regularizer`. "
+            f"Received: {others}"
+        )
 
 
 def check_same_spaces(agent: keras.Model, env: BatchEnv | gymnasium.Env) -> None:

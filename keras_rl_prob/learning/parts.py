@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_rl_prob.keras_internals import share_learning_rate
 from keras_rl_prob.types import Loss
 
 
@@ -131,15 +132,30 @@ def optimizers_of(
         parts: List of `Part`s.
         given: The argument of `compile`: an optimizer, of which the other parts get copies, or a dict with one for each part.
 
+    Copies have the same variable as their learning rate: what sets that of a single optimizer sets it for all parts.
+
     Raises:
-        ValueError: The keys of the dict are not the names of the parts.
+        ValueError: The keys of the dict are not the names of the parts, two of its optimizers are the same, or an optimizer of
+            several has `use_ema`.
     """
     names = [part.name for part in parts]
+    all_given = list(given.values()) if isinstance(given, dict) else [given]
+    if len(names) > 1 and any(getattr(x, "inner_optimizer", x).use_ema for x in all_given):
+        raise ValueError(
+            f"`optimizer` must have `use_ema=False` for an agent with the parts {names}: Keras averages the weights of one "
+            "optimizer. Received: use_ema=True"
+        )
     if isinstance(given, dict):
         if set(given) != set(names):
             raise ValueError(
                 f"`optimizer` must have an optimizer for each of the parts {names}. Received: {sorted(given)}"
             )
+        if len({id(x) for x in all_given}) < len(names):
+            raise ValueError(
+                f"`optimizer` must have an optimizer of its own for each of the parts {names}. Received: one twice"
+            )
         return {name: given[name] for name in names}
     others = {name: type(given).from_config(given.get_config()) for name in names[1:]}
+    for optimizer in others.values():
+        share_learning_rate(given, optimizer)
     return {names[0]: given, **others}

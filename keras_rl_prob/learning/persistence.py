@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from keras_rl_prob import spaces
-from keras_rl_prob.keras_internals import HookedModel
+from keras_rl_prob.keras_internals import HookedModel, have_one_learning_rate
 from keras_rl_prob.learning.position import PREFIX, Position
 from keras_rl_prob.types import Path
 
@@ -50,10 +50,9 @@ class PersistentModel(HookedModel):
         """The arguments of `compile`, for saving."""
         if not self.compiled:
             return None
+        single = not self.optimizers or have_one_learning_rate(list(self.optimizers.values()))
         return {
-            "optimizer": keras.saving.serialize_keras_object(
-                self.optimizers if len(self.optimizers) > 1 else self.optimizer
-            ),
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer if single else self.optimizers),
             "jit_compile": self._requested_jit_compile,
             "steps_per_execution": self._requested_steps_per_execution,
             "run_eagerly": self.run_eagerly,

@@ -9,11 +9,11 @@ from keras_rl_prob import spaces
 from keras_rl_prob.drivers import Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.learning import failures
+from keras_rl_prob.replay.frames import Frames, frames_of
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.replay.settings import RolloutReplaySettings
 from keras_rl_prob.sources.reward_scale import RewardScale
 from keras_rl_prob.sources.rollouts import RolloutSource
-from keras_rl_prob.sources.stored_rows import frames_of, padding_of
 from keras_rl_prob.types import Nest
 
 
@@ -145,9 +145,7 @@ class PastRolloutsSource(RolloutSource):
         stored = {"rows": rows_of(rollout)}
         if self._frames:
             rows = stored["rows"]
-            rows["after_zeros"], known = padding_of(
-                rows["observation"], self._settings.frame_axis + 2, rows["is_first"]
-            )
+            rows["after_zeros"], known = self._frames.padding(rows["observation"], rows["is_first"])
             rows["observation"] = self._frames.apart(rows["observation"])
             report["failure"] = tf.where(healthy & ~known, float(failures.STACK), report["failure"])
         if "state" in self.ring.specs:
@@ -175,47 +173,6 @@ class PastRolloutsSource(RolloutSource):
         if self.agent.normalize_rewards:
             rows["reward"] = self.agent.reward_normalizer(rows["reward"])
         return {**rows, "state": self.ring.read("state", places, envs) if "state" in self.ring.specs else ()}
-
-
-class Frames:
-    """Stores each frame of stacks of frames once: those before the first row, then the newest of each row.
-
-    Args:
-        count: Frames in a stack.
-        axis: Axis of an observation along which they are stacked.
-    """
-
-    def __init__(self, count: int, axis: int) -> None:
-        self._count, self._axis = count, axis + 2
-
-    def spec(self, stacks: tf.TensorSpec) -> tf.TensorSpec:
-        """Spec `[B, count - 1 + T + 1, ...]` of frames for that of stacks `[B, T + 1, ...]`."""
-        batch, rows, *shape = stacks.shape
-        del shape[self._axis - 2]
-        return tf.TensorSpec((batch, self._count - 1 + rows, *shape), stacks.dtype)
-
-    def apart(self, stacks: tf.Tensor) -> tf.Tensor:
-        """Returns the frames of stacks, see `spec`."""
-        first = tf.unstack(stacks[:, :1], axis=self._axis)[:-1]  # each [B, 1, ...]
-        return tf.concat([*first, tf.gather(stacks, self._count - 1, axis=self._axis)], 1)
-
-    def together(self, frames: tf.Tensor, is_first: tf.Tensor, after_zeros: tf.Tensor) -> tf.Tensor:
-        """Stacks `[..., T + 1, ...]` for frames, with `is_first` and `after_zeros` of `padding_of`, bool `[..., T + 1]`."""
-        leading, row = is_first.shape.rank - 1, tf.range(is_first.shape[-1])
-        starts = is_first[..., None, :] & (row <= row[:, None])
-        start = tf.reduce_max(tf.where(starts, row, -self._count), -1)  # of the row's episode
-        place, first = row[:, None] + tf.range(self._count), start[..., None] + self._count - 1
-        stacks = tf.gather(
-            frames, tf.maximum(place, first), axis=leading, batch_dims=leading
-        )  # [..., T + 1, count, ...]
-        empty = (place < first) & tf.gather(after_zeros, tf.maximum(start, 0), axis=leading, batch_dims=leading)[
-            ..., None
-        ]
-        empty = empty[(..., *[None] * (stacks.shape.rank - empty.shape.rank))]
-        stacks = tf.where(empty, tf.zeros_like(stacks), stacks)
-        order = [*range(stacks.shape.rank)]
-        order.insert(leading + self._axis - 1, order.pop(leading + 1))
-        return tf.transpose(stacks, order)
 
 
 def rows_of(rollout: Rollout) -> dict[str, Nest]:

@@ -13,11 +13,12 @@ from keras_rl_prob.learning import failures
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import clipped
 from keras_rl_prob.replay import Prioritized
+from keras_rl_prob.replay.frames import frames_of
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.replay.settings import ReplaySettings
 from keras_rl_prob.sources.recorded import recorded_rows
 from keras_rl_prob.sources.rollouts import RolloutSource
-from keras_rl_prob.sources.stored_rows import StoredRows, frames_of, known
+from keras_rl_prob.sources.stored_rows import StoredRows, known
 from keras_rl_prob.types import Nest
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import gymnasium
-import keras
 import tensorflow as tf
 
 from keras_rl_prob import spaces
 from keras_rl_prob.drivers import Driver
 from keras_rl_prob.envs.factory import BatchEnv
 from keras_rl_prob.replay import Ring
+from keras_rl_prob.replay.frames import frames_of, padding_of, without_axis
 from keras_rl_prob.types import Nest
 
 
@@ -40,7 +39,7 @@ class StoredRows:
         batch = (env.num_envs,)
         observation = spaces.tensor_specs(env.observation_space)
         if frame_axis is not None:
-            observation = tf.TensorSpec(_without(observation.shape, frame_axis), observation.dtype)
+            observation = tf.TensorSpec(without_axis(observation.shape, frame_axis), observation.dtype)
         observation = tf.nest.map_structure(lambda spec: tf.TensorSpec((*batch, *spec.shape), spec.dtype), observation)
         self.has_final_rows = driver.final_value_specs == ()
         real, flag = tf.TensorSpec(batch, tf.float32), tf.TensorSpec(batch, tf.bool)
@@ -126,30 +125,6 @@ class StoredRows:
         return tf.gather(observation, self._frames - 1, axis=self._frame_axis + 2)
 
 
-def padding_of(stacks: tf.Tensor, axis: int, is_first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """What precedes an episode's first frame in its first stack: zeros, as ALE has them, or that frame again, as in Gymnasium.
-
-    Args:
-        stacks: Stacks of frames `[T, B, ...]`.
-        axis: Axis along which they are stacked.
-        is_first: bool `[T, B]`; whether a row starts an episode.
-
-    Returns:
-        `(after_zeros, known)`: bool `[T, B]`, whether zeros precede the first frame; bool scalar, whether all first stacks have
-        one of the two.
-    """
-    frames = tf.unstack(stacks, axis=axis)
-
-    def all_equal(x, y):
-        return tf.reduce_all(tf.equal(x, y), tuple(range(2, len(x.shape))))
-
-    zeros, repeated = tf.ones_like(is_first), tf.ones_like(is_first)
-    for frame in frames[:-1]:
-        zeros &= all_equal(frame, tf.zeros_like(frame))
-        repeated &= all_equal(frame, frames[-1])
-    return is_first & zeros, tf.reduce_all(~is_first | zeros | repeated)
-
-
 def known(next_is_first: tf.Tensor, steps: tf.Tensor, discount: tf.Tensor) -> tf.Tensor:
     """Whether transitions are valid: no row after the first starts another episode, but the last one may after a termination.
 
@@ -166,21 +141,3 @@ def known(next_is_first: tf.Tensor, steps: tf.Tensor, discount: tf.Tensor) -> tf
         here = tf.equal(steps, j + 1) & (discount > 0.0)
         usable &= ~(next_is_first[j] & ((steps > j + 1) | here))
     return usable
-
-
-def _without(shape, axis):
-    """Returns a shape without one of its axes."""
-    shape = list(shape)
-    del shape[axis]
-    return shape
-
-
-def frames_of(observation_space: gymnasium.Space, axis: int) -> int:
-    """Returns the number of frames in a stack; raises a `ValueError` if observations cannot be stacked along `axis`."""
-    specs = spaces.tensor_specs(observation_space)
-    if keras.tree.is_nested(specs) or not 0 <= axis < len(specs.shape):
-        raise ValueError(
-            "`frame_axis` must be an axis of a Box observation, along which frames are stacked. "
-            f"Received: frame_axis={axis}, observation_space={observation_space}"
-        )
-    return specs.shape[axis]

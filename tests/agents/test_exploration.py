@@ -171,6 +171,13 @@ def test_boltzmann_with_values_that_the_temperature_brings_below_those_of_forbid
     np.testing.assert_array_equal(actions, np.zeros(100))
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_boltzmann_is_greedy_at_the_temperature_0_of_a_schedule(mode):
+    exploration = krp.Boltzmann(schedules.PolynomialDecay(1.0, 100, 0.0))
+    actions = MODES[mode](exploration.act)(VALUES, OBSERVATION, tf.constant(200, tf.int64), SEED)
+    np.testing.assert_array_equal(actions, np.full(ROWS, 2))
+
+
 def test_boltzmann_at_the_ends_of_its_schedule():
     exploration = krp.Boltzmann(schedules.PolynomialDecay(1e9, 100, 1e-3))
     np.testing.assert_allclose(at(exploration, [0, 50, 100]), [1e9, 5e8, 1e-3], rtol=1e-5)

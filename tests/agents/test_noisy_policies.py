@@ -99,3 +99,28 @@ def test_evaluation_and_predictions_are_without_noise():
     agent.resample_noise(tf.constant([3, 4]))
     np.testing.assert_array_equal(agent.predict(observations, verbose=0), before[0])
     assert agent.evaluate("tf/CartPole-v1", 4, verbose=0) == before[1]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [keras.layers.Dropout(0.5), keras.layers.BatchNormalization(), keras.layers.GaussianNoise(1.0)],
+    ids=lambda layer: layer.name,
+)
+def test_layers_that_the_noise_would_put_in_training_mode_are_refused(layer):
+    x = inputs = keras.Input((4,))
+    head = krp.layers.QValues((2,))
+    noisy = keras.Model(inputs, {"action": head(layer(NoisyDense(2)(x)))})
+    with pytest.raises(
+        ValueError, match=rf"`NoisyDense` together with layers that differ.*Received: \['{layer.name}'\]"
+    ):
+        krp.DQN(noisy).build("tf/CartPole-v1")
+
+
+@pytest.mark.parametrize("make", [krp.SAC, krp.RecurrentTD3])
+def test_agents_that_do_not_learn_the_noise_refuse_it(make):
+    x = inputs = keras.Input((3,))
+    action = krp.layers.DenseNormal((1,), [[-2.0, 2.0]], hard_bounds=make is krp.SAC)(NoisyDense(4)(x))
+    with pytest.raises(
+        ValueError, match=f"must not have `NoisyDense` layers, whose noise {make.__name__} would not learn"
+    ):
+        make(keras.Model(inputs, {"action": action})).build("tf/Pendulum-v1")

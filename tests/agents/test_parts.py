@@ -82,6 +82,32 @@ def test_optimizers_must_be_those_of_the_parts():
         fit(Two(), {"critic": keras.optimizers.SGD(0.1)})
 
 
+def test_optimizers_that_parts_cannot_have():
+    optimizer = keras.optimizers.SGD(0.1)
+    with pytest.raises(ValueError, match=r"an optimizer of its own for each of the parts.*Received: one twice"):
+        fit(Two(), {"critic": optimizer, "actor": optimizer})
+    averaging = keras.optimizers.SGD(0.1, use_ema=True)
+    for wrong in (averaging, {"critic": optimizer, "actor": averaging}):
+        with pytest.raises(ValueError, match=r"`use_ema=False` for an agent with the parts \['critic', 'actor'\]"):
+            fit(Two(), wrong)
+
+
+def test_the_learning_rate_of_a_single_optimizer_is_that_of_all_parts(tmp_path):
+    agent = krp.TD3(rollout_steps=4, replay=krp.ReplaySettings(capacity=64, batch_size=4, learning_starts=4), updates=1)
+    given = {"steps_per_epoch": 1, "num_envs": 2, "seed": 0, "verbose": 0}
+    agent.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
+    agent.fit("tf/Pendulum-v1", 1, callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch, rate: 1e-5)], **given)
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras")
+    loaded.run_eagerly = True
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 4)
+    for one, expected in ((agent, 1e-5), (loaded, 1e-5), (loaded, 2.5e-6)):
+        if expected != 1e-5:
+            one.fit("tf/Pendulum-v1", 2, initial_epoch=1, callbacks=[schedule], **given)
+        rates = {name: float(x.learning_rate) for name, x in one.optimizers.items()}
+        assert rates == pytest.approx({"critic": expected, "actor": expected})
+
+
 def with_parts(parts):
     return type("Wrong", (Two,), {"parts": parts})
 

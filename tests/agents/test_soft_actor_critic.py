@@ -230,6 +230,16 @@ def test_the_policy_of_td3_is_delayed_and_so_are_its_targets(td3):
     assert changes == [[False, False, True, False], [True] * 4] * 2
 
 
+def test_copies_of_td3_are_made_at_the_gradient_steps_that_target_update_says():
+    agent = made(krp.TD3, krp.networks.deterministic_actor, policy_period=2, target_update=3)
+    equal = []
+    for _ in range(6):
+        agent.train_step(transitions())
+        pairs = zip(agent.critic.get_weights(), agent.target_critic.get_weights(), strict=True)
+        equal.append(all(np.array_equal(x, y) for x, y in pairs))
+    assert equal == [False, False, True] * 2
+
+
 @pytest.mark.parametrize("make", [krp.SAC, krp.TD3])
 def test_target_networks_start_as_copies(make):
     agent = make()

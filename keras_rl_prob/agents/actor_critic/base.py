@@ -14,8 +14,8 @@ from keras_rl_prob.agents.network_checks import check_has_no_memory
 from keras_rl_prob.agents.replaying import ReplayingModel
 from keras_rl_prob.distributions import ActionParts, Joint
 from keras_rl_prob.envs.factory import EnvOrSpaces
-from keras_rl_prob.keras_internals import seed_generators
-from keras_rl_prob.layers import Normalization
+from keras_rl_prob.keras_internals import layers_of, seed_generators
+from keras_rl_prob.layers import NoisyDense, Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import checked_update, target_of, update
 from keras_rl_prob.networks.critics import check_ranges
@@ -79,6 +79,11 @@ class ReplayedActorCritic(ReplayingModel, Agent):
         check_ranges(action_space)
         super().check_network(network, observation_space, action_space)
         check_squashes(network, action_space)
+        if any(isinstance(layer, NoisyDense) for layer in layers_of(network)):
+            raise ValueError(
+                f"`network` must not have `NoisyDense` layers, whose noise {type(self).__name__} would not learn: it explores "
+                "by its own noise, or by `krp.layers.DenseGSDE`"
+            )
         if self.replay.learning_starts > self.replay.capacity:
             raise ValueError(
                 "`learning_starts` must be at most `capacity`, or learning would never start. "

@@ -147,10 +147,11 @@ class TD3(ReplayedActorCritic):
         return spaces.clip(self.action_space, keras.tree.pack_sequence_as(action, noisy))
 
     def after_update(self, data: Nest) -> None:
-        """Updates the target networks after each update of the policy."""
+        """Moves the target networks after each update of the policy, or copies at the gradient steps of `target_update`."""
+        period = 1 if isinstance(self.target_update, int) else self.policy_period
 
         def follow():
             for target, network in ((self.target_critic, self.critic), (self.target_network, self.network)):
                 update(target, network, self.now(self.target_update), self.optimizer.iterations)
 
-        tf.cond(tf.equal(self.optimizer.iterations % self.policy_period, 0), follow, lambda: None)
+        tf.cond(tf.equal(self.optimizer.iterations % period, 0), follow, lambda: None)

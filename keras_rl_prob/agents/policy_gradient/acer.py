@@ -18,11 +18,11 @@ from keras_rl_prob.learning.targets import follow, target_of
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import acer_policy_gradient, retrace, trust_region
 from keras_rl_prob.ops.temporal_difference import chosen
+from keras_rl_prob.replay.frames import frames_of
 from keras_rl_prob.replay.settings import RolloutReplaySettings
 from keras_rl_prob.settings import Schedule
 from keras_rl_prob.sources import RolloutSource
 from keras_rl_prob.sources.past_rollouts import PastRollouts, PastRolloutsSource
-from keras_rl_prob.sources.stored_rows import frames_of
 from keras_rl_prob.types import Loss, Nest
 
 

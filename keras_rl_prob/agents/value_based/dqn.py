@@ -15,8 +15,8 @@ from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.learning.targets import checked_update, target_of, update
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
+from keras_rl_prob.replay.frames import frames_of
 from keras_rl_prob.replay.settings import ReplaySettings
-from keras_rl_prob.sources.stored_rows import frames_of
 from keras_rl_prob.types import Nest
 
 

@@ -204,6 +204,7 @@ class Boltzmann(Exploration):
     ) -> tf.Tensor:
         """Chooses actions, int32 `[B]`; see `EpsilonGreedy.act`."""
         below = values - tf.reduce_max(values, -1, keepdims=True)  # else a low temperature could bring them below -1e9
-        logits = tf.where(QValues.legal(values), below / self.value(env_steps), -np.inf)
+        temperature = tf.maximum(self.value(env_steps), 1e-30)  # a schedule may end at 0, which is greedy
+        logits = tf.where(QValues.legal(values), below / temperature, -np.inf)
         uniform = tf.random.stateless_uniform(tf.shape(values), seed, minval=1e-20)
         return tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)

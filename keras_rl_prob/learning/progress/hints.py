@@ -143,7 +143,7 @@ def hint_at_inert(agent: keras.Model) -> None:
     """
     active = [getattr(agent, name, None) for name in agent.training_networks]
     layers = [x for network in agent.networks if network not in active for x in layers_of(network)]
-    cures = {layer.name: cure for layer in layers if (cure := _cure_of_inert(layer))}
+    cures = {layer.name: cure for layer in layers if (cure := cure_of_inert(layer))}
     if cures:
         found = "; ".join(f"{name!r}: {cure}" for name, cure in cures.items())
         hint(
@@ -158,8 +158,8 @@ def hint_at_inert(agent: keras.Model) -> None:
         )
 
 
-def _cure_of_inert(layer):
-    """What to use instead of a layer that has no effect, or only part of it; `None` for other layers."""
+def cure_of_inert(layer: keras.layers.Layer) -> str | None:
+    """What to use instead of a layer that has no effect in inference mode, or only part of it; `None` for other layers."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return "its statistics stay as they are; `LayerNormalization`, or `normalize_observations=True`"
     if isinstance(layer, keras.layers.SpectralNormalization):
