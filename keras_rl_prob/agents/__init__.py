@@ -18,10 +18,10 @@ from keras_rl_prob.agents.policy_gradient import (
 )
 from keras_rl_prob.agents.random_agent import RandomAgent
 from keras_rl_prob.agents.value_based import C51, DQN, QRDQN, Boltzmann, EpsilonGreedy, LinearQ, RecurrentDQN
-from keras_rl_prob.agents.weights import average_weights, copy_weights
 from keras_rl_prob.deployment.policy import Policy
 from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.progress.hints import TrainingHint
+from keras_rl_prob.networks.weights import average_weights, copy_weights
 from keras_rl_prob.replay.settings import (
     PrioritizedReplay,
     ReplaySettings,

@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from keras_rl_prob import checks
-from keras_rl_prob.agents.weights import average_of
 from keras_rl_prob.distributed.collector import Failure, Order
 from keras_rl_prob.distributed.crew import seed_of
 from keras_rl_prob.distributed.engine import Died, connected
 from keras_rl_prob.envs import NativeEnv, is_owned, opened
 from keras_rl_prob.envs.factory import Env
 from keras_rl_prob.envs.processes.worker_report import portable
+from keras_rl_prob.networks.weights import average_of
 from keras_rl_prob.types import Logs
 
 GLANCE = 0.2  # seconds between looks at Ctrl-C
