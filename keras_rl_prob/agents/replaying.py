@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob import checks
@@ -50,8 +51,10 @@ class ReplayingModel(Mixin):
         """Creates `td_errors` besides what every agent has."""
         super().build(env)
         if self.replay.prioritized:
-            shape = (self.replay.most_updates(self.updates), self.replay.batch_size)
-            self.td_errors = self.add_number("td_errors", shape=shape)
+            self.td_errors = self.add_number("td_errors", shape=self._errors_shape())
+
+    def _errors_shape(self):
+        return (self.replay.most_updates(self.updates), self.replay.batch_size)
 
     def updates_per_rollout(self, num_envs: int) -> int:
         """`updates`."""
@@ -59,6 +62,11 @@ class ReplayingModel(Mixin):
 
     def make_source(self, env: BatchEnv, seed: int) -> RolloutSource:
         """Rollouts of `env` through a replay buffer, which starts with the recorded episodes of `add_experience`."""
+        if self.replay.prioritized and getattr(self, "td_errors", np.empty(0)).shape != self._errors_shape():
+            raise ValueError(
+                "`updates`, `replay.batch_size` and `replay.prioritized` of a built agent with priorities must stay as they are. "
+                f"Create another agent and give it the weights. Received: updates={self.updates}, replay={self.replay!r}"
+            )
         source = self._make_source(env, seed)
         if self.experience and not int(source.ring.size.numpy()):  # that of a resumed training has them
             source.load(self.experience)

@@ -3,6 +3,7 @@
 import gymnasium
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import keras_rl_prob as krp
@@ -148,3 +149,17 @@ def test_other_networks_take_observations_as_they_are_normalized():
 
 def test_an_agent_that_is_given_two_networks_passes_the_check():
     check_agent(lambda: WithCritic(critic=critic_for(ENV)), ENV, num_envs=2)
+
+
+@pytest.mark.parametrize("change", [{"updates": 4}, {"replay": {"batch_size": 4}}, {"replay": {"prioritized": True}}])
+def test_what_the_errors_of_a_built_agent_depend_on_cannot_be_changed(change):
+    settings = {"capacity": 64, "batch_size": 8, "learning_starts": 8, "prioritized": "prioritized" not in str(change)}
+    agent = krp.DQN(rollout_steps=4, updates=2, replay=krp.ReplaySettings(**settings))
+    agent.compile(run_eagerly=True)
+    agent.fit("tf/CartPole-v1", num_envs=2, steps_per_epoch=2, verbose=0)
+    before = agent.get_weights()
+    agent.updates = change.get("updates", 2)
+    agent.replay = krp.ReplaySettings(**settings | change.get("replay", {}))
+    with pytest.raises(ValueError, match=r"of a built agent with priorities must stay as they are.*Received: updates="):
+        agent.fit("tf/CartPole-v1", num_envs=2, verbose=0)
+    assert all(np.array_equal(x, y) for x, y in zip(before, agent.get_weights(), strict=True))
