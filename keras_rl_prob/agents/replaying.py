@@ -64,8 +64,8 @@ class ReplayingModel(Mixin):
         """Rollouts of `env` through a replay buffer, which starts with the recorded episodes of `add_experience`."""
         if self.replay.prioritized and getattr(self, "td_errors", np.empty(0)).shape != self._errors_shape():
             raise ValueError(
-                "`updates`, `replay.batch_size` and `replay.prioritized` of a built agent with priorities must stay as they are. "
-                f"Create another agent and give it the weights. Received: updates={self.updates}, replay={self.replay!r}"
+                "`updates`, `replay.batch_size` and `replay.prioritized` of a built agent with priorities stay as they are: "
+                f"create another agent and give it the weights. Received: updates={self.updates}, replay={self.replay!r}"
             )
         source = self._make_source(env, seed)
         if self.experience and not int(source.ring.size.numpy()):  # that of a resumed training has them

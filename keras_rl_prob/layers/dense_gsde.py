@@ -99,7 +99,7 @@ class DenseGSDE(NormalHead):
         loc = self.loc_activation(outputs)
         if self.hard_bounds:
             loc = tf.clip_by_value(loc, -FARTHEST, FARTHEST)
-        x, sigma = tf.stop_gradient(tf.cast(inputs, tf.float32)), tf.exp(tf.convert_to_tensor(self.log_sigma))
+        x, sigma = tf.stop_gradient(tf.cast(inputs, tf.float32)), tf.exp(tf.cast(self.log_sigma, tf.float32))
         scale = tf.sqrt(tf.tensordot(tf.square(x), tf.square(sigma), 1) + 1e-6)
         seed, noise = _seed.get(), tf.zeros_like(loc)
         if seed is not None:

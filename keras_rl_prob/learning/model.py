@@ -158,14 +158,21 @@ class LearningModel(PersistentModel):
         return [Part("loss", self.trained_variables, self.loss_and_logs)]
 
     def regularized(self, part: Part, loss: tf.Tensor) -> tf.Tensor:
-        """Adds to the loss of a part the regularisation losses of the networks that it changes."""
+        """Adds to the loss of a part penalties of its variables, and those of activities in the networks that it changes."""
         penalty = self._regularization(part, loss.dtype)
         return loss if penalty is None else loss + penalty
 
     def _regularization(self, part, dtype):
         changed = set(map(id, part.variables))
-        networks = [x for x in self.networks if changed & set(map(id, x.trainable_variables))]
-        losses = [tf.cast(x, dtype) for network in networks for x in network.losses]
+        penalties = [variable.regularizer(variable) for variable in part.variables if variable.regularizer is not None]
+        activities = {}
+        for network in self.networks:
+            variables = network.trainable_variables
+            if changed & set(map(id, variables)):  # Keras puts the penalties of variables last
+                of_variables = sum(variable.regularizer is not None for variable in variables)
+                losses = network.losses
+                activities |= {id(x): x for x in losses[: len(losses) - of_variables]}  # a shared layer's are in both
+        losses = [tf.cast(x, dtype) for x in (*activities.values(), *penalties)]
         return tf.add_n(losses) if losses else None
 
     def train_step(self, data: Nest) -> dict[str, tf.Tensor]:

@@ -160,6 +160,6 @@ def test_what_the_errors_of_a_built_agent_depend_on_cannot_be_changed(change):
     before = agent.get_weights()
     agent.updates = change.get("updates", 2)
     agent.replay = krp.ReplaySettings(**settings | change.get("replay", {}))
-    with pytest.raises(ValueError, match=r"of a built agent with priorities must stay as they are.*Received: updates="):
+    with pytest.raises(ValueError, match=r"of a built agent with priorities stay as they are.*Received: updates="):
         agent.fit("tf/CartPole-v1", num_envs=2, verbose=0)
     assert all(np.array_equal(x, y) for x, y in zip(before, agent.get_weights(), strict=True))

@@ -87,6 +87,42 @@ def test_the_encoder_is_shared_by_default_for_images_and_again_after_loading(tmp
     assert "encoder" not in names
 
 
+def test_a_default_policy_has_the_encoder_of_the_critics_that_were_given(tmp_path):
+    observation = {"image": np.full((2, 36, 36, 1), 99, np.uint8), "x": np.ones((2, 2), np.float32)}
+    for make, cell in ((krp.SAC, None), (krp.RecurrentTD3, "lstm")):
+        agent = make(critic=krp.networks.critic((BOTH, ACTIONS), (4,), cell=cell))
+        agent.build((BOTH, ACTIONS))
+        first, second = encoders(agent)
+        assert first is second
+        agent.save(tmp_path / "agent.keras")
+        loaded = keras.saving.load_model(tmp_path / "agent.keras")
+        np.testing.assert_array_equal(loaded.predict(observation, verbose=0), agent.predict(observation, verbose=0))
+
+
+def test_penalties_of_a_shared_encoder_count_once_and_for_the_critics():
+    agent = made()
+    krp.networks.regularize(encoders(agent)[0], 0.1)
+    agent.network.layers[-2].kernel.regularizer = keras.regularizers.L2(0.5)
+    critic, actor = agent.parts()
+    once = sum(0.1 * float(tf.reduce_sum(x.kernel**2)) for x in encoders(agent)[0].layers if hasattr(x, "kernel"))
+    assert float(agent.regularized(critic, tf.constant(0.0))) == pytest.approx(once, rel=1e-5)
+    own = 0.5 * float(tf.reduce_sum(agent.network.layers[-2].kernel ** 2))
+    assert float(agent.regularized(actor, tf.constant(0.0))) == pytest.approx(own, rel=1e-5)
+
+
+def test_penalties_of_activities_count_once():
+    agent = made()
+    for layer in encoders(agent)[0].layers:
+        if isinstance(layer, keras.layers.Dense):
+            layer.activity_regularizer = keras.regularizers.L2(0.1)
+            last = layer
+    seen = {"image": np.full((2, 36, 36, 1), 99, np.uint8), "x": np.ones((2, 2), np.float32)}
+    agent.critic({"observation": seen, "action": np.zeros((2, 1), np.float32)})
+    assert len(last.losses) == 1
+    expected = float(sum(agent.critic.losses))
+    assert float(agent.regularized(agent.parts()[0], tf.constant(0.0))) == pytest.approx(expected)
+
+
 def dropping(rate=0.5):
     observation, action = keras.Input((3,), name="observation"), keras.Input((1,), name="action")
     x = keras.layers.Dense(16, "relu")(keras.layers.Concatenate()([observation, action]))

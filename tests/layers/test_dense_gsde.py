@@ -147,3 +147,10 @@ def test_what_does_not_fit_is_said_in_one_sentence():
         DenseGSDE(2)([tf.zeros((1, 3)), tf.ones((1, 2))])
     with pytest.raises(ValueError, match="`noise_steps` must be `None` unless an action is a Box"):
         krp.networks.stochastic_actor("tf/CartPole-v1", noise_steps=8)
+
+
+def test_the_dtype_policy_may_be_float64():
+    head = DenseGSDE((2,), noise_steps=4, dtype="float64")
+    with exploration(tf.constant([1, 2])):
+        outputs = head(tf.constant(X))
+    assert (outputs.shape, outputs.dtype) == ((ROWS, 2, 3), tf.float32)

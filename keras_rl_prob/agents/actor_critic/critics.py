@@ -55,9 +55,10 @@ def check_squashes(network: keras.Model, action_space: gymnasium.Space) -> None:
             )
 
 
-def encoder_of(network: keras.Model) -> keras.Model | None:
+def encoder_of(network: keras.Model | None) -> keras.Model | None:
     """The model `"encoder"` within a network that policy and critics share, or `None`."""
-    return next((x for x in network.layers if isinstance(x, keras.Model) and x.name == "encoder"), None)
+    layers = network.layers if network is not None else ()
+    return next((x for x in layers if isinstance(x, keras.Model) and x.name == "encoder"), None)
 
 
 def with_shared_encoder(critic: keras.Model | None, network: keras.Model | None) -> Any:

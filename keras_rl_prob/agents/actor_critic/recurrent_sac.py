@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl_prob import networks
+from keras_rl_prob.agents.actor_critic.critics import encoder_of
 from keras_rl_prob.agents.actor_critic.recurrent import RecurrentActorCritic
 from keras_rl_prob.agents.actor_critic.sac import SAC
 from keras_rl_prob.envs.factory import EnvOrSpaces
@@ -47,4 +48,4 @@ class RecurrentSAC(RecurrentActorCritic, SAC):
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.stochastic_actor` with an LSTM."""
-        return networks.stochastic_actor(env, (128, 128), "lstm")
+        return networks.stochastic_actor(env, (128, 128), "lstm", encoder=encoder_of(self.critic))

@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl_prob import networks
+from keras_rl_prob.agents.actor_critic.critics import encoder_of
 from keras_rl_prob.agents.actor_critic.recurrent import RecurrentActorCritic
 from keras_rl_prob.agents.actor_critic.td3 import TD3
 from keras_rl_prob.envs.factory import EnvOrSpaces
@@ -46,4 +47,4 @@ class RecurrentTD3(RecurrentActorCritic, TD3):
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.deterministic_actor` with an LSTM."""
-        return networks.deterministic_actor(env, (128, 128), cell="lstm")
+        return networks.deterministic_actor(env, (128, 128), cell="lstm", encoder=encoder_of(self.critic))

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_rl_prob import checks, networks
 from keras_rl_prob.agents.actor_critic.base import ReplayedActorCritic, seeds
+from keras_rl_prob.agents.actor_critic.critics import encoder_of
 from keras_rl_prob.agents.actor_critic.settings import LearnedTemperature
 from keras_rl_prob.agents.network_checks import reject_q_values
 from keras_rl_prob.distributions import Joint
@@ -138,7 +139,7 @@ class SAC(ReplayedActorCritic):
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.stochastic_actor`."""
-        return networks.stochastic_actor(env)
+        return networks.stochastic_actor(env, encoder=encoder_of(self.critic))
 
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_rl_prob import checks, networks, spaces
 from keras_rl_prob.agents.actor_critic.base import ReplayedActorCritic, seeds
+from keras_rl_prob.agents.actor_critic.critics import encoder_of
 from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
@@ -96,7 +97,7 @@ class TD3(ReplayedActorCritic):
 
     def default_network(self, env: EnvOrSpaces) -> keras.Model:
         """`krp.networks.deterministic_actor`."""
-        return networks.deterministic_actor(env)
+        return networks.deterministic_actor(env, encoder=encoder_of(self.critic))
 
     def check_network(
         self, network: keras.Model, observation_space: gymnasium.Space, action_space: gymnasium.Space
