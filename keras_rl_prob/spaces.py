@@ -173,6 +173,12 @@ def clip(space: gymnasium.Space, action: Nest) -> Nest:
     return keras.tree.pack_sequence_as(action, flat)
 
 
+def bounded(leaf: spaces.Box) -> np.ndarray:
+    """Which components of a Box have a range, bool: neither bound is infinite, nor their difference beyond float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.isfinite(leaf.high.astype(np.float32) - leaf.low.astype(np.float32))
+
+
 def sample(space: gymnasium.Space, batch_size: int, seed: tf.Tensor) -> Nest:
     """Random elements of a space: uniform within two bounds, else standard normal, clipped if there is one bound.
 

@@ -165,7 +165,7 @@ class LearningModel(PersistentModel):
     def _regularization(self, part, dtype):
         changed = set(map(id, part.variables))
         penalties = [variable.regularizer(variable) for variable in part.variables if variable.regularizer is not None]
-        activities = {}
+        activities: dict[int, tf.Tensor] = {}
         for network in self.networks:
             variables = network.trainable_variables
             if changed & set(map(id, variables)):  # Keras puts the penalties of variables last

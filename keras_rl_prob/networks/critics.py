@@ -1,5 +1,6 @@
 """Default networks of actor-critics with a replay buffer: policies, and critics of actions."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,8 +140,8 @@ def critic(
         x, widths = _hidden(x, widths[:1], cell), widths[1:]
     inputs = {"observation": observation}
     if parts.continuous_space is not None:
-        inputs["action"], y = features_of(parts.continuous_space, "action")
-        x = layers.Concatenate()([x, _from_minus_1_to_1(parts.continuous_space, y)])
+        inputs["action"], actions = _actions(parts.continuous_space)
+        x = layers.Concatenate()([x, *actions])
     equation = "bi,nio->bno"
     for index, width in enumerate((*widths, parts.count)):
         limit = (6.0 / (x.shape[-1] + width)) ** 0.5  # Glorot's, of each critic by itself
@@ -221,7 +222,7 @@ def check_bounded(action_space: gymnasium.Space) -> None:
     check_continuous(action_space)
     check_ranges(action_space)
     for leaf in spaces.leaves(action_space):
-        if not leaf.is_bounded():
+        if not spaces.bounded(leaf).all():
             raise ValueError(
                 "`env` must have actions with finite bounds, to which noise is scaled: wrap it in "
                 "`gymnasium.wrappers.TransformAction` with a space that has some, or use `krp.SAC`. "
@@ -238,13 +239,18 @@ def _hidden(x, units, cell):
     return x
 
 
-def _from_minus_1_to_1(action_space, x):
-    """Scales the components `[B, F]` of continuous actions that have bounds."""
-    low, high = (
-        np.concatenate([getattr(leaf, name).ravel() for leaf in spaces.leaves(action_space)]).astype(np.float64)
-        for name in ("low", "high")
-    )
-    bounded = np.isfinite(high - low)
-    half = np.where(bounded, 0.5 * (high - low), 1.0)
-    middle = np.where(bounded, 0.5 * (high + low), 0.0)
-    return layers.Rescaling((1.0 / half).tolist(), (-middle / half).tolist())(x)
+def _actions(action_space):
+    """Inputs for continuous actions, and their numbers `[B, F]`, those that have bounds between -1 and 1.
+
+    All are float32, also for integers and half precision: gradients of the values go through them, and bounds may be narrow.
+    """
+    names = [f"action.{name}" if name else "action" for name in spaces.graph_names(action_space, ".")]
+    inputs, numbers = [], []
+    for name, leaf in zip(names, spaces.leaves(action_space), strict=True):
+        low, high, bounded = leaf.low.astype(np.float64), leaf.high.astype(np.float64), spaces.bounded(leaf)
+        half = np.where(bounded, 0.5 * (high - low), 1.0)
+        middle = np.where(bounded, low + half, 0.0)
+        inputs.append(keras.Input(leaf.shape, dtype="float32", name=name))
+        x = layers.Rescaling((1.0 / half).tolist(), (-middle / half).tolist(), dtype="float32")(inputs[-1])
+        numbers.append(x if len(leaf.shape) == 1 else layers.Reshape((math.prod(leaf.shape),))(x))
+    return keras.tree.pack_sequence_as(spaces.tensor_specs(action_space), inputs), numbers

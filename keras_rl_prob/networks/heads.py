@@ -73,12 +73,10 @@ def _head(leaf, gain, options):
         )
     if isinstance(leaf, gym_spaces.MultiBinary):
         return DenseBernoulli(leaf.shape, kernel_initializer=start)
-    with np.errstate(over="ignore"):
-        bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
-        bounded = np.isfinite(bounds[..., 1] - bounds[..., 0]).all()
     made = DenseGSDE if "noise_steps" in options else DenseNormal
-    if not bounded:
+    if not spaces.bounded(leaf).all():
         return made(leaf.shape, kernel_initializer=start, **options)
+    bounds = np.stack([leaf.low, leaf.high], -1).astype(np.float32)
     return made(leaf.shape, bounds=bounds.tolist(), hard_bounds=True, kernel_initializer=start, **options)
 
 

@@ -73,7 +73,11 @@ class StoredRows:
         entries = {name: self.ring.read(name, places, envs) for name in names}
         if self.has_final_rows:
             return entries
-        return {name: tf.where(final, tf.zeros_like(x), x) for name, x in entries.items()}
+
+        def unless_final(x):
+            return tf.where(final[(..., *[None] * (x.shape.rank - final.shape.rank))], tf.zeros_like(x), x)
+
+        return tf.nest.map_structure(unless_final, entries)
 
     def observation(self, places: tf.Tensor, envs: tf.Tensor, final: tf.Tensor = False) -> Nest:
         """Returns the observations `[..., ...]` of rows, or the final ones where `final`; frames are stacked again."""

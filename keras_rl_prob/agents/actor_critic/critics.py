@@ -32,6 +32,12 @@ def check_critic(critic: keras.Model, observation_space: gymnasium.Space, parts:
                 f"`critic`'s input {key!r} must have the shapes of the space {space}. Expected: {expected}. "
                 f"Received: {received}"
             )
+    dtypes = {keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(inputs.get("action", ()))}
+    if not all(map(keras.backend.is_float_dtype, dtypes)):
+        raise ValueError(
+            "`critic`'s input 'action' must be float32, or the policy would get no gradient from it: "
+            f'`keras.Input(shape, dtype="float32")`, also for integers. Received: {sorted(dtypes)}'
+        )
     shape: Any = getattr(critic.output, "shape", None)
     fits = shape is not None and len(shape) == (3 if parts.discrete else 2)
     if not fits or (parts.discrete and shape[-1] != parts.count):
@@ -47,7 +53,11 @@ def check_squashes(network: keras.Model, action_space: gymnasium.Space) -> None:
     outputs = keras.tree.flatten(network.output["action"])
     for leaf, output in zip(spaces.leaves(action_space), outputs, strict=True):
         head = layer_behind(output)
-        if isinstance(leaf, gymnasium.spaces.Box) and not leaf.is_bounded() and getattr(head, "hard_bounds", False):
+        if (
+            isinstance(leaf, gymnasium.spaces.Box)
+            and not spaces.bounded(leaf).all()
+            and getattr(head, "hard_bounds", False)
+        ):
             raise ValueError(
                 f"`network`'s head {head.name!r} must have no hard bounds for actions without: use "
                 f"`krp.layers.DenseNormal({tuple(leaf.shape)})`, which is not squashed, or wrap the environment in "

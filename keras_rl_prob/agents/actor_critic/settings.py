@@ -57,6 +57,7 @@ class LearnedTemperature(Settings):
         for leaf in spaces.leaves(action_space):
             if not isinstance(leaf, gymnasium.spaces.Box):
                 continue
-            half = 0.5 * (leaf.high.astype(np.float64) - leaf.low)
-            total += float(np.sum(np.log(half[np.isfinite(half)]))) - half.size
+            bounded = spaces.bounded(leaf)
+            half = 0.5 * (leaf.high[bounded].astype(np.float64) - leaf.low[bounded])
+            total += float(np.sum(np.log(half))) - bounded.size
         return total
