@@ -27,7 +27,7 @@ class Order(NamedTuple):
     """What a collector needs to collect the rollouts of an agent; it can be pickled.
 
     Attributes:
-        agent: The agent's class, its config and its spaces.
+        agent: The agent's class, its config, its spaces and its weights.
         custom_objects: Dict of what is registered with Keras.
         dtypes: Keras' `floatx` and the name of its dtype policy.
         kind: Class of the driver, `Driver` or `GradientDriver`.
@@ -35,7 +35,7 @@ class Order(NamedTuple):
         versions: Dict of the versions that a collector must have.
     """
 
-    agent: tuple[Any, dict[str, Any], tuple[gymnasium.Space, gymnasium.Space]]
+    agent: tuple[Any, dict[str, Any], tuple[gymnasium.Space, gymnasium.Space], list[np.ndarray]]
     custom_objects: dict[str, Any]
     dtypes: tuple[str, str]
     kind: Any
@@ -47,7 +47,7 @@ class Order(NamedTuple):
         """The order for a built agent."""
         spaces = agent.observation_space, agent.action_space
         return cls(
-            (type(agent), agent.get_config(), spaces),
+            (type(agent), agent.get_config(), spaces, agent.get_weights()),
             dict(keras.saving.get_custom_objects()),
             (keras.config.floatx(), keras.config.dtype_policy().name),
             kind,
@@ -56,7 +56,7 @@ class Order(NamedTuple):
         )
 
     def make_agent(self) -> keras.Model:
-        """A copy of the agent, built but not compiled, with other weights; sets Keras' dtypes and custom objects.
+        """A copy of the agent, built but not compiled; sets Keras' dtypes and custom objects.
 
         Raises:
             RuntimeError: This process has other versions.
@@ -68,9 +68,10 @@ class Order(NamedTuple):
         keras.config.set_floatx(self.dtypes[0])
         keras.config.set_dtype_policy(self.dtypes[1])
         keras.saving.get_custom_objects().update(self.custom_objects)
-        kind, config, spaces = self.agent
+        kind, config, spaces, weights = self.agent
         agent: Any = kind.from_config(config)
         agent.build(spaces)
+        agent.set_weights(weights)
         return agent
 
 

@@ -16,6 +16,7 @@ from keras_rl_prob.distributed.engine import Died, connected
 from keras_rl_prob.envs import NativeEnv, is_owned, opened
 from keras_rl_prob.envs.factory import Env
 from keras_rl_prob.envs.processes.worker_report import portable
+from keras_rl_prob.learning.callbacks import set_directions
 from keras_rl_prob.networks.weights import average_of
 from keras_rl_prob.types import Logs
 
@@ -85,7 +86,9 @@ class Learner:
         try:
             agent, settings = self._order.make_agent(), self._order.settings
             optimizers = {key: keras.saving.deserialize_keras_object(x) for key, x in settings["optimizers"].items()}
-            agent.compile(optimizers, jit_compile=settings["jit_compile"])
+            agent.compile(optimizers, jit_compile=settings["jit_compile"], metrics=settings["metrics"])
+            if settings["experience"]:
+                agent.add_experience(settings["experience"])
             assign(agent, self._orders.get())
             callbacks = [Exchange(self._results, self._orders)]
             agent.fit(self._env, num_envs=self._num_envs, callbacks=callbacks, verbose=0, **self._settings)
@@ -123,7 +126,8 @@ def fit_learners(
         learners: Number of learners, `N`.
         epochs: Number of epochs, which is that of averages.
         steps_per_epoch: Gradient steps of each learner in an epoch, as in `fit`.
-        callbacks: List of Keras callbacks, called here at the begin and end of training and epochs.
+        callbacks: List of Keras callbacks, called here at the begin and end of training and epochs; not those that watch
+            gradient steps, such as `EnvStepLimit`, nor `BackupAndRestore`.
         seed: Integer that determines everything random; by default drawn from Python's `random`.
         num_envs: Number of environments of each learner, as in `fit`.
         address: Where Ray runs, see `RayCollectors`.
@@ -150,6 +154,7 @@ def fit_learners(
     ```
     """
     learners, epochs = checks.integer("learners", learners), checks.integer("epochs", epochs)
+    _check_callbacks(callbacks)
     num_cpus, seed = checks.number("num_cpus", num_cpus, above=0.0), checks.seed("seed", seed, none=True)
     if not agent.compiled:
         raise ValueError("`agent` must be compiled: call `agent.compile()` first. Received: an agent that is not")
@@ -163,7 +168,8 @@ def fit_learners(
         if not agent.built:
             agent.build(made)
     optimizers = {name: keras.saving.serialize_keras_object(x) for name, x in agent.optimizers.items()}
-    order = Order.of(agent, None, {"optimizers": optimizers, "jit_compile": agent.wants_xla})
+    compiled = {"optimizers": optimizers, "jit_compile": agent.wants_xla, "metrics": list(agent.watched)}
+    order = Order.of(agent, None, {**compiled, "experience": getattr(agent, "experience", [])})
     seed = random.randrange(2**31) if seed is None else seed
     settings = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "seed": seed}
     called = keras.callbacks.CallbackList(callbacks, add_history=True, model=agent, epochs=epochs, verbose=0)
@@ -179,6 +185,20 @@ def fit_learners(
         finally:
             for learner in team:
                 engine.dismiss(learner)
+
+
+def _check_callbacks(callbacks):
+    """Refuses what needs more than the ends of epochs, and sets the `mode` of monitors, as `fit` does."""
+    for callback in keras.tree.flatten(callbacks or []):
+        of_steps = type(callback).__module__.startswith("keras_rl_prob.") and "on_train_batch_end" in vars(
+            type(callback)
+        )
+        if of_steps or isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ValueError(
+                "`callbacks` of `fit_learners` are called before and after epochs: gradient steps take place in other "
+                f"processes and cannot be watched, and a training is not resumed. Received: {type(callback).__name__}"
+            )
+    set_directions(callbacks)
 
 
 def _rounds(agent, engine, team, called, epochs):

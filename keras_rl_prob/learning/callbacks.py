@@ -22,9 +22,8 @@ def prepared(callbacks: Any, verbose: str | int, validation_freq: Any) -> list[k
             save epochs without a validation as the best.
     """
     if not isinstance(callbacks, keras.callbacks.CallbackList):
+        set_directions(callbacks)
         for callback in keras.tree.flatten(callbacks or []):
-            if isinstance(callback, MONITORS):
-                _set_direction(callback)
             if type(callback) is keras.callbacks.ModelCheckpoint and validation_freq != 1:
                 _check_best(callback, validation_freq)
     mend_backups(callbacks)
@@ -51,8 +50,18 @@ def begin(callbacks: Any, training: Training, env: Env, made: BatchEnv) -> None:
             callback.begin(training.num_envs, training.steps_per_epoch, more)
 
 
+def set_directions(callbacks: Any) -> None:
+    """Sets the `mode` of callbacks that monitor a value, which Keras would look for only after the first epoch.
+
+    Raises:
+        ValueError: A callback must be told whether the monitored value should be large or small.
+    """
+    for callback in keras.tree.flatten(callbacks or []):
+        if isinstance(callback, MONITORS):
+            _set_direction(callback)
+
+
 def _set_direction(callback):
-    """Sets the `mode` of a callback, which Keras would look for only after the first epoch."""
     if callback.mode != "auto" or not getattr(callback, "save_best_only", True):
         return
     mode = next((mode for end, mode in BEST.items() if callback.monitor.endswith(end)), None)

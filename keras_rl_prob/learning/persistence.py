@@ -16,6 +16,7 @@ import numpy as np
 from keras_rl_prob import spaces
 from keras_rl_prob.keras_internals import HookedModel, have_one_learning_rate
 from keras_rl_prob.learning.position import PREFIX, Position
+from keras_rl_prob.networks.weights import use_weights
 from keras_rl_prob.types import Path
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class PersistentModel(HookedModel):
         """Sets all weights; during `fit` (`EarlyStopping(restore_best_weights=True)`) step counters are not changed."""
         with self._counting_on():
             super().set_weights(weights)
+        use_weights(self)
 
     @contextlib.contextmanager
     def _counting_on(self):

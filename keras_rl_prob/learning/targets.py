@@ -6,12 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_rl_prob.networks.weights import take_weights
+
 
 def target_of(network: keras.Model) -> keras.Model:
     """Returns a copy of a Functional model, including its weights, that is not trainable."""
     target = keras.models.clone_model(network)
     target.trainable = False
-    target.set_weights(network.get_weights())
+    take_weights(target, network)
     return target
 
 
@@ -31,7 +33,7 @@ def checked_update(target_update: Any) -> int | float:
     if isinstance(target_update, np.generic):
         target_update = target_update.item()
     fraction = isinstance(target_update, float) and 0.0 < target_update < 1.0
-    if not (fraction or (isinstance(target_update, int) and target_update >= 1)):
+    if isinstance(target_update, bool) or not (fraction or (isinstance(target_update, int) and target_update >= 1)):
         raise ValueError(
             "`target_update` must be a positive integer, the gradient steps from one copy to the next, or a float "
             f"between 0 and 1, the part of the way at every step. Received: target_update={target_update!r}"

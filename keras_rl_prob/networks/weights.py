@@ -1,4 +1,4 @@
-"""Copying weights by layer name, and averaging them."""
+"""Copying weights, between models or by layer name, and averaging them."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_rl_prob import checks
+from keras_rl_prob.keras_internals import layers_of
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
@@ -51,7 +52,25 @@ def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
         )
     for one, other in shared:
         other.set_weights(one.get_weights())
+        use_weights(other)
     return [layer.name for layer, _ in shared]
+
+
+def use_weights(layer: keras.layers.Layer) -> None:
+    """Lets all layers within a layer or model use weights that were set.
+
+    Layers that are adapted to data, such as `keras.layers.Normalization`, compute with constants made from their weights; Keras
+    renews these only after `adapt`, and when it reads a file.
+    """
+    for inner in layers_of(layer):
+        if hasattr(inner, "finalize_state"):
+            inner.finalize_state()
+
+
+def take_weights(target: keras.Model, source: keras.Model) -> None:
+    """Gives a model of the same structure the weights of another one, so that both compute the same."""
+    target.set_weights(source.get_weights())
+    use_weights(target)
 
 
 def average_weights(models: Sequence[keras.Model]) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from runs import NATIVE, compiled, same
+from runs import NATIVE, compiled, dqn, same
 from runs import a2c as agent_of
 
 import keras_rl_prob as krp
@@ -93,6 +93,42 @@ def test_a_learner_that_fails_is_named_and_the_agent_stays_as_it_was(engine, lea
     assert len(engine.dismissed) == 2 + 1 + 2
     for x, y in zip(values(agent), before, strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+def test_metrics_and_monitors_are_those_of_fit(learned):
+    agent = krp.A2C(krp.networks.feed_forward(NATIVE, (4,)), rollout_steps=4)
+    agent.compile(jit_compile=False, metrics=["gradient_norm"])
+    stop = keras.callbacks.EarlyStopping("return", patience=5)
+    history, _ = learned(agent, 2, epochs=2, callbacks=[stop])
+    assert len(history["gradient_norm"]) == 2
+    assert all(norm > 0.0 for norm in history["gradient_norm"])
+    assert stop.mode == "max"
+
+
+def test_learners_begin_with_recorded_episodes(learned):
+    episodes = krp.envs.record_episodes("CartPole-v1", episodes=3, seed=0)
+    agent = compiled(dqn)
+    agent.add_experience(episodes)
+    recorded = sum(len(episode.rewards) + 1 for episode in episodes)
+    history, _ = learned(agent, 1, epochs=1)
+    assert history["replay_size"][0] >= min(recorded, 200) - 4 > 20
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        krp.callbacks.EnvStepLimit(100),
+        krp.callbacks.EpisodeWindow(5),
+        krp.callbacks.RolloutHistograms("logs"),
+        keras.callbacks.BackupAndRestore("backup"),
+    ],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_callbacks_that_cannot_work_are_refused_before_anything_starts(callback, learned, engine):
+    agent = compiled(agent_of)
+    with pytest.raises(ValueError, match=rf"cannot be watched.*Received: {type(callback).__name__}"):
+        learned(agent, 2, callbacks=[callback])
+    assert not engine.collectors
 
 
 def test_wrong_arguments_are_named():

@@ -19,6 +19,7 @@ from keras_rl_prob.layers import NoisyDense, Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import checked_update, target_of, update
 from keras_rl_prob.networks.critics import check_ranges
+from keras_rl_prob.networks.weights import take_weights
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.temporal_difference import chosen
 from keras_rl_prob.replay.settings import ReplaySettings
@@ -117,7 +118,7 @@ class ReplayedActorCritic(ReplayingModel, Agent):
 
     def begin_training(self) -> None:
         """Copies the weights to the target networks."""
-        self.target_critic.set_weights(self.critic.get_weights())
+        take_weights(self.target_critic, self.critic)
 
     def act(
         self, observation: Nest, is_first: tf.Tensor, state: Nest, seed: tf.Tensor, deterministic: bool = False

@@ -12,6 +12,7 @@ from keras_rl_prob.layers import Normalization
 from keras_rl_prob.learning.parts import Part
 from keras_rl_prob.learning.targets import target_of, update
 from keras_rl_prob.networks.critics import check_bounded
+from keras_rl_prob.networks.weights import take_weights
 from keras_rl_prob.replay.settings import ReplaySettings
 from keras_rl_prob.types import Loss, Nest
 
@@ -114,7 +115,7 @@ class TD3(ReplayedActorCritic):
     def begin_training(self) -> None:
         """Copies the weights to the target networks."""
         super().begin_training()
-        self.target_network.set_weights(self.network.get_weights())
+        take_weights(self.target_network, self.network)
 
     # ---- learning ---------------------------------------------------------------------------------------------
 

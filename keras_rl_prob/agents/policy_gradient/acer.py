@@ -15,6 +15,7 @@ from keras_rl_prob.envs.factory import BatchEnv, EnvOrSpaces
 from keras_rl_prob.layers import Normalization, Unrolled
 from keras_rl_prob.layers.head import MASKED_LOGIT
 from keras_rl_prob.learning.targets import follow, target_of
+from keras_rl_prob.networks.weights import take_weights
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.ops.off_policy import acer_policy_gradient, retrace, trust_region
 from keras_rl_prob.ops.temporal_difference import chosen
@@ -199,7 +200,7 @@ class ACER(Agent):
     def begin_training(self) -> None:
         """Copies the policy to the average policy."""
         if self.trust_region is not None:
-            self.average_network.set_weights(self.network.get_weights())
+            take_weights(self.average_network, self.network)
 
     # ---- learning ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from keras_rl_prob.envs.factory import EnvOrSpaces
 from keras_rl_prob.layers import Normalization
 from keras_rl_prob.layers.noisy_dense import noise_kind
 from keras_rl_prob.learning.targets import checked_update, target_of, update
+from keras_rl_prob.networks.weights import take_weights
 from keras_rl_prob.ops.temporal_difference import bootstrap_values
 from keras_rl_prob.ops.value_rescaling import inverse_rescale, rescale
 from keras_rl_prob.replay.frames import frames_of
@@ -133,7 +134,7 @@ class DQN(ReplayingModel, QLearning):
 
     def begin_training(self) -> None:
         """Copies the weights to the target network."""
-        self.target_network.set_weights(self.network.get_weights())
+        take_weights(self.target_network, self.network)
 
     # ---- learning ---------------------------------------------------------------------------------------------
 
