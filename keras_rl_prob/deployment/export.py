@@ -14,6 +14,7 @@ import tensorflow as tf
 from gymnasium import spaces as gym_spaces
 
 from keras_rl_prob import border, checks, spaces
+from keras_rl_prob.envs.previous_step import begun
 from keras_rl_prob.keras_internals import inputs_behind, layer_behind
 from keras_rl_prob.learning.persistence import write_whole
 from keras_rl_prob.types import Nest, Path
@@ -106,6 +107,8 @@ class Step:
         flat = [next(seen) if used else tf.zeros((rows, *leaf.shape), leaf.dtype) for used, leaf in leaves]
         whole = tf.nest.pack_sequence_as(spaces.tensor_specs(self.agent.input_space), flat)
         encoded = border.encode(self.agent.input_space, whole)
+        if self.agent.previous_action_and_reward:
+            encoded = begun(encoded, is_first)
         deterministic, seed = seed is None, tf.constant([0, 0]) if seed is None else seed
         action, _, state = self.agent.act(encoded, is_first, state, seed, deterministic)
         return border.decode(self.agent.action_space, action), state

@@ -42,13 +42,20 @@ def join(observation: Nest, action: Nest, reward: tf.Tensor, is_first: tf.Tensor
         is_first: bool `[B]`; where there was no action, so that both are 0.
     """
     seen = observation if isinstance(observation, dict) else {OBSERVATION: observation}
-    first = tf.broadcast_to(is_first, reward.shape)
+    return begun({**seen, ACTION: action, REWARD: reward[:, None]}, tf.broadcast_to(is_first, reward.shape))
+
+
+def begun(observation: dict[str, Nest], is_first: tf.Tensor) -> dict[str, Nest]:
+    """An element of `extended_space`, as tensors, with previous actions and rewards that are 0 where `is_first`, bool `[B]`."""
 
     def unless_first(x):
         x = tf.convert_to_tensor(x)
-        return tf.where(tf.reshape(first, (-1, *[1] * (x.shape.rank - 1))), tf.zeros_like(x), x)
+        return tf.where(tf.reshape(is_first, (-1, *[1] * (x.shape.rank - 1))), tf.zeros_like(x), x)
 
-    return {**seen, ACTION: tf.nest.map_structure(unless_first, action), REWARD: unless_first(reward[:, None])}
+    return {
+        **observation,
+        **{name: tf.nest.map_structure(unless_first, observation[name]) for name in (ACTION, REWARD)},
+    }
 
 
 class PreviousStep:

@@ -1,7 +1,7 @@
 """Recording of episodes, for agents that learn from the play of other policies."""
 
 import contextlib
-import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks, masks, spaces
 from keras_rl_prob.envs.gymnasium_ids import make_one
-from keras_rl_prob.envs.playing.episodes import Stop, rows
+from keras_rl_prob.envs.playing.episodes import MAX_STEPS, Stop, rows
 from keras_rl_prob.trajectory import Episode
 
 
@@ -20,6 +20,7 @@ def record_episodes(
     policy: Callable[[Any], Any] | None = None,
     episodes: int = 1,
     seed: int | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> list[Episode]:
     """Plays episodes and records them.
 
@@ -29,7 +30,8 @@ def record_episodes(
             each episode, or a `Keyboard`, with which a person ends the recording before. `None` takes random actions,
             only allowed ones where the observation has an `"action_mask"`.
         episodes: Number of episodes.
-        seed: Integer for the first reset and for random actions.
+        seed: Integer for the first reset and for random actions. By default those of the environment go on.
+        max_steps: Number of steps after which an episode counts as truncated, with a warning.
 
     Returns:
         List of `keras_rl_prob.trajectory.Episode`s.
@@ -41,6 +43,7 @@ def record_episodes(
     ```
     """
     episodes, seed = checks.integer("episodes", episodes), checks.seed("seed", seed, least=0, none=True)
+    max_steps = checks.integer("max_steps", max_steps)
     if policy is not None and not callable(policy):
         raise TypeError(
             f"`policy` must be a callable from an observation to an action, or `None`. Received: policy={policy!r}"
@@ -52,13 +55,21 @@ def record_episodes(
                 f"`env` as a callable must make a `gymnasium.Env`. Received: env={env!r}, which made {made!r}"
             )
         with contextlib.closing(made):
-            return record_episodes(made, policy, episodes, seed)
+            return record_episodes(made, policy, episodes, seed, max_steps)
     recorded = []
-    env.action_space.seed(seed)
+    if seed is not None:
+        env.action_space.seed(seed)
     acts = policy or _at_random(env)
     with contextlib.suppress(Stop):
         for number in range(episodes):
-            first, *played = rows(env, acts, seed if number == 0 else None, sys.maxsize)
+            first, *played = rows(env, acts, seed if number == 0 else None, max_steps)
+            if not (played[-1].terminated or played[-1].truncated):
+                warnings.warn(
+                    f"An episode was left after {max_steps:,} steps, and counts as truncated: give the environment a time "
+                    "limit, or pass another `max_steps`.",
+                    stacklevel=2,
+                )
+                played[-1] = played[-1]._replace(truncated=True)
             ends = [(row.reward, row.terminated, row.truncated) for row in played]
             rewards, terminations, truncations = zip(*ends, strict=True)
             recorded.append(

@@ -12,11 +12,14 @@ from keras_rl_prob.agents import Agent
 from keras_rl_prob.agents.network_checks import has_memory
 from keras_rl_prob.imitation.sequences import recorded_observations, sequence_dataset
 from keras_rl_prob.keras_internals import layer_behind
-from keras_rl_prob.layers import QValues, RunningNormalization
+from keras_rl_prob.layers import QValues
+from keras_rl_prob.learning import failures
+from keras_rl_prob.learning.gradients import undo_unless, values_of
 from keras_rl_prob.learning.parts import variables_of
 from keras_rl_prob.ops.masking import masked_mean
 from keras_rl_prob.replay.episodes import checked_episodes
-from keras_rl_prob.types import Nest, Path
+from keras_rl_prob.sources.recorded import update_normalizers
+from keras_rl_prob.types import Logs, Nest, Path
 
 
 class BehaviorCloning(keras.Model):
@@ -79,6 +82,7 @@ class BehaviorCloning(keras.Model):
         self._loss = keras.metrics.Mean(name="loss")
         self._accuracy = keras.metrics.Mean(name="accuracy")
         self._classes = not any(isinstance(leaf, gym_spaces.Box) for leaf in spaces.leaves(agent.action_space))
+        object.__setattr__(self, "_failure", tf.Variable(failures.NONE, trainable=False))
         self.built = True
 
     @property
@@ -125,6 +129,8 @@ class BehaviorCloning(keras.Model):
 
         Raises:
             ValueError: There are no episodes, or they do not fit the agent's spaces.
+            FloatingPointError: The loss, its gradient or the weights after a gradient step are not finite. The weights are
+                those before that step.
         """
         seed = checks.seed("seed", seed, none=True)
         listed = checked_episodes(x)
@@ -133,11 +139,10 @@ class BehaviorCloning(keras.Model):
             validation_data = self._dataset(validation_data, batch_size)
         self._assert_compile_called("fit")
         if self.agent.normalize_observations:
-            seen = recorded_observations(self.agent, listed)
-            for layer, leaf in zip(self.agent.observation_normalizers, seen, strict=True):
-                if isinstance(layer, RunningNormalization):
-                    layer.update(tf.constant(leaf))
+            update_normalizers(self.agent, recorded_observations(self.agent, listed))
         epochs = checks.integer("epochs", epochs)
+        self._failure.assign(failures.NONE)
+        options["callbacks"] = [*keras.tree.flatten(options.get("callbacks") or []), StopAtFailure(self._failure)]
         return super().fit(data, epochs=epochs, validation_data=validation_data, shuffle=False, **options)
 
     def evaluate(self, x: Any, batch_size: int | None = None, **options: Any) -> Any:
@@ -155,14 +160,23 @@ class BehaviorCloning(keras.Model):
         return super().evaluate(data, **options)
 
     def train_step(self, data: Nest) -> dict[str, tf.Tensor]:
-        """Takes one gradient step on a batch of `sequence_dataset`."""
+        """Takes one gradient step on a batch of `sequence_dataset`; changes no weight if a number is not finite."""
         with tf.GradientTape() as tape:
             loss = self._update_metrics(data)
             loss = tf.add_n([loss, *(tf.cast(x, loss.dtype) for x in self.network.losses)])
             scaled = self.optimizer.scale_loss(loss)
         sources = [variable.value for variable in self._policy_variables]
         gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self.optimizer.apply(gradients, self._policy_variables)
+        finite = tf.math.is_finite(loss) & failures.finite(gradients)
+        if getattr(self.optimizer, "dynamic_scale", None) is not None:  # the optimizer skips gradients that overflow
+            finite = tf.math.is_finite(loss)
+        going = tf.equal(self._failure, failures.NONE) & finite
+        before = values_of(self._policy_variables)
+        tf.cond(going, lambda: self.optimizer.apply(gradients, self._policy_variables), lambda: None)
+        healthy = failures.finite([variable.value for variable in self._policy_variables])
+        undo_unless(healthy, self._policy_variables, before)
+        failure = tf.where(finite, tf.where(healthy, failures.NONE, failures.WEIGHTS), failures.LOSS)
+        self._failure.assign(tf.where(tf.equal(self._failure, failures.NONE), failure, self._failure))
         return self.get_metrics_result()
 
     def test_step(self, data: Nest) -> dict[str, tf.Tensor]:
@@ -204,3 +218,19 @@ def _equal(chosen, action):
         for x, y in zip(tf.nest.flatten(chosen), tf.nest.flatten(action), strict=True)
     ]
     return tf.cast(tf.reduce_all(equal, 0), tf.float32)
+
+
+class StopAtFailure(keras.callbacks.Callback):
+    """Raises an error after the gradient step that had a failure.
+
+    Args:
+        failure: int32 variable, a constant of `keras_rl_prob.learning.failures`.
+    """
+
+    def __init__(self, failure: tf.Variable) -> None:
+        super().__init__()
+        self._failure = failure
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Looks at the failure."""
+        failures.check_healthy(int(self._failure.numpy()), dict(logs or {}), self.model.optimizer)

@@ -72,3 +72,14 @@ def apply_gradients(
         optimizer.apply([x * factor for x in gradients], variables)
     finally:
         optimizer.global_clipnorm = limit
+
+
+def values_of(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
+    """The values that variables have now, for `undo_unless`."""
+    return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
+def undo_unless(healthy: tf.Tensor, variables: Sequence[keras.Variable], before: Sequence[tf.Tensor]) -> None:
+    """Restores the values `before` of variables if `healthy`, a bool scalar, is False."""
+    for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy its variables
+        variable.assign(tf.where(healthy, variable.value, value))

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_rl_prob.keras_internals import layers_of
 from keras_rl_prob.learning import failures
-from keras_rl_prob.learning.gradients import Gradient, apply_gradients
+from keras_rl_prob.learning.gradients import Gradient, apply_gradients, undo_unless, values_of
 from keras_rl_prob.learning.parts import Part, check_parts, check_reported, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
 from keras_rl_prob.learning.reports import GRADIENT_NORMS, Reports, gradient_norms
@@ -181,7 +181,7 @@ class LearningModel(PersistentModel):
         counted: dict[str, Any] = {}
         parts = self.parts()
         earlier = [variable for part in parts[:-1] for variable in part.variables]
-        before = _values(earlier)
+        before = values_of(earlier)
         for part in parts:
             loss, more, updates = self._learn(part, data)
             more = {self._name_in_logs(part, "loss"): loss, **more}
@@ -191,7 +191,7 @@ class LearningModel(PersistentModel):
                 counted | dict.fromkeys(more, updates | tf.not_equal(self.failure, failures.NONE)),
             )
         healthy = tf.equal(self.failure, failures.NONE)
-        _undo_unless(healthy, earlier, before)
+        undo_unless(healthy, earlier, before)
         tf.cond(healthy, functools.partial(self.after_update, data), lambda: None)
         check_reported(self, logs, data.report)
         self._reports.update(data.report, tf.equal(data.index, 0), logs, counted)
@@ -256,10 +256,10 @@ class LearningModel(PersistentModel):
 
     def _apply(self, optimizer, gradients, variables, squared_norm):
         """Applies gradients, and undoes the step if it makes weights that are not finite."""
-        before = _values(variables)
+        before = values_of(variables)
         apply_gradients(optimizer, gradients, variables, squared_norm)
         healthy = failures.finite([variable.value for variable in variables])
-        _undo_unless(healthy, variables, before)
+        undo_unless(healthy, variables, before)
         self.failure.assign(tf.where(healthy, self.failure, failures.WEIGHTS))
 
     def logs(self) -> dict[str, tf.Tensor]:
@@ -328,13 +328,3 @@ class LearningModel(PersistentModel):
             return logs | {metric.name: metric.result() for metric in collecting}
 
         self.train_function = checked
-
-
-def _values(variables):
-    return [tf.convert_to_tensor(variable.value) for variable in variables]
-
-
-def _undo_unless(healthy, variables, before):
-    """Restores the values `before` of variables if `healthy` is False."""
-    for variable, value in zip(variables, before, strict=True):  # no `tf.cond`: XLA would copy its variables
-        variable.assign(tf.where(healthy, variable.value, value))

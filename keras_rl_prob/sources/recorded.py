@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl_prob.envs.previous_step import join
+from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.replay.episodes import episode_rows
 from keras_rl_prob.types import Nest
 
@@ -28,3 +29,24 @@ def recorded_rows(agent: keras.Model, episodes: Iterable[Any]) -> dict[str, Nest
         joined = join(rows["observation"], action, tf.constant(reward), rows["is_first"])
         rows["observation"] = tf.nest.map_structure(np.asarray, joined)
     return rows
+
+
+def update_normalizers(agent: keras.Model, observations: Nest) -> None:
+    """Updates the statistics of an agent with recorded observations, a nest `[N, ...]`.
+
+    Raises:
+        FloatingPointError: A number is so large that statistics would not be finite. They are as before.
+    """
+    layers = zip(agent.observation_normalizers, tf.nest.flatten(observations), strict=False)
+    adapted = [(layer, x) for layer, x in layers if isinstance(layer, RunningNormalization)]
+    before = [layer.get_weights() for layer, _ in adapted]
+    for layer, x in adapted:
+        layer.update(tf.constant(x))
+    if not all(np.isfinite(x).all() for layer, _ in adapted for x in layer.get_weights()):
+        for (layer, _), weights in zip(adapted, before, strict=True):
+            layer.set_weights(weights)
+        largest = max(float(np.abs(x).max()) for _, x in adapted)
+        raise FloatingPointError(
+            "The statistics of recorded observations would not be finite: leave out what is that large. Received: a number of "
+            f"{largest:.3g}"
+        )

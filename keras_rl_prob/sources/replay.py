@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from keras_rl_prob.drivers import Rollout, make_driver
 from keras_rl_prob.envs.factory import BatchEnv
-from keras_rl_prob.layers import RunningNormalization
 from keras_rl_prob.learning import failures
 from keras_rl_prob.ops.n_step import n_step_sums
 from keras_rl_prob.ops.temporal_difference import clipped
@@ -16,7 +15,7 @@ from keras_rl_prob.replay import Prioritized
 from keras_rl_prob.replay.frames import frames_of
 from keras_rl_prob.replay.ring import Ring
 from keras_rl_prob.replay.settings import ReplaySettings
-from keras_rl_prob.sources.recorded import recorded_rows
+from keras_rl_prob.sources.recorded import recorded_rows, update_normalizers
 from keras_rl_prob.sources.rollouts import RolloutSource
 from keras_rl_prob.sources.stored_rows import StoredRows, known
 from keras_rl_prob.types import Nest
@@ -248,9 +247,7 @@ class ReplaySource(RolloutSource):
         if int(self.ring.size.numpy()):
             return
         self.load(episodes)
-        for layer, x in zip(self.agent.observation_normalizers, tf.nest.flatten(rows["observation"]), strict=False):
-            if isinstance(layer, RunningNormalization):
-                layer.update(x)
+        update_normalizers(self.agent, rows["observation"])
         if not bool(self._ready(0)):
             raise ValueError(
                 f"`episodes` must have the steps of a sample for each of {self._num_envs} environments; `num_envs=1` needs the "

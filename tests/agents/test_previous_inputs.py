@@ -110,3 +110,21 @@ def test_a_network_needs_the_inputs():
 def test_the_argument_is_a_bool(value):
     with pytest.raises(ValueError, match=f"`previous_action_and_reward` must be a bool. Received: .*{value}"):
         krp.RecurrentPPO(previous_action_and_reward=value)
+
+
+def test_an_exported_policy_begins_episodes_without_an_action_and_a_reward(tmp_path):
+    pair = gymnasium.spaces.Box(-1.0, 1.0, (2,)), gymnasium.spaces.Discrete(3, start=5)
+    keras.utils.set_random_seed(0)
+    agent = krp.RecurrentPPO(rollout_steps=8, previous_action_and_reward=True)
+    agent.build(pair)
+    agent.export(tmp_path / "policy")
+    served = tf.saved_model.load(str(tmp_path / "policy"))
+    seen = {"observation": np.ones((1, 2), np.float32)}
+    states = []
+    for action, reward in ((0, 0.0), (5, 0.0), (7, 2.0)):
+        previous = {"previous_action": np.array([action]), "previous_reward": np.array([[reward]], np.float32)}
+        states.append(served.serve({**seen, **previous}, [True], served.initial_state(1)))
+    flat = [tf.nest.flatten(state) for state in states]
+    for others in flat[1:]:
+        for x, y in zip(flat[0], others, strict=True):
+            np.testing.assert_array_equal(x, y)

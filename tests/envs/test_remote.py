@@ -340,6 +340,45 @@ def test_errors_of_the_environment_have_no_traceback():
         krp.envs.RemoteEnv(server.url, server.token)
 
 
+def test_a_step_that_ends_its_program_took_place_once():
+    class Exits(ScriptedEnv):
+        steps = 0
+
+        def step(self, action):
+            Exits.steps += 1
+            raise SystemExit("enough")
+
+    with krp.envs.serve(lambda: Exits(0, [(9, "truncated")]), port=0) as server:
+        env = krp.envs.RemoteEnv(server.url, server.token)
+        env.reset()
+        with pytest.raises(RuntimeError, match=r"^The served environment raised SystemExit: enough"):
+            env.step(0)
+        assert Exits.steps == 1
+
+
+@pytest.mark.filterwarnings("ignore:Closing a served environment raised")
+def test_an_environment_that_cannot_be_closed_keeps_none_of_the_others_open():
+    closed = []
+
+    class Stays(ScriptedEnv):
+        def close(self):
+            closed.append(len(closed))
+            if closed == [0]:
+                raise OSError("does not close")
+
+    with krp.envs.serve(lambda: Stays(0, [(9, "truncated")]), port=0, timeout=0.4) as server:
+        for _ in range(3):
+            krp.envs.RemoteEnv(server.url, server.token).reset()
+        end = time.monotonic() + 5
+        while server.sessions and time.monotonic() < end:
+            time.sleep(0.05)
+        assert (server.sessions, closed) == (0, [0, 1, 2])
+        closed.clear()
+        for _ in range(3):
+            krp.envs.RemoteEnv(server.url, server.token).reset()
+    assert closed == [0, 1, 2]
+
+
 # ---- sessions and connections -------------------------------------------------------------------------------------
 
 

@@ -305,3 +305,41 @@ def test_files_of_minari(tmp_path, monkeypatch):
     assert cloning.evaluate(minari.load_dataset("cartpole/balance-v0"), verbose=0) == expected
     with pytest.raises(FileNotFoundError, match="cartpole/other-v0 not found"):
         cloning.evaluate("cartpole/other-v0", verbose=0)
+
+
+@pytest.mark.parametrize("eagerly", [True, False])
+@pytest.mark.parametrize("optimizer", [lambda: keras.optimizers.SGD(3e38), lambda: keras.optimizers.Adam(float("nan"))])
+def test_weights_that_an_optimizer_breaks_are_not_kept(optimizer, eagerly):
+    agent = built(krp.PPO)
+    before = agent.network.get_weights()
+    cloning = krp.imitation.BehaviorCloning(agent)
+    cloning.compile(optimizer(), run_eagerly=eagerly)
+    with pytest.raises(
+        FloatingPointError, match=r"the optimizer made weights that are not finite.*'optimizer': '(sgd|adam)"
+    ):
+        cloning.fit(episodes([6, 9]), epochs=2, verbose=0)
+    assert all(np.array_equal(x, y) for x, y in zip(before, agent.network.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("how", ["cloning", "recorded"])
+def test_statistics_that_would_not_be_finite_are_not_kept(how):
+    pair = spaces.Box(-np.inf, np.inf, (3,), np.float32), SPACES[1]
+    (episode,) = episodes([9])
+    observations = np.array(episode.observations)
+    observations[4, 1] = 1e25
+    bad = [episode._replace(observations=observations)]
+    if how == "cloning":
+        agent = krp.PPO(normalize_observations=True)
+        agent.build(pair)
+        learn = lambda: cloning_of(agent).fit(bad, verbose=0)  # noqa: E731
+    else:
+        agent = krp.DQN(normalize_observations=True, replay=krp.ReplaySettings(batch_size=2, learning_starts=2))
+        agent.compile(run_eagerly=True)
+        agent.build(pair)
+        env = krp.testing.ScriptedEnv(0, [(7, "terminated")])
+        learn = lambda: agent.fit(env, collectors=krp.imitation.Recorded(bad), verbose=0)  # noqa: E731
+        env.observation_space = pair[0]
+    with pytest.raises(FloatingPointError, match=r"statistics of recorded observations would not be finite.*1e\+25"):
+        learn()
+    (layer,) = agent.observation_normalizers
+    np.testing.assert_array_equal(layer.variance, np.ones(3))

@@ -1,6 +1,7 @@
 """Episodes of any policy in one environment, step by step."""
 
 import contextlib
+import copy
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ def rows(
 ) -> Iterator[Row]:
     """Plays an episode and yields its `Row`s, the first of which is that of the reset.
 
+    Rows keep copies: environments and policies may use their arrays again.
+
     Args:
         env: A `gymnasium.Env`.
         policy: Callable from an observation to an action. Its `reset`, if it has one, is called first; if it has a true
@@ -51,13 +54,14 @@ def rows(
     """
     observation, _ = env.reset(seed=seed)
     getattr(policy, "reset", lambda: None)()
-    row = Row(observation)
+    row = Row(copy.deepcopy(observation))
     yield row
     for _ in range(max_steps):
         rewarded = {"reward": row.reward} if getattr(policy, "wants_reward", False) else {}
-        action = policy(row.observation, **rewarded)
+        action = policy(observation, **rewarded)
+        taken = copy.deepcopy(action)
         observation, reward, terminated, truncated, _ = env.step(action)
-        row = Row(observation, action, reward, terminated, truncated)
+        row = Row(copy.deepcopy(observation), taken, copy.copy(reward), terminated, truncated)
         yield row
         if terminated or truncated:
             return

@@ -235,7 +235,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self.server.sessions.answer(self.path.strip("/"), message)
         except Refused:
             raise
-        except Exception as error:  # of the environment
+        except BaseException as error:  # of the environment, also `SystemExit`: the step took place
             raise Refused(500, f"The served environment raised {type(error).__name__}: {error}") from error
 
     def _message(self):

@@ -5,6 +5,7 @@ import math
 import secrets
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +138,8 @@ class Sessions:
         if session is not None and session.env is not None and session.lock.acquire(timeout=LAST_STEP):
             try:
                 session.env.close()
+            except Exception as error:  # the others are to be closed all the same
+                warnings.warn(f"Closing a served environment raised {type(error).__name__}: {error}", stacklevel=2)
             finally:
                 session.lock.release()
 

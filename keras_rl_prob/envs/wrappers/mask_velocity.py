@@ -48,8 +48,8 @@ class MaskVelocity(gymnasium.ObservationWrapper, RecordConstructorArgs):
         self.mask = switches.astype(env.observation_space.dtype)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        """Returns the observation times the mask."""
-        return observation * self.mask
+        """Returns the observation with 0 where the mask is 0."""
+        return np.where(self.mask, observation, self.mask)
 
 
 def _find_mask(env):

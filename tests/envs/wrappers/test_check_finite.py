@@ -6,7 +6,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 from scripts import Script, counting, numbers
 
-from keras_rl_prob.envs import CheckFinite
+from keras_rl_prob.envs import CheckFinite, MaskVelocity
 from keras_rl_prob.envs import make as make_batch
 
 
@@ -68,3 +68,15 @@ def test_it_finds_what_another_wrapper_hides():
     state, _ = made.reset(np.array([0, 1], np.int32))
     with pytest.raises(FloatingPointError, match="nan"):
         made.step(state, np.zeros(1, np.int32))
+
+
+def test_masked_velocities_are_0_also_where_they_are_not_finite():
+    class Fast(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return np.array([1.0, np.inf], np.float32), {}
+
+    observation, _ = MaskVelocity(Fast(), mask=[1, 0]).reset()
+    assert (observation.tolist(), observation.dtype) == ([1.0, 0.0], np.float32)
