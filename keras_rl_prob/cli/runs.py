@@ -78,7 +78,7 @@ def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """The run folders that have a log in a folder of runs and experiments, those of an experiment, or the run folder itself."""
     found = seeds_of(folder)
     if found != [folder] or (folder / CONFIG).is_file():
-        return found
+        return [run for run in found if (run / LOG).is_file()] or found
     inner = sorted(path.parent for path in folder.glob(f"*/{LOG}"))
     experiments = sorted({path.parent.parent for path in folder.glob(f"*/seed_*/{LOG}")})
     return inner + [run for one in experiments for run in seeds_of(one) if (run / LOG).is_file()] or [folder]
@@ -105,11 +105,13 @@ def folder_of(run: pathlib.Path) -> pathlib.Path:
     return run.parent
 
 
-def agent_at(run: pathlib.Path, checkpoint: str) -> tuple[Agent, str]:
-    """The agent of a run folder or a `.keras` file, and what to call it."""
-    if run.suffix == ".keras":
-        return load_agent(run.parent, str(run)), run.name
-    return load_agent(run, checkpoint), checkpoint
+def agent_at(run: pathlib.Path, checkpoint: str | None) -> tuple[Agent, str]:
+    """The agent of a run folder, by default the best one, or of a `.keras` file, and what to call it."""
+    if run.suffix != ".keras":
+        return load_agent(run, checkpoint or "best"), checkpoint or "best"
+    if checkpoint is not None:
+        raise UserError(f"--checkpoint chooses an agent of a run folder, and {run} is one agent: leave out either")
+    return load_agent(run.parent, str(run)), run.name
 
 
 def load_agent(folder: pathlib.Path, checkpoint: str = "best") -> Agent:

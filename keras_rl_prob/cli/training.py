@@ -13,6 +13,8 @@ from keras_rl_prob.agents.arguments import evaluation_envs
 from keras_rl_prob.cli import configs, runs
 from keras_rl_prob.cli.errors import UserError, blaming
 from keras_rl_prob.distributed import RayCollectors
+from keras_rl_prob.envs import in_processes
+from keras_rl_prob.learning.budget import check_rows, checked_steps
 from keras_rl_prob.types import Logs
 
 
@@ -22,12 +24,22 @@ def is_complete(folder: pathlib.Path, config: dict[str, Any]) -> bool:
 
 
 def built(config: dict[str, Any]) -> Agent:
-    """The agent of a complete configuration, built for its environment, with weights determined by the `seed`."""
+    """The agent of a complete configuration, built for its environment, with weights determined by the `seed`.
+
+    Raises:
+        UserError: It cannot be made, or be trained with these numbers of environments, processes and steps.
+    """
     keras.backend.clear_session()
     keras.utils.set_random_seed(config["seed"])
     with blaming(None, *configs.WRONG):
         agent = presets.build(config)
         agent.build(presets.make_env(config))
+        env, steps, epochs = config["env"], config["fit"]["env_steps"], config["fit"]["epochs"]
+        checked_steps(steps, config["fit"]["steps_per_epoch"])
+        if env["processes"] is not None:
+            in_processes(presets.make_env(config), env["processes"], env["num_envs"], agent.default_num_envs)
+        if steps is not None:
+            check_rows(steps, epochs, getattr(agent, "rollout_steps", 1) * (env["num_envs"] or agent.default_num_envs))
     return agent
 
 

@@ -48,11 +48,7 @@ class Budget(keras.callbacks.Callback):
         Raises:
             ValueError: An epoch may have fewer steps than a rollout.
         """
-        if self._steps < rows * self._epochs:
-            raise ValueError(
-                f"`env_steps` must be at least {rows * self._epochs:,}, the up to {rows:,} steps of a rollout for each of the "
-                f"{self._epochs} epochs. Received: env_steps={self._steps}"
-            )
+        check_rows(self._steps, self._epochs, rows)
         callbacks.append(self)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", OUT_OF_DATA)
@@ -90,6 +86,15 @@ class Budget(keras.callbacks.Callback):
         """Ends the epoch if its part of the steps is made."""
         if self.epoch > self._epoch:
             raise StopIteration
+
+
+def check_rows(env_steps: int, epochs: int, rows: int) -> None:
+    """Raises a `ValueError` if an epoch may have fewer steps than a rollout of all environments, `rows`."""
+    if env_steps < rows * epochs:
+        raise ValueError(
+            f"`env_steps` must be at least {rows * epochs:,}, the up to {rows:,} steps of a rollout for each of the "
+            f"{epochs} epochs. Received: env_steps={env_steps}"
+        )
 
 
 def checked_steps(env_steps: Any, steps_per_epoch: Any, collectors: Any = None) -> Any:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=pathlib.Path, metavar="RUN|FILE", help="a run folder, or a .keras file")
     parser.add_argument("--env", metavar="ID", help="the environment; default: that of the run")
     parser.add_argument("--episodes", type=arguments.positive, default=100, metavar="N", help="default: 100")
-    parser.add_argument("--checkpoint", default="best", metavar="best|final|FILE", help="which agent; default: best")
+    parser.add_argument("--checkpoint", metavar="best|final|FILE", help="which agent; default: best")
     parser.add_argument("--stochastic", action="store_true", help="sample actions from the policy")
     parser.add_argument("--epsilon", type=float, default=0.0, metavar="P", help="probability of a random action")
     parser.add_argument("--seed", type=arguments.seed, default=0, metavar="N", help="default: 0")

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `experiment` takes."""
     arguments.add_arguments(parser)
     parser.add_argument(
-        "--seeds", type=arguments.positive, default=5, metavar="N", help="how many, from --seed (1) on; default: 5"
+        "--seeds", type=arguments.positive, metavar="N", help="how many, from --seed (1) on; default: 5"
     )
     parser.add_argument("--episodes", type=arguments.positive, metavar="N", help="of each evaluation; default: 100")
     parser.add_argument(

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--default", type=int, metavar="ACTION", help="with --keyboard: go on with this action while no key is pressed"
     )
     parser.add_argument("--episodes", type=arguments.positive, default=1, metavar="N", help="default: 1")
-    parser.add_argument("--checkpoint", default="best", metavar="best|final|FILE", help="which agent; default: best")
+    parser.add_argument("--checkpoint", metavar="best|final|FILE", help="which agent; default: best")
     parser.add_argument("--stochastic", action="store_true", help="sample actions from the policy")
     parser.add_argument("--epsilon", type=float, default=0.0, metavar="P", help="probability of a random action")
     parser.add_argument("--show", choices=("window", "terminal"), help="where; default: window if there is a display")

@@ -199,6 +199,13 @@ def test_plot_takes_a_folder_of_runs_and_experiments(experimented, finished, tmp
     assert list(given[0][0].values()) == [[tmp_path / name / "log.csv" for name in expected]]
 
 
+def test_plot_of_an_experiment_leaves_out_seeds_that_have_not_begun(experimented, tmp_path):
+    shutil.copytree(experimented, tmp_path / "experiment")
+    (tmp_path / "experiment" / "seed_5" / "log.csv").unlink()
+    assert main(["plot", str(tmp_path / "experiment"), "--out", str(tmp_path / "curve.png")]) == 0
+    assert Image.open(tmp_path / "curve.png").size[0] > 800
+
+
 def test_plot_of_a_folder_without_runs_says_so(tmp_path, capsys):
     assert main(["plot", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err

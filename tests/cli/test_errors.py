@@ -64,6 +64,9 @@ def change(run, **sections):
         (["--config", "cartpole", "--set", "compile.steps_per_execution=3"], "must be a multiple of the 16"),
         (["--config", "cartpole", "--set", "agent.gamma=0.9"], "Did you mean `agent.discount`?"),
         (["--config", "cartpole", "--set", "agent.=1"], "`key` must be names with dots between them"),
+        (["CartPole-v1", "--env-steps", "3", "--epochs", "50"], "`env_steps` must be at least"),
+        (["CartPole-v1", "--env-processes", "3"], "`env_processes` must divide"),
+        (["tf/CartPole-v1", "--env-processes", "2"], "native ones and those that are already made stay"),
         (["--config", "mine.yaml"], "--config takes a preset or a .json file"),
         (["--resume", "nowhere"], "nowhere is not a run folder: it has no config.json"),
     ],
@@ -144,6 +147,12 @@ def test_checkpoints_that_are_none(copy, tmp_path, capsys):
             assert message in told(capsys)
     assert main(["evaluate", str(copy), "--checkpoint", "elsewhere.keras"]) == 2
     assert "There is no elsewhere.keras" in told(capsys)
+
+
+def test_a_file_is_one_agent_and_has_no_checkpoints(copy, capsys):
+    for command in ("evaluate", "play"):
+        assert main([command, str(copy / "final.keras"), "--checkpoint", "nothing.keras"]) == 2
+        assert "--checkpoint chooses an agent of a run folder" in told(capsys)
 
 
 def test_a_checkpoint_of_another_environment(copy, tmp_path, capsys):

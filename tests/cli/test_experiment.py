@@ -70,5 +70,7 @@ def test_seeds_are_in_the_order_of_their_numbers(tmp_path):
 def test_an_experiment_is_resumed_with_its_own_settings(tmp_path, more, capsys):
     assert main(["experiment", "--resume", str(tmp_path), *more]) == 2
     assert "no others are possible" in capsys.readouterr().err
+    assert main(["experiment", "--resume", str(tmp_path), "--seeds", "4"]) == 2
+    assert "--resume continues with the seeds of the experiment" in capsys.readouterr().err
     assert main(["experiment", "--resume", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err

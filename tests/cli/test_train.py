@@ -145,6 +145,15 @@ def test_killed_between_the_last_epoch_and_the_end(copy, finished, capsys):
     assert same_state(finished, copy)
 
 
+def test_a_run_is_not_resumed_with_fewer_epochs(copy, capsys):
+    (copy / "final.keras").unlink()
+    before = (copy / "config.json").read_text()
+    assert main(["train", "--resume", str(copy), "--epochs", "2"]) == 2
+    assert "--epochs must be at least 3, those of the run" in capsys.readouterr().err
+    assert (copy / "config.json").read_text() == before
+    assert not (copy / "final.keras").exists()
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -7,6 +7,7 @@ import keras_tuner
 import pytest
 from cli_run import TINY, only
 
+import keras_rl_prob as krp
 from keras_rl_prob import presets, usage
 from keras_rl_prob.cli import configs, main
 from keras_rl_prob.cli.commands import tune
@@ -41,6 +42,38 @@ def test_the_best_settings_are_a_configuration(searched):
     assert lookup(config, "agent.rollout_steps") == 16
     assert lookup(config, "seed") == 3
     assert presets.build(config).discount == best["agent.discount"]
+
+
+def test_trials_have_the_environments_and_the_budget_that_were_drawn(tmp_path, monkeypatch):
+    fit, seen = krp.PPO.fit, []
+
+    def watched(self, env, **arguments):
+        history = fit(self, env, **arguments)
+        seen.append((arguments["num_envs"], len(history.epoch)))
+        return history
+
+    monkeypatch.setattr(krp.PPO, "fit", watched)
+    search = ["--search", "env.num_envs=2,8", "--search", "fit.epochs=2,3", "--set", "fit.validation_freq=2"]
+    assert main([*TUNE, "--trials", "4", "--logdir", str(tmp_path), *search]) == 0
+    folder = only(tmp_path)
+    drawn = [(values["env.num_envs"], values["fit.epochs"]) for _, values in trials(folder)]
+    assert sorted(seen) == sorted(drawn)
+    assert len(set(drawn)) == 4
+    _, values = max(trials(folder), key=lambda trial: trial[0])
+    config = configs.load(str(folder / "best.json"))
+    assert (lookup(config, "env.num_envs"), lookup(config, "fit.epochs")) == tuple(values.values())
+
+
+def test_collectors_of_a_configuration_collect_in_trials(tmp_path, monkeypatch):
+    given = []
+
+    def fails(self, env, **arguments):
+        given.append(arguments["collectors"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(krp.PPO, "fit", fails)
+    assert main([*TUNE, "--trials", "1", "--logdir", str(tmp_path), "--set", "env.collectors=2"]) == 1
+    assert given == [2]
 
 
 def test_going_on_when_nothing_is_left_prints_the_best_again(searched, capsys):

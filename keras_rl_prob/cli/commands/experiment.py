@@ -15,24 +15,27 @@ from keras_rl_prob.cli.commands import plot
 from keras_rl_prob.cli.errors import UserError, blaming
 from keras_rl_prob.types import Path
 
-EXPERIMENT, EPISODES = "experiment.json", 100
+EXPERIMENT, EPISODES, SEEDS = "experiment.json", 100, 5
 
 
 def run(args: argparse.Namespace) -> int | None:
     """Trains, evaluates, and prints the table."""
     if args.resume:
+        if args.seeds:
+            raise UserError("--resume continues with the seeds of the experiment: leave out --seeds")
         folders, episodes = _resumed(args.resume, args.episodes, configs.changes(args))
     else:
         args.seed = 1 if args.seed is None else args.seed
-        configs.check_last_seed(args.seed, args.seeds)
-        folders, episodes = _created(configs.from_arguments(args), args.seeds, args.episodes, args.logdir)
+        seeds = args.seeds or SEEDS
+        configs.check_last_seed(args.seed, seeds)
+        folders, episodes = _created(configs.from_arguments(args), seeds, args.episodes, args.logdir)
     signal, _ = _finished(folders, episodes, args.processes, args.band)
     return 128 + signal if signal else 0
 
 
 def experiment(
     config: str | dict[str, Any] | None = None,
-    seeds: int = 5,
+    seeds: int = SEEDS,
     seed: int = 1,
     episodes: int | None = None,
     processes: int = 1,

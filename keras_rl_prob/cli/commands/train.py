@@ -51,6 +51,10 @@ def resumed(args: argparse.Namespace) -> dict[str, Any]:
     with blaming(None, *configs.WRONG):
         epochs = changes.get("fit.epochs", config["fit"]["epochs"])
         checks.integer("fit.epochs", epochs)
+    if epochs < config["fit"]["epochs"] and not training.is_complete(args.resume, config):
+        raise UserError(
+            f"--epochs must be at least {config['fit']['epochs']}, those of the run. Only more epochs can be given"
+        )
     if config["fit"].get("env_steps"):
         config["fit"]["env_steps"] = config["fit"]["env_steps"] * epochs // config["fit"]["epochs"]
     config["fit"]["epochs"] = epochs

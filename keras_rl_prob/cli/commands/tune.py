@@ -38,13 +38,13 @@ def run(args: argparse.Namespace) -> int | None:
         _agent(tuning, keras_tuner.HyperParameters())  # raises errors before a folder is created
         config = presets.complete(tuning["config"])
     if args.part:  # a process of a longer search
-        return _search(_tuner(keras_tuner, tuning, config, args.resume, args.part), config, args.resume)
+        return _search(_tuner(keras_tuner, tuning, config, args.resume, args.part), args.resume)
     folder = args.resume or runs.create(args.logdir, f"{config['name']}-tuning")
     _write(folder / TUNING, tuning)
     tuner, trials = _tuner(keras_tuner, tuning, config, folder, tuning["trials"]), tuning["trials"]
     ended = len(tuner.oracle.end_order)
     if trials - ended <= TRIALS_OF_A_PROCESS:
-        status = _search(tuner, config, folder)
+        status = _search(tuner, folder)
     else:
         parts = range(ended + TRIALS_OF_A_PROCESS, trials + TRIALS_OF_A_PROCESS, TRIALS_OF_A_PROCESS)
         status = next(filter(None, (_search_apart(folder, min(part, trials)) for part in parts)), 0)
@@ -54,8 +54,24 @@ def run(args: argparse.Namespace) -> int | None:
 
 def _tuner(keras_tuner, tuning, config, folder, trials):
     """The tuner of a search, which goes on where the files in its folder end."""
+
+    class Trial(keras_tuner.HyperModel):  # type: ignore[name-defined]
+        """Trains an agent as its configuration says, environments and budget included, and validates it after each epoch."""
+
+        def build(self, hp):
+            return _agent(tuning, hp)
+
+        def fit(self, hp, model, **options):
+            config = _drawn_config(tuning, hp)
+            env = {"num_envs": config["env"]["num_envs"], "env_processes": config["env"]["processes"]}
+            env["collectors"] = config["env"]["collectors"]
+            settings = config["fit"] | {"validation_freq": 1}
+            validation = presets.make_env(config, validation=True)
+            made = presets.make_env(config)
+            return model.fit(made, **settings, validation_data=validation, **env, seed=config["seed"], **options)
+
     return keras_tuner.RandomSearch(
-        lambda hp: _agent(tuning, hp),
+        Trial(),
         objective=keras_tuner.Objective("val_return", "max"),
         max_trials=trials,
         seed=config["seed"],
@@ -64,12 +80,10 @@ def _tuner(keras_tuner, tuning, config, folder, trials):
     )
 
 
-def _search(tuner, config, folder):
+def _search(tuner, folder):
     """Runs the trials that are missing; returns the exit status."""
-    env, validation = presets.make_env(config), presets.make_env(config, validation=True)
-    places = {"num_envs": config["env"]["num_envs"], "env_processes": config["env"]["processes"]}
     try:
-        tuner.search(env, **config["fit"], validation_data=validation, **places, seed=config["seed"], verbose=2)
+        tuner.search(verbose=2)
     except KeyboardInterrupt:
         print(f"Stopped. To continue: keras-rl-prob tune --resume {folder}")
         return 130
@@ -120,11 +134,16 @@ def _resumed(args):
 
 def _agent(tuning, hp):
     """The agent of a trial, built for its environment."""
-    config = _with(tuning, {key: _drawn(hp, key, text) for key, text in tuning["search"].items()})
+    config = _drawn_config(tuning, hp)
     keras.utils.set_random_seed(config["seed"])
     agent = presets.build(config)
     agent.build(presets.make_env(config))
     return agent
+
+
+def _drawn_config(tuning, hp):
+    """The whole configuration of a trial."""
+    return presets.complete(_with(tuning, {key: _drawn(hp, key, text) for key, text in tuning["search"].items()}))
 
 
 def _with(tuning, values):
