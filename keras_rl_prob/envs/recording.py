@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+import keras
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks, masks, spaces
 from keras_rl_prob.envs.gymnasium_ids import make_one
 from keras_rl_prob.envs.playing.episodes import MAX_STEPS, Stop, rows
+from keras_rl_prob.envs.playing.rendering import drawn_id
 from keras_rl_prob.trajectory import Episode
 
 
@@ -25,7 +27,8 @@ def record_episodes(
     """Plays episodes and records them.
 
     Args:
-        env: A `gymnasium.Env`, which stays open; or an id, a `krp.envs.spec` or a callable that makes an environment.
+        env: A `gymnasium.Env`, which stays open; or an id, a `krp.envs.spec` or a callable that makes an environment. For native
+            ids, Gymnasium's environment of the same physics is played.
         policy: Callable from an observation to an action: a bot, or `agent.policy()`, whose `reset` is called at the start of
             each episode, or a `Keyboard`, with which a person ends the recording before. `None` takes random actions,
             only allowed ones where the observation has an `"action_mask"`.
@@ -44,12 +47,14 @@ def record_episodes(
     """
     episodes, seed = checks.integer("episodes", episodes), checks.seed("seed", seed, least=0, none=True)
     max_steps = checks.integer("max_steps", max_steps)
+    if isinstance(policy, keras.Model):
+        raise TypeError("`policy` must be `agent.policy()`, not the agent itself, which acts on batches")
     if policy is not None and not callable(policy):
         raise TypeError(
             f"`policy` must be a callable from an observation to an action, or `None`. Received: policy={policy!r}"
         )
     if not isinstance(env, gymnasium.Env):
-        made = env() if callable(env) and not isinstance(env, EnvSpec) else make_one(env)
+        made = env() if callable(env) and not isinstance(env, EnvSpec) else make_one(drawn_id(env))
         if not isinstance(made, gymnasium.Env):
             raise TypeError(
                 f"`env` as a callable must make a `gymnasium.Env`. Received: env={env!r}, which made {made!r}"

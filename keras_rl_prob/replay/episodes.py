@@ -35,7 +35,7 @@ def episode_rows(
         _check_fits(f"The observation in episode {number}", observation_space, get("observations"))
         _check_fits(f"The action in episode {number}", action_space, get("actions"))
         seen, done = observations.encode(get("observations")), actions.encode(get("actions"))
-        rewards = np.asarray(get("rewards"), np.float32)
+        rewards = _checked_rewards(number, get("rewards"))
         terminations, truncations = (np.asarray(get(name), bool) for name in ("terminations", "truncations"))
         steps = len(rewards)
         lengths = [len(terminations), len(truncations), *map(len, done), *(len(x) - 1 for x in seen)]
@@ -114,6 +114,24 @@ def _minari():
     except ImportError as error:
         raise ImportError('Data sets by name need Minari: pip install "keras_rl_prob[minari]"') from error
     return minari
+
+
+def _checked_rewards(number, rewards):
+    """The rewards of an episode, float32 `[steps]`; a `ValueError` if they are anything but finite numbers."""
+    with np.errstate(over="ignore"):
+        array = np.asarray(rewards, np.float32)
+    if array.ndim != 1:
+        raise ValueError(
+            f"The rewards of an episode must be one number for each step. Received: an array of the shape {array.shape} in "
+            f"episode {number}"
+        )
+    if not np.isfinite(array).all():
+        step = int(np.argmin(np.isfinite(array)))
+        raise ValueError(
+            f"The rewards of an episode must be finite float32 numbers. Received: {rewards[step]} at step {step} of episode "
+            f"{number}"
+        )
+    return array
 
 
 def _check_fits(what, space, values):

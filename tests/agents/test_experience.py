@@ -111,6 +111,32 @@ def test_a_supervised_model_is_copied_into_an_agent():
     assert same(copied(agent.network.get_layer(names[0])), copied(classifier.get_layer(names[0])))
 
 
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        (np.ones((3, 1)), r"one number for each step. Received: an array of the shape \(3, 1\) in episode 1"),
+        ([1.0, np.nan, 1.0], r"must be finite float32 numbers. Received: nan at step 1 of episode 1"),
+        ([1.0, 1.0, 1e39], r"must be finite float32 numbers. Received: 1e\+39 at step 2 of episode 1"),
+    ],
+)
+def test_rewards_that_no_agent_can_learn_from(rewards, message):
+    good = krp.envs.record_episodes("CartPole-v1", seed=0)[0]
+    ended = np.arange(3) == 2
+    bad = good._replace(
+        observations=good.observations[:4],
+        actions=good.actions[:3],
+        rewards=rewards,
+        terminations=ended,
+        truncations=~ended & False,
+    )
+    agent = krp.DQN()
+    agent.build("CartPole-v1")
+    agent.add_experience([good, bad])
+    agent.compile(run_eagerly=True)
+    with pytest.raises(ValueError, match=message):
+        agent.fit("CartPole-v1", num_envs=2, verbose=0)
+
+
 def test_the_mean_of_weights():
     models = [model(("one", 4), ("two", 5)) for _ in range(3)]
     expected = [sum(w.astype(float) for w in each) / 3 for each in zip(*map(copied, models), strict=True)]

@@ -110,6 +110,24 @@ def test_penalties_of_a_shared_encoder_count_once_and_for_the_critics():
     assert float(agent.regularized(actor, tf.constant(0.0))) == pytest.approx(own, rel=1e-5)
 
 
+@pytest.mark.parametrize("what", ["a model of another name", "a layer"])
+def test_what_a_file_could_not_restore_is_not_shared(what):
+    pair = (BOTH, ACTIONS)
+    if what == "a layer":
+        dense = keras.layers.Dense(4, name="both")
+        x, observation, action = keras.Input((2,)), keras.Input((2,)), keras.Input((1,))
+        network = keras.Model(x, {"action": krp.layers.DenseNormal((1,), [[-1.0, 1.0]], hard_bounds=True)(dense(x))})
+        joined = keras.layers.Concatenate()([dense(observation), action])
+        critic = keras.Model({"observation": observation, "action": action}, keras.layers.Dense(2)(joined))
+        pair = (BOTH["x"], ACTIONS)
+    else:
+        encoder = keras.Model(*krp.networks.encoder(BOTH), name="both")
+        network = krp.networks.stochastic_actor(pair, (4,), encoder=encoder)
+        critic = krp.networks.critic(pair, (4,), encoder=encoder)
+    with pytest.raises(ValueError, match=r"only within a model named 'encoder'.*Received: \['both'"):
+        krp.SAC(network, critic).build(pair)
+
+
 def test_penalties_of_activities_count_once():
     agent = made()
     for layer in encoders(agent)[0].layers:

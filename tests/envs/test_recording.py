@@ -64,3 +64,15 @@ def test_without_a_seed_random_actions_are_those_that_the_user_has_seeded():
         env.action_space.seed(3)
         actions.append(krp.envs.record_episodes(env)[0].actions)
     np.testing.assert_array_equal(*actions)
+
+
+def test_native_ids_are_played_by_the_environment_of_the_same_physics():
+    (episode,) = krp.envs.record_episodes("tf/CartPole-v1", lambda observation: 1, seed=3)
+    (same,) = krp.envs.record_episodes("CartPole-v1", lambda observation: 1, seed=3)
+    np.testing.assert_array_equal(episode.observations, same.observations)
+
+
+@pytest.mark.parametrize("play", [krp.envs.record_episodes, krp.envs.play])
+def test_an_agent_is_no_policy(play):
+    with pytest.raises(TypeError, match=r"`policy` must be `agent.policy\(\)`, not the agent itself"):
+        play("CartPole-v1", krp.PPO())

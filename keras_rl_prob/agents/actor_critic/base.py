@@ -8,7 +8,13 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks, networks
-from keras_rl_prob.agents.actor_critic.critics import check_critic, check_squashes, encoder_of, with_shared_encoder
+from keras_rl_prob.agents.actor_critic.critics import (
+    check_critic,
+    check_shared,
+    check_squashes,
+    encoder_of,
+    with_shared_encoder,
+)
 from keras_rl_prob.agents.agent import Agent
 from keras_rl_prob.agents.network_checks import check_has_no_memory
 from keras_rl_prob.agents.replaying import ReplayingModel
@@ -92,6 +98,7 @@ class ReplayedActorCritic(ReplayingModel, Agent):
             )
         if self.critic is not None:
             check_critic(self.critic, observation_space, self.parts_of_actions)
+            check_shared(network, self.critic)
         if not self.wants_memory:
             advice = f"Use `krp.Recurrent{type(self).__name__}`, which replays sequences."
             check_has_no_memory(network, type(self).__name__, advice)

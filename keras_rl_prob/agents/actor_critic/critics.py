@@ -71,6 +71,19 @@ def encoder_of(network: keras.Model | None) -> keras.Model | None:
     return next((x for x in layers if isinstance(x, keras.Model) and x.name == "encoder"), None)
 
 
+def check_shared(network: keras.Model, critic: keras.Model) -> None:
+    """Raises a `ValueError` if policy and critics share weights outside of a model `"encoder"`: a file would not restore it."""
+    encoder = encoder_of(network)
+    within = set(map(id, layers_of(encoder))) if encoder is not None and encoder is encoder_of(critic) else set()
+    of_critic = set(map(id, layers_of(critic)))
+    shared = [x.name for x in layers_of(network) if x.weights and id(x) in of_critic - within]
+    if shared:
+        raise ValueError(
+            "`network` and `critic` must share layers only within a model named 'encoder', as from "
+            f"`krp.networks.shared_encoder(observation_space)`, or a saved agent could not be loaded. Received: {shared}"
+        )
+
+
 def with_shared_encoder(critic: keras.Model | None, network: keras.Model | None) -> Any:
     """The critic with the `"encoder"` of the policy in place of its own, if both have one; files have two of them."""
     if critic is None or network is None:

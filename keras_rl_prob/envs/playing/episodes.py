@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import gymnasium
+import keras
 import numpy as np
 
 from keras_rl_prob import checks
@@ -106,6 +107,10 @@ def play(
     """
     episodes, max_steps = checks.integer("episodes", episodes), checks.integer("max_steps", max_steps)
     seed, fps = checks.seed("seed", seed, least=0), checks.number("fps", fps, above=0.0, none=True)
+    if isinstance(policy, keras.Model):
+        raise TypeError(
+            "`policy` must be `agent.policy()`, not the agent itself, which acts on batches; or use `agent.play(env)`"
+        )
     if not callable(policy):
         raise TypeError(f"`policy` must be a callable from an observation to an action. Received: policy={policy!r}")
     played: list[dict[str, Any]] = []
