@@ -27,8 +27,8 @@ def record_episodes(
     """Plays episodes and records them.
 
     Args:
-        env: A `gymnasium.Env`, which stays open; or an id, a `krp.envs.spec` or a callable that makes an environment. For native
-            ids, Gymnasium's environment of the same physics is played.
+        env: A `gymnasium.Env`, which stays open; or an id, a `krp.envs.spec` or a callable that makes an environment. Native
+            ids are played by Gymnasium's environment of the same physics.
         policy: Callable from an observation to an action: a bot, or `agent.policy()`, whose `reset` is called at the start of
             each episode, or a `Keyboard`, with which a person ends the recording before. `None` takes random actions,
             only allowed ones where the observation has an `"action_mask"`.

@@ -127,7 +127,7 @@ def test_rewards_that_no_agent_can_learn_from(rewards, message):
         actions=good.actions[:3],
         rewards=rewards,
         terminations=ended,
-        truncations=~ended & False,
+        truncations=ended,
     )
     agent = krp.DQN()
     agent.build("CartPole-v1")
