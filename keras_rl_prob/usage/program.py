@@ -10,6 +10,7 @@ For the help of a command, with examples:
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -55,7 +56,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def answer_at_once(argv: Sequence[str]) -> None:
     """Exits if help, an error or a list is all that the arguments ask for."""
     if parse(argv).command == "list":
-        sys.stdout.write(f"{presets_table()}\n")
+        try:
+            sys.stdout.write(f"{presets_table()}\n")
+            sys.stdout.flush()
+        except (
+            BrokenPipeError
+        ):  # as with `| head`: nothing more is wanted, and Python's own flush at the end would fail too
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 

@@ -100,3 +100,15 @@ def test_what_needs_no_tensorflow_is_answered_at_once(arguments, code, told, how
 def test_everything_else_imports_it_first(arguments, how):
     done = started(*arguments, **how)
     assert (done.stdout, done.returncode) == ("IMPORTED", 7)
+
+
+def test_a_list_ends_quietly_where_nobody_reads_it():
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "keras_rl_prob", "list"], stdout=writer, stderr=subprocess.PIPE, check=True
+        )
+    finally:
+        os.close(writer)
+    assert not done.stderr

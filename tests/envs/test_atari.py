@@ -109,6 +109,12 @@ def test_envpool_equals_gymnasiums_wrappers(game):
     assert ends > 0
 
 
+@pytest.mark.parametrize("make", [lambda spec: gymnasium_ids.make_many(spec, 2), krp.envs.make_one])
+def test_the_limit_of_a_game_is_in_frames(make):
+    with pytest.raises(ValueError, match=r"takes `max_num_frames_per_episode`, emulator frames.*max_episode_steps=7"):
+        make(krp.envs.spec("ALE/Pong-v5", max_episode_steps=7))
+
+
 @pytest.mark.parametrize("settings", [{"noop_max": 30}, {"repeat_action_probability": 0.25}])
 def test_what_is_random_is_decided_by_the_seed(settings):
     spec = krp.envs.spec("ALE/Pong-v5", **(EXACT | settings), stack_num=1)

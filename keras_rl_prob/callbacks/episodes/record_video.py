@@ -9,7 +9,9 @@ import keras
 from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks
+from keras_rl_prob.agents.network_checks import check_same_spaces
 from keras_rl_prob.callbacks.episodes.record_episode import check_recordable, record_episode
+from keras_rl_prob.envs.playing.rendering import drawn
 from keras_rl_prob.types import Logs, Path
 
 
@@ -55,7 +57,9 @@ class RecordVideo(keras.callbacks.Callback):
         self._epoch = 0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Creates the folder, so that its errors are raised before training."""
+        """Creates the folder and an environment, so that their errors are raised before training."""
+        with drawn(self.env, "rgb_array") as made:
+            check_same_spaces(self.model, made)
         folder = self._path_after(0).parent
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):

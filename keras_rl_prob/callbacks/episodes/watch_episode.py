@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_rl_prob import checks
+from keras_rl_prob.agents.network_checks import check_same_spaces
 from keras_rl_prob.envs.playing.episodes import MAX_STEPS
 from keras_rl_prob.envs.playing.rendering import Drawable, drawn
 from keras_rl_prob.types import Logs
@@ -60,7 +61,10 @@ class WatchEpisode(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs = None) -> None:
         """Makes the environment."""
         self._opened.close()  # that of an interrupted run
-        self._made = self._opened.enter_context(drawn(self.env, self.render_mode))
+        with contextlib.ExitStack() as stack:
+            self._made = stack.enter_context(drawn(self.env, self.render_mode))
+            check_same_spaces(self.model, self._made)
+            self._opened = stack.pop_all()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Shows an episode if due."""

@@ -7,7 +7,14 @@ from typing import Any
 import keras
 
 from keras_rl_prob import checks
-from keras_rl_prob.callbacks.plots.plot_learning_curves import EVALUATIONS, curve, figure_class, picture, read_log
+from keras_rl_prob.callbacks.plots.plot_learning_curves import (
+    EVALUATIONS,
+    check_picture,
+    curve,
+    figure_class,
+    picture,
+    read_log,
+)
 from keras_rl_prob.types import Logs, Path
 
 TRAINING, EVALUATION = "#9ab8d8", "#1f4e79"
@@ -39,6 +46,10 @@ class PlotLearningCurve(keras.callbacks.Callback):
         self.path, self.title, self.log = pathlib.Path(checks.path("path", path)), title, log
         self._rows: list[dict[str, Any]] = []
         figure_class()  # raises its `ImportError` here, not after the first epoch
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Creates the folder and looks at the suffix, so that their errors are raised before training."""
+        check_picture(self.path)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Plots."""

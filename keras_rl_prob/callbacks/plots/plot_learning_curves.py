@@ -102,6 +102,16 @@ def picture(path: Path, title: str | None, note: str | None = None) -> Iterator[
     write_whole(path, lambda part: figure.savefig(part, dpi=150, format=path.suffix[1:] or "png"))
 
 
+def check_picture(path: pathlib.Path) -> None:
+    """Creates the folder of a plot; raises an error if it cannot be written to, or a `ValueError` for an unknown suffix."""
+    known = figure_class()().canvas.get_supported_filetypes()
+    if (path.suffix[1:].lower() or "png") not in known:
+        raise ValueError(f"`path` must have one of the suffixes {sorted(known)}. Received: path={str(path)!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"`path` must be in a folder that can be written to. Received: path={str(path)!r}")
+
+
 def read_log(path: Path) -> list[dict[str, str]]:
     """The lines of a CSV log, a list of dicts of strings."""
     with open(path, encoding="utf-8", errors="replace", newline="") as file:

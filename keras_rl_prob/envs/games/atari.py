@@ -24,8 +24,9 @@ def make_many(spec: EnvSpec, num_envs: int) -> VectorEnv:
         num_envs: Number of games.
 
     Raises:
-        ValueError: `fire_after_life` is set for a game without FIRE.
+        ValueError: `fire_after_life` is set for a game without FIRE, or `max_episode_steps` is.
     """
+    _check_limit(spec)
     spec = copy.deepcopy(spec)
     serves = spec.kwargs.pop(SERVES, False)
     env: Any = gymnasium.make_vec(spec, num_envs)
@@ -45,8 +46,10 @@ def make_one(spec: EnvSpec) -> gymnasium.Env:
         A `gymnasium.Env`.
 
     Raises:
-        ValueError: A setting is not available for a single game, or `fire_after_life` is set for a game without FIRE.
+        ValueError: A setting is not available for a single game, `fire_after_life` is set for a game without FIRE, or
+            `max_episode_steps` is.
     """
+    _check_limit(spec)
     from ale_py.vector_env import AtariVectorEnv  # noqa: PLC0415
 
     defaults = {name: x.default for name, x in inspect.signature(AtariVectorEnv).parameters.items()}
@@ -82,6 +85,14 @@ def make_one(spec: EnvSpec) -> gymnasium.Env:
     if settings["reward_clipping"]:
         env = ClipReward(env, -1.0, 1.0)
     return FrameStackObservation(env, settings["stack_num"], padding_type="zero")
+
+
+def _check_limit(spec):
+    if spec.max_episode_steps is not None:
+        raise ValueError(
+            f"{spec.id} takes `max_num_frames_per_episode`, emulator frames of a game, in place of `max_episode_steps`. "
+            f"Received: max_episode_steps={spec.max_episode_steps}"
+        )
 
 
 class FireAfterLife(gymnasium.Wrapper):
