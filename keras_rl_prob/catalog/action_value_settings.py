@@ -29,7 +29,7 @@ SETTINGS = {
         "fit": {"epochs": 10, "env_steps": 500_000},
     },
     "football_run_to_score_dqn": {
-        "description": "football_run_to_score with double DQN without memory; 200,000 steps; not learned in 69,000 steps",
+        "description": "football_run_to_score with double DQN without memory; not learned in 200,000 steps",
         "env": {
             "id": "krp/Football-academy_run_to_score_with_keeper-v0",
             "num_envs": 8,

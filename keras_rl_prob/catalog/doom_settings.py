@@ -95,7 +95,7 @@ SETTINGS = {
         "fit": FIT,
     },
     "doom_health_gathering_supreme": {
-        "description": "find medicine and avoid poison in a maze of acid; not learned in 64,000 steps",
+        "description": "find medicine and avoid poison in a maze of acid",
         "env": {"id": "VizdoomHealthGatheringSupreme-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -111,7 +111,7 @@ SETTINGS = {
         "fit": FIT,
     },
     "doom_predict_position": {
-        "description": "hit a running monster with a slow rocket; not learned in 58,000 steps",
+        "description": "hit a running monster with a slow rocket",
         "env": {"id": "VizdoomPredictPosition-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
