@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import types
 
+import keras
 import pytest
 
 import keras_rl_prob as krp
@@ -44,7 +45,8 @@ def test_a_line_after_one_that_was_cut_off_is_whole(script, tmp_path, monkeypatc
     answers = [(0, json.dumps({"steps": 7})), (1, "ValueError: no"), (1, "")]
 
     def run(command, stdout, **options):
-        assert command[2:] == [str(SCRIPT), "recall", "--one", "--seed", "3", "--scale", "0.5"]
+        results = ["--results", str(tmp_path)]
+        assert command[2:] == [str(SCRIPT), "recall", "--one", "--seed", "3", "--scale", "0.5", *results]
         status, last = answers.pop(0)
         stdout.write(f"Epoch 1\n{last}" if last else last)
         return subprocess.CompletedProcess(command, status)
@@ -84,7 +86,7 @@ def test_every_preset_has_its_time(script):
     assert set(script.PUBLISHED) <= set(budgets)
 
 
-def test_a_training_ends_with_its_time_and_is_played_as_the_random_agent_was(script, monkeypatch):
+def test_a_training_ends_with_its_time_and_is_played_as_the_random_agent_was(script, monkeypatch, tmp_path):
     monkeypatch.setitem(script.EPISODES, "tf", 4)
     full = krp.presets.get("cartpole_a2c")
     eager = full | {
@@ -92,7 +94,7 @@ def test_a_training_ends_with_its_time_and_is_played_as_the_random_agent_was(scr
         "env": full["env"] | {"num_envs": 2, "kwargs": {"max_episode_steps": 12}},
     }
     monkeypatch.setattr(krp.presets, "get", lambda name: eager)
-    row = script.one("cartpole_a2c", 1, 1e-5)  # 6 ms
+    row = script.one("cartpole_a2c", 1, 1e-5, tmp_path)  # 6 ms
     assert (row["agent"], row["complete"], row["episodes"]) == ("A2C", False, 4)
     assert row["steps"] == 2 * krp.A2C().rollout_steps, "it went on after its time"
     assert row["minutes"] <= row["elapsed"] + 0.05 * row["minutes"] + 0.1
@@ -100,3 +102,5 @@ def test_a_training_ends_with_its_time_and_is_played_as_the_random_agent_was(scr
     assert 8 <= row["return"] <= 12
     assert row["training"]["env_steps"] == row["steps"]
     json.dumps(row)
+    kept = keras.saving.load_model(tmp_path / "cartpole_a2c.keras")
+    assert int(kept.env_steps) == row["steps"]

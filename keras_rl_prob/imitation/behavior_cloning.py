@@ -1,6 +1,8 @@
 """`BehaviorCloning`: supervised learning of a policy from recorded episodes."""
 
+import contextlib
 import random
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -187,6 +189,14 @@ class BehaviorCloning(keras.Model):
     def save(self, filepath: Path, overwrite: bool = True, **options: Any) -> None:
         """Saves the agent, for example at the call of `keras.callbacks.ModelCheckpoint`."""
         self.agent.save(filepath, overwrite=overwrite, **options)
+
+    def evaluation(self, *arguments: Any) -> Callable[[], dict[str, Any]]:
+        """That of the agent, for `krp.callbacks.EvaluateReturn`: `return` and so on in an environment."""
+        return self.agent.evaluation(*arguments)
+
+    def apart_from_training(self) -> contextlib.AbstractContextManager[None]:
+        """Does nothing: cloning has no training state of its own that files leave out."""
+        return contextlib.nullcontext()
 
     def _update_metrics(self, data):
         """Updates the metrics with a batch; returns the loss."""

@@ -456,6 +456,17 @@ def test_a_server_that_does_not_answer():
 # ---- arguments ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("token", ["secret\n", "s\u20ac", "", 3])
+def test_tokens_that_no_header_can_have(token):
+    for use in (
+        lambda: krp.envs.serve("CartPole-v1", port=0, token=token),
+        lambda: krp.envs.RemoteEnv("http://x", token),
+    ):
+        with pytest.raises(ValueError, match="`token` must be a string of printable ASCII characters") as raised:
+            use()
+        assert "secret" not in str(raised.value)
+
+
 def test_a_port_in_use_is_one_sentence(server):
     port = int(server.url.rsplit(":", 1)[1])
     with pytest.raises(

@@ -343,3 +343,17 @@ def test_statistics_that_would_not_be_finite_are_not_kept(how):
         learn()
     (layer,) = agent.observation_normalizers
     np.testing.assert_array_equal(layer.variance, np.ones(3))
+
+
+def test_agents_are_evaluated_and_saved_while_they_clone(tmp_path):
+    agent = krp.PPO(krp.networks.feed_forward("CartPole-v1", (4,)))
+    agent.build("CartPole-v1")
+    recorded = krp.envs.record_episodes("CartPole-v1", lambda observation: int(observation[2] > 0), episodes=2, seed=0)
+    callbacks = [
+        krp.callbacks.EvaluateReturn("CartPole-v1", episodes=2, name="played"),
+        krp.callbacks.BestCheckpoint(tmp_path / "best.keras", monitor="played_return", mode="max"),
+    ]
+    history = cloning_of(agent).fit(recorded, epochs=2, callbacks=callbacks, verbose=0).history
+    assert len(history["played_return"]) == 2
+    loaded = keras.saving.load_model(tmp_path / "best.keras")
+    assert isinstance(loaded, krp.PPO)

@@ -15,6 +15,19 @@ DTYPES = {
 _LENGTH = struct.Struct(">I")
 
 
+def checked_token(token: Any) -> str:
+    """Returns a token, which the header of a request can have.
+
+    Raises:
+        ValueError: It is anything else; the text does not have it, for it is a secret.
+    """
+    if not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
+        raise ValueError(
+            "`token` must be a string of printable ASCII characters. Received: something else, such as a file's last line break"
+        )
+    return token
+
+
 def pack(value: Any) -> bytes:
     """Returns a message.
 

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from keras_rl_prob import border, checks, spaces
-from keras_rl_prob.envs.remote.messages import MOST_BYTES, pack, unpack
+from keras_rl_prob.envs.remote.messages import MOST_BYTES, checked_token, pack, unpack
 from keras_rl_prob.types import GymReset, GymStep
 
 MISSING = 404  # status for a session that the server does not have
@@ -51,7 +51,7 @@ class RemoteEnv(gymnasium.Env):
             raise ValueError(f'`url` must be an address such as "http://127.0.0.1:8000". Received: url={url!r}')
         self._connection = kind(host, port, timeout=checks.number("timeout", timeout, above=0.0))
         self._url, self._path = url, parts.path.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {checks.text('token', token)}"}
+        self._headers = {"Authorization": f"Bearer {checked_token(token)}"}
         self._number, self._session, self._name = 0, None, "unknown"
         self._open()
 

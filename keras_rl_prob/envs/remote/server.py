@@ -18,7 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from keras_rl_prob import checks
 from keras_rl_prob.envs.gymnasium_ids import make_one
-from keras_rl_prob.envs.remote.messages import MOST_BYTES, pack, unpack
+from keras_rl_prob.envs.remote.messages import MOST_BYTES, checked_token, pack, unpack
 from keras_rl_prob.envs.remote.sessions import Refused, Sessions
 
 GREETING = 10.0  # seconds in which a new connection must send its first request
@@ -68,7 +68,7 @@ def serve(
         )
     port = checks.integer("port", port, least=0)
     host, max_sessions = checks.text("host", host), checks.integer("max_sessions", max_sessions)
-    token = secrets.token_urlsafe(32) if token is None else checks.text("token", token)
+    token = secrets.token_urlsafe(32) if token is None else checked_token(token)
     sessions = Sessions(_maker(env), max_sessions, checks.number("timeout", timeout, above=0.0))
     try:
         server = _Server((host, port), sessions, token, timeout, 2 * max_sessions + 8)
