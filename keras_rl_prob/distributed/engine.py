@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,7 @@ class Process:
     """
 
     def __init__(self, threads: int, kind: type, *args: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray's handler raises, in a `__del__` too
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         self._object = kind(*args)

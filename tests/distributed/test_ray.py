@@ -14,6 +14,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from runs import GYMNASIUM, NATIVE, a2c, a3c, compiled, impala, run, same, source_of, train
 
 from keras_rl_prob.distributed import RayCollectors, fit_learners
+from keras_rl_prob.distributed.engine import RayEngine
 
 ray = pytest.importorskip("ray")
 
@@ -76,6 +77,32 @@ def test_a_process_trains_as_the_agent_does_itself_and_ends(cluster, capfd):
     assert ray.is_initialized()
     text = capfd.readouterr()
     assert "Process pid" not in text.out + text.err  # no messages of TensorFlow
+
+
+class Slow:
+    """Its deletion takes a minute."""
+
+    def __init__(self, begun):
+        self._begun = begun
+
+    def __del__(self):
+        self._begun.touch()
+        time.sleep(60)
+
+    def delete(self):
+        Slow(self._begun)
+
+
+def test_a_process_that_ray_ends_says_nothing(cluster, tmp_path, capfd):
+    with contextlib.closing(RayEngine(1, 1)) as engine:
+        collector = engine.hire(Slow, tmp_path / "begun")
+        engine.call(collector, "delete")
+        assert wait_for((tmp_path / "begun").exists, 60)
+        os.kill(processes()[0], signal.SIGTERM)
+        assert wait_for(lambda: not processes())
+    time.sleep(1.0)  # until what a process says would be here
+    text = capfd.readouterr()
+    assert "Process pid" not in text.out + text.err
 
 
 @pytest.mark.long  # test_faults.py has it without processes
