@@ -302,7 +302,7 @@ class Agent(ActingModel, EvaluatingModel, LearningModel, abc.ABC):
         Returns:
             Keras' `History`. Its `history` has `return` and `length` (means over the episodes that ended in the epoch, NaN if
             none did), `env_steps` (the total so far), the losses and diagnostics of the algorithm, and with
-            `validation_data` the results of `evaluate` as `val_...`.
+            `validation_data` the results of `evaluate` as `val_...`; its `rows` has the same as a dict for each epoch.
 
         Raises:
             TypeError: `env` is not an environment, or arguments of supervised learning were given.

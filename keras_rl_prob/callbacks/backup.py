@@ -7,6 +7,7 @@ import h5py
 import keras
 
 from keras_rl_prob import checks
+from keras_rl_prob.callbacks.trained import check_training
 from keras_rl_prob.keras_internals import backup_weights
 from keras_rl_prob.learning.position import SEGMENTS
 from keras_rl_prob.learning.segments import Segments
@@ -42,6 +43,7 @@ class Backup(keras.callbacks.BackupAndRestore):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Checks all segments, then restores the backup."""
+        check_training(self)
         self._segments = Segments(pathlib.Path(self.backup_dir) / "memory")
         weights = backup_weights(self)
         if weights.is_file():

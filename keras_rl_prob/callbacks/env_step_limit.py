@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl_prob import checks
+from keras_rl_prob.callbacks.trained import check_training
 from keras_rl_prob.types import Logs
 
 
@@ -26,6 +27,10 @@ class EnvStepLimit(keras.callbacks.Callback):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.limit = checks.integer("limit", limit)
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Checks that an agent is trained."""
+        check_training(self)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Checks the step count, after every rollout."""

@@ -5,6 +5,7 @@ import collections
 import keras
 
 from keras_rl_prob import checks
+from keras_rl_prob.callbacks.trained import check_training
 from keras_rl_prob.types import Logs
 
 
@@ -33,6 +34,7 @@ class EpisodeWindow(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Empties the window."""
+        check_training(self)
         self._window: collections.deque[tuple[float, ...]] = collections.deque()
         self._ended = 0
 

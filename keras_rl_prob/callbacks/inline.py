@@ -13,6 +13,7 @@ from keras_rl_prob.agents import Agent
 from keras_rl_prob.callbacks.episodes.record_episode import record_episode
 from keras_rl_prob.callbacks.plots.plot_learning_curve import draw
 from keras_rl_prob.callbacks.plots.plot_learning_curves import read_log
+from keras_rl_prob.learning.callbacks import EpochHistory
 from keras_rl_prob.types import Path
 
 
@@ -86,16 +87,11 @@ def show_episode(
 
 
 def _rows(history):
-    """The logs of each epoch; entries that not all have, as with `validation_freq`, are at the shortest interval that fits."""
-    rows: list[dict[str, Any]] = [{} for _ in history.epoch]
-    for name, values in history.history.items():
-        for every in range(1, len(rows) + 1):
-            due = [row for row, epoch in zip(rows, history.epoch, strict=True) if (epoch + 1) % every == 0]
-            if len(due) <= len(values):
-                break
-        for row, value in zip(due, values, strict=False):
-            row[name] = value
-    return rows
+    """The logs of each epoch; of Keras' own history those that all epochs have."""
+    if isinstance(history, EpochHistory):
+        return history.rows
+    whole = [name for name, values in history.history.items() if len(values) == len(history.epoch)]
+    return [{name: history.history[name][i] for name in whole} for i in range(len(history.epoch))]
 
 
 def _notebook(name, instead):

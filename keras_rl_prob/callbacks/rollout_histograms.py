@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl_prob import checks, spaces
+from keras_rl_prob.callbacks.trained import check_training
 from keras_rl_prob.types import Logs, Path
 
 
@@ -50,6 +51,7 @@ class RolloutHistograms(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Opens the event file."""
+        check_training(self)
         self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import keras
 
+from keras_rl_prob.callbacks.trained import check_training
 from keras_rl_prob.types import Logs
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,6 +52,7 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Sets the handlers."""
+        check_training(self)
         if not self._usual:
             self._install()
 

@@ -16,7 +16,7 @@ from keras_rl_prob.distributed.engine import Died, connected
 from keras_rl_prob.envs import NativeEnv, is_owned, opened
 from keras_rl_prob.envs.factory import Env
 from keras_rl_prob.envs.processes.worker_report import portable
-from keras_rl_prob.learning.callbacks import set_directions
+from keras_rl_prob.learning.callbacks import EpochHistory, set_directions
 from keras_rl_prob.networks.weights import average_of
 from keras_rl_prob.types import Logs
 
@@ -172,7 +172,9 @@ def fit_learners(
     order = Order.of(agent, None, {**compiled, "experience": getattr(agent, "experience", [])})
     seed = random.randrange(2**31) if seed is None else seed
     settings = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "seed": seed}
-    called = keras.callbacks.CallbackList(callbacks, add_history=True, model=agent, epochs=epochs, verbose=0)
+    called = keras.callbacks.CallbackList(
+        [*keras.tree.flatten(callbacks or []), EpochHistory()], model=agent, epochs=epochs, verbose=0
+    )
     with connected(address, learners, num_cpus) as engine:
         engine.check_portable(env)
         sent, team = engine.put(order), []
@@ -219,7 +221,7 @@ def _rounds(agent, engine, team, called, epochs):
         if agent.stop_training:
             break
     called.on_train_end()
-    return next(callback for callback in called.callbacks if isinstance(callback, keras.callbacks.History))
+    return called.callbacks[-1]
 
 
 def _results(engine, references):

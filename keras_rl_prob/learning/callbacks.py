@@ -9,13 +9,31 @@ from keras_rl_prob.envs.factory import BatchEnv, Env
 from keras_rl_prob.learning.progress import Progress, end_line, with_progress
 from keras_rl_prob.learning.progress.hints import Hints
 from keras_rl_prob.learning.training import Training, mend_backups
+from keras_rl_prob.types import Logs
 
 MONITORS = keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau
 BEST = {"return": "max", "loss": "min"}  # by the end of the monitored name
 
 
+class EpochHistory(keras.callbacks.History):
+    """Keras' `History`, which also keeps what was logged in each epoch.
+
+    Attributes:
+        rows: List with a dict of each epoch, `{"epoch": ..., **logs}`; epochs without a validation have no `val_...`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, Any]] = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Keeps the numbers of an epoch."""
+        super().on_epoch_end(epoch, logs)
+        self.rows.append({"epoch": epoch, **(logs or {})})
+
+
 def prepared(callbacks: Any, verbose: str | int, validation_freq: Any) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks for Keras' `fit`: adds hints and a progress bar, repairs backups, sets the `mode` of monitors.
+    """Returns the callbacks for Keras' `fit`: adds hints, progress and history, mends backups, sets the `mode` of monitors.
 
     Raises:
         ValueError: A callback must be told whether the monitored value should be large or small, or a `ModelCheckpoint` would
@@ -28,7 +46,7 @@ def prepared(callbacks: Any, verbose: str | int, validation_freq: Any) -> list[k
                 _check_best(callback, validation_freq)
     mend_backups(callbacks)
     shown = with_progress(callbacks, verbose)
-    return shown if isinstance(shown, keras.callbacks.CallbackList) else [Hints(), *shown]
+    return shown if isinstance(shown, keras.callbacks.CallbackList) else [Hints(), *shown, EpochHistory()]
 
 
 def begin(callbacks: Any, training: Training, env: Env, made: BatchEnv) -> None:

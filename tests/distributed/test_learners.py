@@ -1,5 +1,7 @@
 """Several learners whose weights are averaged: against `fit`, and against the mean of agents that were trained one by one."""
 
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -129,6 +131,13 @@ def test_callbacks_that_cannot_work_are_refused_before_anything_starts(callback,
     with pytest.raises(ValueError, match=rf"cannot be watched.*Received: {type(callback).__name__}"):
         learned(agent, 2, callbacks=[callback])
     assert not engine.collectors
+
+
+def test_signals_are_not_caught_for_a_training_that_does_not_know_them(learned):
+    usual = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError, match="`StopOnSignal` must be among the `callbacks` of an agent's own `fit`"):
+        learned(compiled(agent_of), 2, callbacks=[krp.callbacks.StopOnSignal()])
+    assert signal.getsignal(signal.SIGTERM) is usual
 
 
 def test_wrong_arguments_are_named():

@@ -1,5 +1,7 @@
 """`record_episodes` and `play` keep what was seen and done, whatever environments and policies do with their arrays."""
 
+import functools
+
 import gymnasium
 import numpy as np
 import pytest
@@ -76,3 +78,34 @@ def test_native_ids_are_played_by_the_environment_of_the_same_physics():
 def test_an_agent_is_no_policy(play):
     with pytest.raises(TypeError, match=r"`policy` must be `agent.policy\(\)`, not the agent itself"):
         play("CartPole-v1", krp.PPO())
+
+
+class OldReset(Counter):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+
+class OldStep(Counter):
+    def step(self, action):
+        observation, reward, *_ = super().step(action)
+        return observation, reward, True, {}
+
+
+class TwoRewards(Counter):
+    def step(self, action):
+        observation, _, *more = super().step(action)
+        return observation, np.ones(2), *more
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (OldReset, "`OldReset.reset` must return a tuple of observation and info.*shimmy"),
+        (OldStep, "`OldStep.step` must return a tuple of observation, reward, .*a tuple of 4 values"),
+        (TwoRewards, "`TwoRewards.step` must return one real number as reward"),
+    ],
+)
+@pytest.mark.parametrize("play", [krp.envs.record_episodes, functools.partial(krp.envs.play, render_mode=None)])
+def test_what_an_environment_must_not_return_is_said(kind, text, play):
+    with pytest.raises(ValueError, match=text):
+        play(kind, lambda observation: 0)

@@ -357,3 +357,29 @@ def test_agents_are_evaluated_and_saved_while_they_clone(tmp_path):
     assert len(history["played_return"]) == 2
     loaded = keras.saving.load_model(tmp_path / "best.keras")
     assert isinstance(loaded, krp.PPO)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Backup", ("backup",)),
+        ("EnvStepLimit", (100,)),
+        ("EpisodeWindow", ()),
+        ("PlotLearningCurve", ("curve.png",)),
+        ("RecordVideo", ("CartPole-v1", "video.mp4")),
+        ("RolloutHistograms", ("histograms",)),
+        ("StopOnSignal", ()),
+        ("WatchEpisode", ("CartPole-v1",)),
+    ],
+)
+def test_callbacks_that_watch_an_agent_are_refused(name, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    agent = krp.PPO(krp.networks.feed_forward("CartPole-v1", (4,)))
+    agent.build("CartPole-v1")
+    before = agent.get_weights()
+    recorded = krp.envs.record_episodes("CartPole-v1", lambda observation: 0, episodes=1, seed=0)
+    callback = getattr(krp.callbacks, name)(*arguments)
+    with pytest.raises(ValueError, match=rf"`{name}` must be among the `callbacks` of an agent.*`BehaviorCloning`"):
+        cloning_of(agent).fit(recorded, callbacks=[callback], verbose=0)
+    assert all(map(np.array_equal, agent.get_weights(), before))
+    assert not list(tmp_path.iterdir())

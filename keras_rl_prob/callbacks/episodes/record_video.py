@@ -11,6 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from keras_rl_prob import checks
 from keras_rl_prob.agents.network_checks import check_same_spaces
 from keras_rl_prob.callbacks.episodes.record_episode import check_recordable, record_episode
+from keras_rl_prob.callbacks.trained import check_agent
 from keras_rl_prob.envs.playing.rendering import drawn
 from keras_rl_prob.types import Logs, Path
 
@@ -58,6 +59,7 @@ class RecordVideo(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Creates the folder and an environment, so that their errors are raised before training."""
+        check_agent(self)
         with drawn(self.env, "rgb_array") as made:
             check_same_spaces(self.model, made)
         folder = self._path_after(0).parent

@@ -7,6 +7,7 @@ import keras
 
 from keras_rl_prob import checks
 from keras_rl_prob.agents.network_checks import check_same_spaces
+from keras_rl_prob.callbacks.trained import check_agent
 from keras_rl_prob.envs.playing.episodes import MAX_STEPS
 from keras_rl_prob.envs.playing.rendering import Drawable, drawn
 from keras_rl_prob.types import Logs
@@ -60,6 +61,7 @@ class WatchEpisode(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Makes the environment."""
+        check_agent(self)
         self._opened.close()  # that of an interrupted run
         with contextlib.ExitStack() as stack:
             self._made = stack.enter_context(drawn(self.env, self.render_mode))

@@ -15,6 +15,7 @@ from keras_rl_prob.callbacks.plots.plot_learning_curves import (
     picture,
     read_log,
 )
+from keras_rl_prob.callbacks.trained import check_agent
 from keras_rl_prob.types import Logs, Path
 
 TRAINING, EVALUATION = "#9ab8d8", "#1f4e79"
@@ -49,6 +50,7 @@ class PlotLearningCurve(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Creates the folder and looks at the suffix, so that their errors are raised before training."""
+        check_agent(self)
         check_picture(self.path)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

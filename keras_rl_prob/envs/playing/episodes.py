@@ -13,6 +13,7 @@ import numpy as np
 from keras_rl_prob import checks
 from keras_rl_prob.envs.playing import rendering
 from keras_rl_prob.envs.playing.screen import Screen
+from keras_rl_prob.envs.single import SingleEnv
 
 MAX_STEPS = 100_000  # of an episode
 
@@ -52,7 +53,11 @@ def rows(
             `wants_reward` it is also given the last `reward`.
         seed: Seed of the reset.
         max_steps: Number of steps after which the episode is left.
+
+    Raises:
+        ValueError: The environment returns something that it must not.
     """
+    env = SingleEnv(env)
     observation, _ = env.reset(seed=seed)
     getattr(policy, "reset", lambda: None)()
     row = Row(copy.deepcopy(observation))
