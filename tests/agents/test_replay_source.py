@@ -389,6 +389,14 @@ def test_recorded_episodes_that_do_not_fit_are_refused():
     (short,) = krp.envs.record_episodes(ScriptedEnv(0, [(1, "terminated")]))
     with pytest.raises(ValueError, match="at least 3 steps for 3 environments"):
         source.load([short])
+    (other,) = krp.envs.record_episodes("Acrobot-v1", lambda observation: 2, max_steps=500, seed=1)
+    with pytest.raises(
+        ValueError,
+        match=r"must have the shape \(3,\). Received: \(6,\). Give the agent recordings of its own environment",
+    ):
+        source.load([other])
+    with pytest.raises(ValueError, match=r"The action .*must be in Discrete.*Received .*: [78]"):
+        source.load([episode._replace(actions=episode.actions + 7)])
 
 
 # ---- sequences --------------------------------------------------------------------------------------------------
