@@ -19,6 +19,9 @@ BACKUP_FILES = "latest.weights.h5", "training_metadata.json"
 OUT_OF_DATA = "Your input ran out of data"
 """Start of the warning when `StopIteration`, from the data or a callback, ends an epoch: there is no other way to end one."""
 
+EXCLUDED = "_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"
+"""What `exclude_from_weight_decay` of an optimizer sets, which is not in its configuration."""
+
 
 def layers_of(model: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns a list of all layers of a model, including nested ones: `model.layers` has only the outer ones."""
@@ -112,13 +115,18 @@ class HookedModel(keras.Model):
         pass
 
 
-def share_learning_rate(optimizer: keras.optimizers.Optimizer, other: keras.optimizers.Optimizer) -> None:
-    """Makes the learning rate of an optimizer that of another one from then on, unless it is a schedule: a setter copies it."""
-    one, two = (getattr(x, "inner_optimizer", x) for x in (optimizer, other))
+def copy_of(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Returns an optimizer with the settings of another one, and its learning rate from then on, unless that is a schedule."""
+    copy = type(optimizer).from_config(optimizer.get_config())
+    one, two = (getattr(x, "inner_optimizer", x) for x in (optimizer, copy))
     if isinstance(one._learning_rate, keras.Variable):
-        two._learning_rate = one._learning_rate
+        two._learning_rate = one._learning_rate  # a setter would copy its value
+    for name in EXCLUDED:
+        if hasattr(one, name):
+            setattr(two, name, getattr(one, name))
+    return copy
 
 
 def have_one_learning_rate(optimizers: Sequence[keras.optimizers.Optimizer]) -> bool:
-    """Whether `share_learning_rate` was called for optimizers."""
+    """Whether optimizers are one and its copies by `copy_of`."""
     return len({id(getattr(x, "inner_optimizer", x)._learning_rate) for x in optimizers}) == 1

@@ -136,14 +136,16 @@ def test_objects_apart_leaves_out_what_says_that_a_layer_is_shared():
         assert "shared_object_id" in first
 
 
-def test_share_learning_rate_also_of_optimizers_that_scale_the_loss():
-    one, two, apart = (keras.optimizers.Adam(rate) for rate in (0.1, 0.1, 0.1))
-    scaling = keras.optimizers.LossScaleOptimizer(two)
-    keras_internals.share_learning_rate(one, scaling)
-    one.learning_rate = 0.5
-    assert float(scaling.learning_rate) == 0.5
-    assert keras_internals.have_one_learning_rate([one, scaling])
-    assert not keras_internals.have_one_learning_rate([one, apart])
+def test_copy_of_has_the_learning_rate_of_the_optimizer_also_where_it_scales_the_loss():
+    one, apart = keras.optimizers.Adam(0.1, beta_1=0.5), keras.optimizers.Adam(0.1)
+    for optimizer in (one, keras.optimizers.LossScaleOptimizer(one)):
+        copy = keras_internals.copy_of(optimizer)
+        assert type(copy) is type(optimizer)
+        assert getattr(copy, "inner_optimizer", copy).beta_1 == 0.5
+        one.learning_rate = 0.5
+        assert float(copy.learning_rate) == 0.5
+        assert keras_internals.have_one_learning_rate([optimizer, copy])
+        assert not keras_internals.have_one_learning_rate([optimizer, apart])
+        one.learning_rate = 0.1
     schedule = keras.optimizers.schedules.PolynomialDecay(0.1, 10)
-    keras_internals.share_learning_rate(keras.optimizers.Adam(schedule), apart)
-    assert float(apart.learning_rate) == pytest.approx(0.1)
+    assert float(keras_internals.copy_of(keras.optimizers.Adam(schedule)).learning_rate) == pytest.approx(0.1)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_rl_prob.keras_internals import share_learning_rate
+from keras_rl_prob.keras_internals import copy_of
 from keras_rl_prob.types import Loss
 
 
@@ -155,7 +155,4 @@ def optimizers_of(
                 f"`optimizer` must have an optimizer of its own for each of the parts {names}. Received: one twice"
             )
         return {name: given[name] for name in names}
-    others = {name: type(given).from_config(given.get_config()) for name in names[1:]}
-    for optimizer in others.values():
-        share_learning_rate(given, optimizer)
-    return {names[0]: given, **others}
+    return {names[0]: given, **{name: copy_of(given) for name in names[1:]}}

@@ -108,6 +108,20 @@ def test_the_learning_rate_of_a_single_optimizer_is_that_of_all_parts(tmp_path):
         assert rates == pytest.approx({"critic": expected, "actor": expected})
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_all_parts_leave_out_of_weight_decay_what_the_given_optimizer_does(named, scaled):
+    agent = Two()
+    agent.build(ENV)
+    biases = [x for x in agent.trainable_variables if x.name == "bias"]
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(**{"var_names": ["bias"]} if named else {"var_list": biases})
+    agent.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer)
+    for part in agent.parts():
+        decayed = getattr(agent.optimizers[part.name], "inner_optimizer", agent.optimizers[part.name])
+        assert {x.name for x in part.variables if decayed._use_weight_decay(x)} == {"kernel"}, part.name
+
+
 def with_parts(parts):
     return type("Wrong", (Two,), {"parts": parts})
 

@@ -63,7 +63,8 @@ class SAC(ReplayedActorCritic):
         alpha log pi(a | s) - min_i Q_i(s, a),   a ~ pi(. | s)
 
     through its reparameterised samples `a`, and the temperature `alpha`, unless it is fixed, the mean of
-    `-log(alpha) (log pi(a | s) + target entropy)`. `log pi` is the density of the action that the environment takes.
+    `-log(alpha) (log pi(a | s) + target entropy)`. `log pi` is the density of the action that the environment takes,
+    or, without two bounds, before it is clipped to the one that there is.
 
     Discrete parts `d` of actions (Discrete, MultiDiscrete) are not sampled in these formulas: the critics give the values of
     all their combinations, and `min_i Q_i(s, a) - alpha log pi(a | s)` becomes the expectation
