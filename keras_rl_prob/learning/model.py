@@ -14,6 +14,7 @@ from keras_rl_prob.learning.gradients import Gradient, apply_gradients, undo_unl
 from keras_rl_prob.learning.parts import Part, check_parts, check_reported, checked_loss, optimizers_of
 from keras_rl_prob.learning.persistence import PersistentModel
 from keras_rl_prob.learning.reports import GRADIENT_NORMS, Reports, gradient_norms
+from keras_rl_prob.learning.targets import is_target
 from keras_rl_prob.settings import Numbers, Schedule
 from keras_rl_prob.types import Loss, Nest, Shape
 
@@ -148,9 +149,9 @@ class LearningModel(PersistentModel):
 
     @property
     def trained_variables(self) -> list[tf.Variable]:
-        """Variables that gradient steps change: those of the network, and any other trainable variables of the agent."""
-        network = self.network.trainable_variables
-        known = set(map(id, network))
+        """Variables that gradient steps change: those of the network, and any other trainable ones that are not of targets."""
+        network, targets = self.network.trainable_variables, filter(is_target, self.networks)
+        known = {id(x) for x in [*network, *(x for target in targets for x in target.variables)]}
         return network + [variable for variable in self.trainable_variables if id(variable) not in known]
 
     def parts(self) -> list[Part]:

@@ -12,9 +12,14 @@ from keras_rl_prob.networks.weights import take_weights
 def target_of(network: keras.Model) -> keras.Model:
     """Returns a copy of a Functional model, including its weights, that is not trainable."""
     target = keras.models.clone_model(network)
-    target.trainable = False
+    target.trainable, target.is_target = False, True
     take_weights(target, network)
     return target
+
+
+def is_target(network: keras.Model) -> bool:
+    """Whether a network is such a copy, which gradients do not change even if somebody makes all layers trainable."""
+    return getattr(network, "is_target", False)
 
 
 def follow(target: keras.Model, network: keras.Model, part: float | tf.Tensor) -> None:

@@ -12,6 +12,7 @@ from keras_rl_prob.agents.graphs import settings
 from keras_rl_prob.agents.network_checks import prefers_xla
 from keras_rl_prob.agents.policy_gradient import PolicyGradient
 from keras_rl_prob.learning import LearningModel, Part, variables_of
+from keras_rl_prob.learning.parts import check_parts
 from keras_rl_prob.ops.masking import masked_mean
 
 ENV = "tf/CartPole-v1"
@@ -120,6 +121,22 @@ def test_all_parts_leave_out_of_weight_decay_what_the_given_optimizer_does(named
     for part in agent.parts():
         decayed = getattr(agent.optimizers[part.name], "inner_optimizer", agent.optimizers[part.name])
         assert {x.name for x in part.variables if decayed._use_weight_decay(x)} == {"kernel"}, part.name
+
+
+@pytest.mark.parametrize(
+    ("kind", "env"), [(krp.DQN, ENV), (krp.ACER, ENV), (krp.SAC, "tf/Pendulum-v1"), (krp.TD3, "tf/Pendulum-v1")]
+)
+def test_target_networks_are_not_learned_even_if_all_layers_are_made_trainable(kind, env):
+    agent = kind()
+    agent.build(env)
+    agent.compile()
+    before = [[x.path for x in part.variables] for part in agent.parts()]
+    agent.trainable = False
+    agent.trainable = True
+    for layer in agent.layers:
+        layer.trainable = True
+    check_parts(agent, agent.parts())
+    assert [[x.path for x in part.variables] for part in agent.parts()] == before
 
 
 def with_parts(parts):
