@@ -8,7 +8,8 @@ the worst to the best. With --processes N runs train side by side, each in a
 process of its own, and print into output.txt of their folder. The table has
 the mean return of the final agent of each seed over deterministic episodes,
 and the 95 % bootstrap confidence interval of the mean. After Ctrl-C or
-SIGTERM, --resume continues with the interrupted seed and the remaining ones.
+SIGTERM, --resume continues with the interrupted seed and the remaining ones;
+with --seeds N it goes on until there are N.
 
 Examples:
   keras-rl-prob experiment CartPole-v1 --agent A2C --seeds 3

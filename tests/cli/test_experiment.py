@@ -1,6 +1,7 @@
 """`experiment`: a run for each seed, the table, and continuing with missing runs."""
 
 import re
+import shutil
 import statistics
 
 import pytest
@@ -41,6 +42,29 @@ def test_resume_trains_what_is_missing_and_prints_the_table(experimented, capsys
     assert re.search(rf"seed_4 +{value:.2f}\nseed_5 +{value:.2f}\n", capsys.readouterr().out)
 
 
+def test_resume_adds_seeds_to_an_experiment(experimented, tmp_path, capsys, monkeypatch):
+    folder = shutil.copytree(experimented, tmp_path / "experiment")
+    trained = []
+
+    def train(agent, run, config):
+        trained.append({**config, "seed": 4} == runs.read_config(folder / "seed_4") and config["seed"])
+        shutil.copytree(folder / "seed_5", run, dirs_exist_ok=True, ignore=shutil.ignore_patterns("config.json"))
+
+    monkeypatch.setattr(training, "built", lambda config: None)
+    monkeypatch.setattr(training, "fit", train)
+    command = ["experiment", "--resume", str(folder), "--seeds"]
+    assert main([*command, "4"]) == 0
+    assert trained == [6, 7]
+    assert [name for name in capsys.readouterr().out.split() if name.startswith("seed_")][:4] == [
+        f"seed_{seed}" for seed in (4, 5, 6, 7)
+    ]
+    assert main([*command, "3"]) == 2
+    assert "Received: --seeds 3 for 4 seeds" in capsys.readouterr().err
+    assert main(["experiment", "--resume", str(folder / "seed_4"), "--seeds", "3"]) == 2
+    assert "Received: --seeds 3 for a single run" in capsys.readouterr().err
+    assert not list(folder.glob("seed_4/seed_*"))
+
+
 def test_a_signal_ends_the_experiment_and_says_how_to_go_on(experimented, capsys, monkeypatch):
     monkeypatch.setattr(training, "is_complete", lambda folder, config: False)
     monkeypatch.setattr(training, "built", lambda config: None)
@@ -70,7 +94,5 @@ def test_seeds_are_in_the_order_of_their_numbers(tmp_path):
 def test_an_experiment_is_resumed_with_its_own_settings(tmp_path, more, capsys):
     assert main(["experiment", "--resume", str(tmp_path), *more]) == 2
     assert "no others are possible" in capsys.readouterr().err
-    assert main(["experiment", "--resume", str(tmp_path), "--seeds", "4"]) == 2
-    assert "--resume continues with the seeds of the experiment" in capsys.readouterr().err
     assert main(["experiment", "--resume", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err

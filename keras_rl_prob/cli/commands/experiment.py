@@ -21,9 +21,7 @@ EXPERIMENT, EPISODES, SEEDS = "experiment.json", 100, 5
 def run(args: argparse.Namespace) -> int | None:
     """Trains, evaluates, and prints the table."""
     if args.resume:
-        if args.seeds:
-            raise UserError("--resume continues with the seeds of the experiment: leave out --seeds")
-        folders, episodes = _resumed(args.resume, args.episodes, configs.changes(args))
+        folders, episodes = _resumed(args.resume, args.episodes, configs.changes(args), args.seeds)
     else:
         args.seed = 1 if args.seed is None else args.seed
         seeds = args.seeds or SEEDS
@@ -35,7 +33,7 @@ def run(args: argparse.Namespace) -> int | None:
 
 def experiment(
     config: str | dict[str, Any] | None = None,
-    seeds: int = SEEDS,
+    seeds: int | None = None,
     seed: int = 1,
     episodes: int | None = None,
     processes: int = 1,
@@ -47,7 +45,7 @@ def experiment(
 
     Args:
         config: Name of a preset, or a configuration as for `krp.presets.check`; `None` with `resume`.
-        seeds: How many.
+        seeds: How many, 5 by default; with `resume`, how many there shall be then, by default those that there are.
         seed: The first of them.
         episodes: Episodes of each evaluation, 100 by default.
         processes: How many runs train at a time, each in a process of its own. Agents of your own need 1.
@@ -73,15 +71,16 @@ def experiment(
         returns = experiment("cartpole", seeds=4, processes=2, band="deviation")
     ```
     """
-    seeds, processes = checks.integer("seeds", seeds), checks.integer("processes", processes)
+    seeds, processes = checks.integer("seeds", seeds, none=True), checks.integer("processes", processes)
     seed, episodes = checks.seed("seed", seed, least=0), checks.integer("episodes", episodes, none=True)
     if band not in BANDS:
         raise ValueError(f"`band` must be one of {list(BANDS)}. Received: band={band!r}")
     if (config is None) == (resume is None):
         raise ValueError(f"Either `config` or `resume` must be given. Received: config={config!r}, resume={resume!r}")
     if resume is not None:
-        folders, episodes = _resumed(pathlib.Path(checks.path("resume", resume)), episodes, {})
+        folders, episodes = _resumed(pathlib.Path(checks.path("resume", resume)), episodes, {}, seeds)
     else:
+        seeds = seeds or SEEDS
         configs.check_last_seed(seed, seeds)
         named: Any = presets.get(config) if isinstance(config, str) else config
         with blaming(None, *configs.WRONG):
@@ -123,24 +122,38 @@ def _created(config, seeds, episodes, logdir):
     """New run folders, one for each seed from that of the configuration on."""
     training.built(config)  # raises errors before a folder is created
     folder = runs.create(logdir, f"{config['name']}-experiment")
-    folders = [folder / f"seed_{seed}" for seed in range(config["seed"], config["seed"] + seeds)]
-    for seed, run_folder in enumerate(folders, config["seed"]):
-        run_folder.mkdir()
-        runs.write_config(run_folder, {**config, "seed": seed})
+    folders = [_run_folder(folder, config, seed) for seed in range(config["seed"], config["seed"] + seeds)]
     episodes = episodes or EPISODES
     (folder / EXPERIMENT).write_text(json.dumps({"episodes": episodes}) + "\n", encoding="utf-8")
     return folders, episodes
 
 
-def _resumed(folder, episodes, changes):
-    """The run folders of an experiment to resume."""
+def _run_folder(folder, config, seed):
+    """A new run folder for a seed."""
+    run_folder = folder / f"seed_{seed}"
+    run_folder.mkdir()
+    runs.write_config(run_folder, {**config, "seed": seed})
+    return run_folder
+
+
+def _resumed(folder, episodes, changes, seeds):
+    """The run folders of an experiment to resume, with new ones if there shall be more seeds."""
     if changes:
         raise UserError("--resume continues with the settings of the experiment; no others are possible")
     note = folder / EXPERIMENT
     noted = configs.read(note) if note.is_file() else {}
     if not isinstance(noted, dict):
         raise UserError(f"{note} is not what `keras-rl-prob experiment` has written")
-    return runs.seeds_of(folder), episodes or noted.get("episodes", EPISODES)
+    folders = runs.seeds_of(folder)
+    if seeds is not None:
+        config = runs.read_config(folders[0])
+        if folders == [folder] or seeds < len(folders):
+            there = "a single run" if folders == [folder] else f"{len(folders)} seeds"
+            raise UserError(f"--resume with --seeds adds seeds to an experiment. Received: --seeds {seeds} for {there}")
+        configs.check_last_seed(config["seed"], seeds)
+        first, end = config["seed"] + len(folders), config["seed"] + seeds
+        folders += [_run_folder(folder, config, seed) for seed in range(first, end)]
+    return folders, episodes or noted.get("episodes", EPISODES)
 
 
 def _report(returns, episodes):
