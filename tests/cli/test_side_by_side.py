@@ -51,7 +51,7 @@ def folders_of(tmp_path, count):
 
 def wait_for(folders):
     """Waits until the programs of all runs have begun."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not all(
         (x / side_by_side.OUTPUT).is_file() and "up" in (x / side_by_side.OUTPUT).read_text() for x in folders
     ):
@@ -159,7 +159,7 @@ def test_a_kill_of_the_program_ends_its_processes(copy):
             time.sleep(0.1)
         assert runs_on(child)
         parent.kill()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while runs_on(child) and time.monotonic() < until:
         time.sleep(0.05)
     left = runs_on(child)

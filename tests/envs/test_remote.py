@@ -369,7 +369,7 @@ def test_an_environment_that_cannot_be_closed_keeps_none_of_the_others_open():
     with krp.envs.serve(lambda: Stays(0, [(9, "truncated")]), port=0, timeout=0.4) as server:
         for _ in range(3):
             krp.envs.RemoteEnv(server.url, server.token).reset()
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while server.sessions and time.monotonic() < end:
             time.sleep(0.05)
         assert (server.sessions, closed) == (0, [0, 1, 2])
@@ -383,7 +383,7 @@ def test_an_environment_that_cannot_be_closed_keeps_none_of_the_others_open():
 
 
 def test_sessions_are_bounded_and_closed_after_a_while():
-    with krp.envs.serve(lambda: ScriptedEnv(1, [(9, "truncated")]), port=0, max_sessions=2, timeout=0.4) as server:
+    with krp.envs.serve(lambda: ScriptedEnv(1, [(9, "truncated")]), port=0, max_sessions=2, timeout=1.0) as server:
         first, second = (krp.envs.RemoteEnv(server.url, server.token) for _ in range(2))
         with pytest.raises(ConnectionError, match="must not have more than 2 sessions"):
             krp.envs.RemoteEnv(server.url, server.token)
@@ -391,7 +391,7 @@ def test_sessions_are_bounded_and_closed_after_a_while():
         assert server.sessions == 1
         first.reset()
         first.step(0)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while server.sessions and time.monotonic() < end:
             time.sleep(0.05)
         assert server.sessions == 0

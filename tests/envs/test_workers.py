@@ -317,7 +317,7 @@ def test_workers_end_with_a_process_that_was_killed(program):
     """They have its standard output, too, which ends when all of them have ended."""
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
-            assert process.communicate(timeout=60)[0] == b"(3, 4)\n"
+            assert process.communicate(timeout=240)[0] == b"(3, 4)\n"
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
