@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -144,3 +145,25 @@ def test_everything_listed_is_there():
     for name in krp.__all__:
         assert hasattr(krp, name), name
     assert krp.__version__.count(".") == 2
+
+
+CONVOLUTIONS = """
+import os, sys
+
+class Look:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+            sys.exit()
+
+sys.meta_path.insert(0, Look())
+import keras_rl_prob
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another kind of processor")
+@pytest.mark.parametrize(("given", "seen"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_convolutions_are_those_of_onednn_unless_the_user_says_no(given, seen):
+    env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"} | given
+    done = subprocess.run([sys.executable, "-c", CONVOLUTIONS], env=env, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.strip() == seen

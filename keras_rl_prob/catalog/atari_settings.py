@@ -94,7 +94,7 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "breakout_acer": {
-        "description": "breakout with actor-critic and replay of whole rollouts of four frames; not learned in 83,000 steps",
+        "description": "breakout with actor-critic and replay of whole rollouts of four frames",
         "env": {"id": "ALE/Breakout-v5", "num_envs": 16, "kwargs": STACK, "validation_kwargs": SERVED_GAMES},
         "agent": ACER,
         "network": {"builder": "actor_critic", "critic": "q"},
@@ -102,7 +102,7 @@ SETTINGS = {
         "fit": {"epochs": 250, "steps_per_epoch": 625, "validation_episodes": 8, "validation_freq": 25},
     },
     "breakout_dqn": {
-        "description": "breakout with double DQN on four frames; not learned in 52,000 steps",
+        "description": "breakout with double DQN on four frames; not learned in 89,000 steps",
         "env": {"id": "ALE/Breakout-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": SERVED_GAMES},
         "agent": DQN,
         "optimizer": ADAM_DQN,
@@ -148,7 +148,7 @@ SETTINGS = {
         "fit": {"epochs": 80, "steps_per_epoch": 120, "validation_episodes": 8, "validation_freq": 10},
     },
     "pong_ppo": {
-        "description": "pong from four frames without memory; not learned in 131,000 steps",
+        "description": "pong from four frames without memory; not learned in 233,000 steps",
         "env": {"id": "ALE/Pong-v5", "num_envs": 32, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": PPO,
         "network": IMAGE,
@@ -164,7 +164,7 @@ SETTINGS = {
         "fit": {"epochs": 50, "steps_per_epoch": 30, "validation_episodes": 8, "validation_freq": 10},
     },
     "space_invaders": {
-        "description": "shoot invaders before they land, from single frames; 10 million steps; not learned in 163,000 steps",
+        "description": "shoot invaders before they land, from single frames; 10 million steps",
         "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 32, "kwargs": FRAME, "validation_kwargs": WHOLE_GAMES},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -172,7 +172,7 @@ SETTINGS = {
         "fit": PPO_FIT,
     },
     "space_invaders_dqn": {
-        "description": "space_invaders with double DQN on four frames; not learned in 55,000 steps",
+        "description": "space_invaders with double DQN on four frames; not learned in 89,000 steps",
         "env": {"id": "ALE/SpaceInvaders-v5", "num_envs": 8, "kwargs": STACK, "validation_kwargs": WHOLE_GAMES},
         "agent": DQN,
         "optimizer": ADAM_DQN,

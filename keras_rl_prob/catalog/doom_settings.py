@@ -63,7 +63,7 @@ SETTINGS = {
         "fit": FIT,
     },
     "doom_deathmatch": {
-        "description": "kill as many opponents as possible, with all buttons and free turning; not learned in 63,000 steps",
+        "description": "kill as many opponents as possible, with all buttons and free turning; not learned in 95,000 steps",
         "env": {"id": "VizdoomDeathmatch-MultiBinary-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,
@@ -119,7 +119,7 @@ SETTINGS = {
         "fit": FIT,
     },
     "doom_take_cover": {
-        "description": "dodge fireballs; not learned in 65,000 steps",
+        "description": "dodge fireballs",
         "env": {"id": "VizdoomTakeCover-v1", "num_envs": 16, "kwargs": SCREEN},
         "agent": RECURRENT_PPO,
         "network": MEMORY,

@@ -1,11 +1,13 @@
 """What happens when the package is imported, in this order; it must be imported before Keras.
 
 The command line answers what needs no TensorFlow, whose import takes seconds: help, errors of arguments, `list`. Then XLA is
-told where to keep what it compiles, and TensorFlow is imported without its log messages.
+told where to keep what it compiles, and TensorFlow is imported without its log messages, and with the convolutions of oneDNN.
 """
 
 import multiprocessing
+import os
 import pathlib
+import platform
 import sys
 
 from keras_rl_prob.startup import compilation_cache
@@ -25,5 +27,7 @@ def is_command_line() -> bool:
 
 if is_command_line():
     answer_at_once(sys.argv[1:])
+if platform.machine() in ("x86_64", "AMD64"):  # TensorFlow leaves them out on processors without AVX-512
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 compilation_cache.start()
 import_tensorflow()
