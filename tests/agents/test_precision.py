@@ -31,7 +31,7 @@ AGENTS = {
     "TD3": lambda: krp.TD3(policy_period=1, **CONTINUOUS),
     "LinearQ": lambda: krp.LinearQ(krp.networks.linear_q(ENV, components=25, samples=200), rollout_steps=3),
 }
-TOLERANCES = {"mixed_float16": (0.05, 0.01), "mixed_bfloat16": (0.1, 0.03), "float64": (1e-3, 1e-4)}
+TOLERANCES = {"mixed_float16": (0.05, 0.01), "mixed_bfloat16": (0.1, 0.03), "float64": (3e-3, 1e-4)}
 """Of the weights' change, as a part of its norm; of the losses, as a part of the greatest, and of the policy's parameters."""
 
 

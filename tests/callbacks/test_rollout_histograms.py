@@ -133,7 +133,8 @@ def test_scalars(run):
 def test_without_a_kl_penalty_there_is_no_beta_and_one_head_needs_no_name(tmp_path):
     rows = {name: np.ones((4, 2), np.float32) for name in ("advantage", "value", "target", "log_prob")}
     rows |= {"action": np.ones((4, 2), np.int32), "parameters": np.zeros((4, 2, 2), np.float32)}
-    agent = type("Agent", (krp.PPO,), {"last_rollout": rows | {"valid": np.ones((4, 2), bool)}})()
+    rollout = rows | {"valid": np.ones((4, 2), bool)}
+    agent = type("Agent", (krp.PPO,), {"last_rollout": rollout, "is_training": True})()
     agent.compile()
     agent.build("tf/CartPole-v1")
     callback = krp.callbacks.RolloutHistograms(tmp_path)

@@ -121,11 +121,12 @@ def test_after_a_fit_that_failed_signals_are_as_usual():
 
 
 def test_other_threads_are_told_that_they_get_no_signals():
-    errors = []
+    errors, stop = [], StopOnSignal()
+    stop.set_model(type("Training", (krp.PPO,), {"is_training": True})())
 
     def run():
         try:
-            StopOnSignal().on_train_begin()
+            stop.on_train_begin()
         except ValueError as error:
             errors.append(str(error))
 

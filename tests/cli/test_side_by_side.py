@@ -186,7 +186,7 @@ def test_a_signal_leaves_the_function_as_ctrl_c_does(experimented, monkeypatch, 
     ("arguments", "message"),
     [
         ({"config": "cartpole", "processes": 0}, r"`processes` must be a positive integer. Received: processes=0"),
-        ({"config": "cartpole", "seeds": -1}, r"`seeds` must be a positive integer. Received: seeds=-1"),
+        ({"config": "cartpole", "seeds": -1}, r"`seeds` must be a positive integer, or `None`. Received: seeds=-1"),
         (
             {"config": "cartpole", "band": "wide"},
             r"`band` must be one of \['range', 'deviation'\]. Received: band='wide'",
